@@ -1,0 +1,68 @@
+# Two commands for a newcomer: `make demo` and `make test`. A bare machine needs python3, pip, make, git.
+# The first target of the day makes .venv (about 20 s); afterwards that step is instant.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check generate up down clean bench bench-quick sim mutants chaos observe venv
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
+	  while IFS="$$(printf '\t')" read -r name says; do printf '  make %-12s %s\n' "$$name" "$$says"; done
+
+venv:
+	@$(PYTHON) ops/bootstrap.py
+
+demo: venv ## start a private stack, run jobs through a crash, a retry and a question, show what happened
+	@$(BIN)/orch demo $(ARGS)
+
+test: venv ## all tests; ARGS='-k claim' selects
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
+	@echo "== format: ruff format --check"
+	@$(BIN)/ruff format --check .
+	@echo "== lint: ruff check"
+	@$(BIN)/ruff check .
+	@echo "== imports: import-linter"
+	@$(BIN)/lint-imports --no-logo
+	@echo "== types: mypy"
+	@$(BIN)/python -m mypy
+	@echo "== spelling: codespell"
+	@$(BIN)/codespell
+	@echo "== tests: pytest"
+	@$(MAKE) --no-print-directory test
+
+generate: venv ## write the generated files (schemas, OpenAPI, events.md, state table, configuration pages)
+	@$(BIN)/python -m ops.generate
+
+up: venv ## start the local stack in the background and wait until it is ready
+	@$(BIN)/orch up --detach --wait $(ARGS)
+
+down: venv ## stop the local stack
+	@$(BIN)/orch down $(ARGS)
+
+clean: ## remove .venv, caches and build results; a running stack's home is not touched
+	@$(PYTHON) ops/bootstrap.py --remove
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bench: ## (not built yet) the comparison with peers
+	@echo "make bench is not built yet: it will compare Orch with its peers and write bench/results/latest.json" >&2; exit 2
+
+bench-quick: ## (not built yet) the same in ten minutes
+	@echo "make bench-quick is not built yet: it will be the benchmark within ten minutes" >&2; exit 2
+
+sim: ## (not built yet) seeded simulation
+	@echo "make sim is not built yet: it will run seeded simulations and write build/sim.json" >&2; exit 2
+
+mutants: ## (not built yet) mutation testing
+	@echo "make mutants is not built yet: it will plant faults and report those that no test notices" >&2; exit 2
+
+chaos: ## (not built yet) faults on real processes
+	@echo "make chaos is not built yet: it will kill and stall real processes and write build/chaos.json" >&2; exit 2
+
+observe: ## (not built yet) metrics and dashboards on a live stack
+	@echo "make observe is not built yet: it will start Prometheus and Grafana against a local stack" >&2; exit 2

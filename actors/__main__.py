@@ -1,0 +1,144 @@
+"""`python -m actors up` runs a whole stack; `python -m actors <role>` runs one actor alone."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+
+from contracts.errors import ErrorCode, ExitCode, Misuse, OrchError
+from orch.settings import Settings, home_path, load_settings
+
+_PR_SET_PDEATHSIG = 1
+ROLES = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m actors", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("up", "doctor", *ROLES):
+        command = commands.add_parser(name)
+        command.add_argument("--home")
+        command.add_argument("--config")
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+        if name == "doctor":
+            command.add_argument("--json", action="store_true")
+        command.add_argument("--redis-url")
+        command.add_argument("--metrics-port")
+        command.add_argument("--pool")
+        command.add_argument("--slots")
+        command.add_argument("--port")
+        if name in ROLES:
+            command.add_argument("--url")
+            command.add_argument("--ready-fd", type=int)
+            command.add_argument("--socket-fd", type=int)
+            command.add_argument("--lifeline-fd", type=int)
+            command.add_argument("--parent", type=int)
+    return parser
+
+
+def _flags(options: argparse.Namespace) -> dict[str, object]:
+    flags: dict[str, object] = {}
+    for word in options.set:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise Misuse(ErrorCode.INVALID_CONFIG, f"--set takes KEY=VALUE, not {word!r}")
+        flags[key] = value
+    for key in ("redis_url", "metrics_port", "pool", "slots", "port"):
+        if getattr(options, key, None) is not None:
+            flags[key] = getattr(options, key)
+    return flags
+
+
+def _die_with(parent: int) -> None:
+    """SIGTERM to us when the thread that started us ends, however it ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        # It died before we asked for the signal; none will come.
+        sys.exit(ExitCode.JOB_FAILED)
+
+
+def _run_role(options: argparse.Namespace, settings: Settings, home: Path) -> None:
+    from actors.compose import Place
+
+    if options.parent is not None:
+        _die_with(options.parent)
+
+    def announce(port: int) -> None:
+        if options.ready_fd is not None:
+            os.write(options.ready_fd, json.dumps({"metrics_port": port}).encode())
+            os.close(options.ready_fd)
+
+    place = Place(home, options.socket_fd, options.lifeline_fd, options.url)
+    anyio.run(_role, options.command, settings, place, announce, backend_options={"use_uvloop": True})
+
+
+async def _role(role: str, settings: Settings, place: object, announce: object) -> None:
+    from actors.compose import Place, run_role
+
+    assert isinstance(place, Place)
+    assert callable(announce)
+    await run_role(role, settings, place, announce=announce)
+
+
+def _up(options: argparse.Namespace, settings: Settings, home: Path) -> None:
+    from actors.supervisor import supervise
+    from orch.telemetry.logs import configure_logs
+
+    configure_logs(settings.log_level, actor="supervisor")
+    anyio.run(supervise, home, settings, options.config, tuple(options.set))
+
+
+def main() -> int:
+    """Runs what the command line names; the exit code is that of the error, if there is one."""
+    options = _parser().parse_args()
+    home = home_path(options.home).absolute()
+    try:
+        return _dispatch(options, home)
+    except BaseExceptionGroup as group:
+        found = group.subgroup(OrchError)
+        if found is None:
+            raise
+        error = _first(found)
+    except OrchError as alone:
+        error = alone
+    _tell(error, home, is_up=options.command == "up")
+    return int(error.entry.exit_code)
+
+
+def _dispatch(options: argparse.Namespace, home: Path) -> int:
+    settings = load_settings(flags=_flags(options), home=home, config=options.config)
+    if options.command == "doctor":
+        from actors.doctor import report
+
+        return report(settings, home, as_json=options.json)
+    if options.command == "up":
+        _up(options, settings, home)
+    else:
+        _run_role(options, settings, home)
+    return ExitCode.OK
+
+
+def _first(group: BaseExceptionGroup[OrchError]) -> OrchError:
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    assert isinstance(inner, OrchError)
+    return inner
+
+
+def _tell(error: OrchError, home: Path, *, is_up: bool) -> None:
+    sys.stderr.write(f"{error.code}: {error.message}\n{error.hint}\n")
+    if is_up and home.is_dir():
+        (home / "up.error.json").write_text(json.dumps(error.body()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

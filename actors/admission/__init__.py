@@ -1,0 +1,1 @@
+"""Admission of raw requests: the stream `requests` in, jobs and answers out."""

@@ -1,0 +1,42 @@
+"""The admission actor: reads raw requests, admits them, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.admission.decide import ask_of, request_id_of
+from actors.mailbox import Entry
+from contracts.errors import OrchError, Refused
+from orch.core.asks import Ask
+from orch.store.store import Store
+
+
+class AdmissionActor:
+    """Handles entries of `requests`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def handle(self, entries: Sequence[Entry]) -> None:
+        """Admits what is valid in one call and answers everything else."""
+        asks: list[Ask] = []
+        for entry in entries:
+            try:
+                incarnation = self._store.connection.watermark.incarnation
+                asks.append(ask_of(entry.entry_id, entry.fields, incarnation=incarnation))
+            except Refused as refused:
+                await self._refuse(entry.entry_id, request_id_of(entry.fields), refused)
+        if not asks:
+            return
+        answers = await self._store.admission.admit(asks)
+        for ask, answer in zip(asks, answers, strict=True):
+            if isinstance(answer, Refused):
+                await self._refuse(ask.entry_id, ask.request_id, answer)
+
+    async def give_up(self, entry: Entry, error: OrchError) -> None:
+        """A request that cannot be handled is refused, never retried for ever."""
+        refused = Refused(error.code, error.message, details=error.details)
+        await self._refuse(entry.entry_id, request_id_of(entry.fields), refused)
+
+    async def _refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:
+        await self._store.admission.refuse(entry_id, request_id, refused)

@@ -1,0 +1,1 @@
+"""Fallback: what happens after an attempt that did not complete its job."""

@@ -1,0 +1,47 @@
+"""The fallback actor: reads outcome hints, decides, has the decisions carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from actors.fallback.decide import RetryDefaults, verdict_of
+from actors.mailbox import Entry
+from contracts.errors import OrchError
+from orch.ports import Rng
+from orch.core.handover import Verdict
+from orch.store.store import Store
+
+log = structlog.get_logger()
+
+
+class FallbackActor:
+    """Handles entries of `outcomes`."""
+
+    def __init__(self, store: Store, rng: Rng, defaults: RetryDefaults) -> None:
+        self._store = store
+        self._rng = rng
+        self._defaults = defaults
+
+    async def handle(self, entries: Sequence[Entry]) -> None:
+        """Decides about every outcome that is still open."""
+        verdicts = [await self._judge(entry) for entry in entries]
+        await self._store.outcomes.decide(verdicts)
+
+    async def give_up(self, entry: Entry, error: OrchError) -> None:
+        """A hint that cannot be read goes; the outcome stays and the reaper announces it again."""
+        log.error("outcome_unreadable", entry=entry.entry_id, error=error.message)
+        await self._store.outcomes.decide([_nothing(entry)])
+
+    async def _judge(self, entry: Entry) -> Verdict:
+        job_id, _, seq = entry.fields.get("j", "").rpartition(":")
+        found = await self._store.outcomes.load(job_id, seq, entry.entry_id) if job_id else None
+        if found is None:
+            return _nothing(entry)
+        return verdict_of(found, self._defaults, chance=self._rng.uniform(0, 1))
+
+
+def _nothing(entry: Entry) -> Verdict:
+    """Settles the hint without a job: no seq is empty, so the function finds it stale."""
+    return Verdict("-", "", entry.entry_id, "retry", 0, {}, 0, 0)

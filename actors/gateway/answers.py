@@ -1,0 +1,103 @@
+"""The words that every route uses: its parameters, its answers, the refusals it declares.
+
+Answers are written by the view itself and declared to OpenAPI beside the route; the framework does
+not validate a second time what the contracts' models have built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, cast
+
+from fastapi import Depends, Path, Query, Request, Response
+from pydantic import AfterValidator, BaseModel
+
+from actors.gateway.services import Gateway
+from contracts import limits
+from contracts.errors import CATALOGUE, ErrorCode
+from contracts.ids import ID_PATTERN, checked_id
+from contracts.record import ErrorBody
+
+PAGE_DEFAULT: Final = 100
+_ALWAYS: Final = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.INTERNAL,
+)
+_STORED: Final = (ErrorCode.UNAVAILABLE,)
+
+
+async def _gateway(request: Request) -> Gateway:
+    return cast("Gateway", request.app.state.gateway)
+
+
+def _job_id(text: str) -> str:
+    return checked_id(text)
+
+
+def _tenant(text: str | None) -> str | None:
+    return None if text is None else checked_id(text, what="tenant")
+
+
+Gate = Annotated[Gateway, Depends(_gateway)]
+JobId = Annotated[
+    str,
+    AfterValidator(_job_id),
+    Path(description="The job's id.", json_schema_extra={"pattern": ID_PATTERN}),
+]
+Tenant = Annotated[
+    str | None,
+    AfterValidator(_tenant),
+    Query(description="Only this tenant's jobs."),
+]
+Limit = Annotated[
+    int, Query(ge=1, le=limits.PAGE_ITEMS_MAX, description="Items of a page at most.")
+]
+After = Annotated[
+    int | None, Query(ge=0, le=2**53, description="Items past this number; the same as cursor.")
+]
+PageCursor = Annotated[
+    int | None, Query(ge=0, le=2**53, description="next_cursor of the page before.")
+]
+
+
+def json_answer(
+    view: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A view as an HTTP answer."""
+    return Response(
+        view.model_dump_json(),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
+
+def refusals(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for OpenAPI: these, and those that every route may give."""
+    by_status: dict[int, list[ErrorCode]] = {}
+    for code in dict.fromkeys((*codes, *_ALWAYS)):
+        status = CATALOGUE[code].http_status
+        assert status is not None, f"{code} has no HTTP status"
+        by_status.setdefault(status, []).append(code)
+    return {
+        status: {
+            "model": ErrorBody,
+            "description": " ".join(f"{code}: {CATALOGUE[code].meaning}" for code in several),
+        }
+        for status, several in sorted(by_status.items())
+    }
+
+
+def stored_refusals(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """As `refusals`, for a route that asks the store."""
+    return refusals(*codes, *_STORED)
+
+
+def takes(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The request body of a route that reads it itself, for OpenAPI."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {
+        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
+    }

@@ -1,0 +1,131 @@
+"""Is this body one JSON document, and one that every other part of Orch can carry?
+
+Refused: duplicate keys (two readers would see two documents), numbers that JSON readers cannot hold,
+lone surrogates, nesting without end. What the document must say is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Final, TypeVar
+
+import anyio
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
+
+Model = TypeVar("Model", bound=BaseModel)
+_INT_DIGITS_MAX: Final = 20
+
+
+def _invalid(message: str, **details: object) -> Refused:
+    return Refused(ErrorCode.INVALID_REQUEST, message, details=details or None)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) == len(pairs):
+        return document
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _invalid("the body names a key twice", key=ascii(key)[1:81])
+        seen.add(key)
+    return document
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _INT_DIGITS_MAX:
+        raise _invalid("the body holds an integer of more than 64 bits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _invalid("the body holds a number that is too large")
+    return number
+
+
+def _constant(name: str) -> object:
+    raise _invalid(f"the body holds {name}, which is not JSON")
+
+
+def _refuse_deep(document: object) -> None:
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(limits.JSON_DEPTH_MAX):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise _invalid("the body is nested too deeply", depth_max=limits.JSON_DEPTH_MAX)
+
+
+def parse_json(body: bytes) -> object:
+    """The document in `body`.
+
+    Raises:
+        Refused: INVALID_REQUEST, saying what is wrong and where, never what stands there.
+    """
+    try:
+        document: object = json.loads(
+            body.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_float=_finite,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError:
+        raise _invalid("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _invalid(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise _invalid("the body is nested too deeply", depth_max=limits.JSON_DEPTH_MAX) from None
+    _refuse_deep(document)
+    try:
+        orjson.dumps(document)
+    except TypeError:
+        raise _invalid(
+            "the body holds an integer of more than 64 bits or a lone surrogate"
+        ) from None
+    return document
+
+
+async def read_body(request: Request, *, wait_ms: int) -> bytes:
+    """The whole body, when it arrives in time.
+
+    Raises:
+        Refused: INVALID_REQUEST after `wait_ms` (the connection closes with the answer, else a
+            trickle would hold it for good), PAYLOAD_TOO_LARGE from the guard's count.
+    """
+    with anyio.move_on_after(wait_ms / 1000):
+        return await request.body()
+    request.scope["state"]["body_abandoned"] = True
+    raise _invalid("the body did not arrive in time", wait_ms=wait_ms)
+
+
+async def read_json(request: Request, *, wait_ms: int) -> object:
+    """The body's document."""
+    return parse_json(await read_body(request, wait_ms=wait_ms))
+
+
+def as_model(document: object, model: type[Model]) -> Model:
+    """The document as a model of ours.
+
+    Raises:
+        Refused: INVALID_REQUEST with details.path.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        path = ".".join(str(part) for part in first["loc"]) or "$"
+        raise _invalid(f"{path}: {first['msg']}", path=path, faults=error.error_count()) from None

@@ -1,0 +1,95 @@
+"""What does a caller see when something is wrong? One flat body, whatever raised it (API-3).
+
+Refusals of ours carry their code; the framework's exceptions are translated here, once. The guard
+answers what no handler caught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from contracts.errors import ErrorCode, OrchError, Refused
+
+REQUEST_ID: Final = "request_id"
+_BACKOFF_MS_DEFAULT: Final = 1_000
+"""Sent with a 429 that brings no measured time, so that its headers are never absent."""
+
+
+def request_id_of(request: Request) -> str:
+    """The id of this request, as the guard echoed or made it."""
+    return str(request.scope["state"][REQUEST_ID])
+
+
+def status_of(error: OrchError) -> int:
+    """The HTTP status of an error's code; 500 for a code that HTTP cannot meet."""
+    return error.entry.http_status or 500
+
+
+def _waiting_headers(error: OrchError) -> dict[str, str]:
+    status = status_of(error)
+    wait_ms = error.retry_after_ms
+    if status == 429 and wait_ms is None:
+        wait_ms = _BACKOFF_MS_DEFAULT
+    if status not in {429, 503} or wait_ms is None:
+        return {}
+    headers = {"Retry-After": str(max(1, -(-wait_ms // 1000)))}
+    if status == 429:
+        headers["X-Backoff-Ms"] = str(wait_ms)
+    return headers
+
+
+def error_response(
+    error: OrchError, request_id: str, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The error as an HTTP answer."""
+    return Response(
+        orjson.dumps(error.body(request_id), default=str),
+        status_code=status_of(error),
+        headers={**_waiting_headers(error), **(headers or {})},
+        media_type="application/json",
+    )
+
+
+def internal(error: Exception) -> OrchError:
+    """What a caller learns of a defect: its kind, never its words."""
+    return OrchError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}")
+
+
+async def _on_orch_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OrchError)
+    return error_response(error, request_id_of(request))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    path = ".".join(str(part) for part in faults[0]["loc"]) if faults else "$"
+    message = faults[0]["msg"] if faults else "invalid"
+    refused = Refused(
+        ErrorCode.INVALID_REQUEST,
+        f"{path}: {message}",
+        details={"path": path, "faults": len(faults)},
+    )
+    return error_response(refused, request_id_of(request))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code, message = {
+        404: (ErrorCode.NOT_FOUND, "no such path"),
+        405: (ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method"),
+    }.get(error.status_code, (ErrorCode.INVALID_REQUEST, "not a valid request"))
+    return error_response(Refused(code, message), request_id_of(request), headers=error.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every exception of a route an error body."""
+    app.add_exception_handler(OrchError, _on_orch_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)

@@ -1,0 +1,110 @@
+"""The door: which requests come in, under which id, with how much body; what leaves if all else fails.
+
+Pure ASGI, outside of everything. It judges with `decide.py`, counts the body while it streams in,
+stamps every answer with the correlation id, and turns an uncaught exception into an INTERNAL body.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.gateway import decide
+from actors.gateway.errors import REQUEST_ID, error_response, internal
+from contracts.errors import OrchError
+from orch.ports import Ids
+
+CORRELATION: Final = "X-Correlation-Id"
+_CORRELATION_ID: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
+_LOG: Final = logging.getLogger("orch.gateway")
+
+
+def _head_of(scope: Scope) -> decide.Head:
+    server = scope.get("server")
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    return decide.Head(
+        method=scope["method"],
+        path=scope["path"],
+        scheme=scope["scheme"],
+        headers={key.decode("latin-1"): value.decode("latin-1") for key, value in headers},
+        port=server[1] if server else None,
+        header_count=len(headers),
+        header_bytes=sum(len(key) + len(value) for key, value in headers),
+    )
+
+
+class _Body:
+    """`receive`, counted: a body that lies about its length is stopped where it passes the bound."""
+
+    def __init__(self, receive: Receive, path: str) -> None:
+        self._receive, self._path = receive, path
+        self._left = decide.body_bytes_max(path)
+
+    async def receive(self) -> Message:
+        """The next message; Refused PAYLOAD_TOO_LARGE past the bound."""
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise decide.too_large(self._path)
+        return message
+
+
+class _Answer:
+    """`send`, stamped with the headers that every answer carries."""
+
+    def __init__(self, send: Send, scope: Scope, request_id: str) -> None:
+        self._send, self._scope, self._request_id = send, scope, request_id
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        """Pass the message on, its head stamped."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            headers[CORRELATION] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")
+            if self._scope["state"].get("body_abandoned"):
+                headers["Connection"] = "close"
+        await self._send(message)
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, *, ids: Ids, hosts: frozenset[str] = frozenset()) -> None:
+        self._app, self._ids, self._hosts = app, ids, hosts
+
+    def _request_id(self, head: decide.Head) -> str:
+        given = head.headers.get(CORRELATION.lower(), "")
+        return given if _CORRELATION_ID.match(given) else self._ids.token()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge, then pass on; whatever happens, one answer with its id leaves."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        head = _head_of(scope)
+        request_id = self._request_id(head)
+        scope.setdefault("state", {})[REQUEST_ID] = request_id
+        answer = _Answer(send, scope, request_id)
+        refused = decide.refusal(head, hosts=self._hosts)
+        if refused is not None:
+            await error_response(refused, request_id)(scope, receive, answer.send)
+            return
+        body = _Body(receive, head.path)
+        try:
+            await self._app(scope, body.receive, answer.send)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            _LOG.exception("request %s failed", request_id)
+            if answer.started:
+                raise
+            known = error if isinstance(error, OrchError) else internal(error)
+            await error_response(known, request_id)(scope, receive, answer.send)

@@ -1,0 +1,84 @@
+"""Is this process alive, is it ready, and what do its numbers say? (API-1: /livez, /readyz, /metrics)
+
+Alive asks nothing of Redis: an outage must not restart every gateway. Ready asks everything that a
+request needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+from fastapi import APIRouter, Request, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from actors.gateway.answers import Gate, json_answer, refusals
+from actors.gateway.errors import request_id_of
+from actors.gateway.models import Alive, NotReady, Ready
+from actors.gateway.services import Gateway
+from contracts.errors import ErrorCode, OrchError, Unavailable
+
+router: Final = APIRouter(tags=["health"])
+
+
+@router.get("/livez", response_model=Alive, responses=refusals())
+async def get_liveness() -> Response:
+    """The event loop turns."""
+    return json_answer(Alive(live=True))
+
+
+async def _verdict(check: Callable[[], Awaitable[None]], wait_ms: int) -> str:
+    with anyio.move_on_after(wait_ms / 1000):
+        try:
+            await check()
+        except OrchError as error:
+            return error.message
+        return "ok"
+    return f"no answer within {wait_ms} ms"
+
+
+async def _verdicts(gate: Gateway) -> dict[str, str]:
+    services = gate.services
+    verdicts = {"draining": "the gateway is stopping" if gate.draining.is_set() else "ok"}
+
+    async def judge(name: str, check: Callable[[], Awaitable[None]]) -> None:
+        verdicts[name] = await _verdict(check, services.timing.check_wait_ms)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(judge, "redis", services.store.connection.ping)
+        for name, check in services.checks.items():
+            tasks.start_soon(judge, name, check)
+    return dict(sorted(verdicts.items()))
+
+
+@router.get(
+    "/readyz",
+    response_model=Ready,
+    responses={**refusals(), 503: {"model": NotReady, "description": "UNAVAILABLE: not ready."}},
+)
+async def get_readiness(gate: Gate, request: Request) -> Response:
+    """Redis answers, every further check holds, the gateway is not stopping."""
+    checks = await _verdicts(gate)
+    if all(verdict == "ok" for verdict in checks.values()):
+        return json_answer(Ready(ready=True, checks=checks))
+    wrong = ", ".join(name for name, verdict in checks.items() if verdict != "ok")
+    error = Unavailable(ErrorCode.UNAVAILABLE, f"not ready: {wrong}")
+    body = {**error.body(request_id_of(request)), "ready": False, "checks": checks}
+    return json_answer(NotReady.model_validate(body), status=503)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        **refusals(),
+        200: {
+            "description": "Prometheus text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+    },
+)
+async def get_metrics(gate: Gate) -> Response:
+    """The numbers of this process."""
+    return Response(generate_latest(gate.services.registry), media_type=CONTENT_TYPE_LATEST)

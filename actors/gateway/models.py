@@ -1,0 +1,71 @@
+"""The bodies that only HTTP knows: what a verb takes, what the process says of itself.
+
+What readers see of a job is `contracts/record.py`; the job spec is `contracts/spec.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from contracts import limits
+from contracts.events import Frame
+from contracts.record import ErrorBody, View
+from contracts.spec import Id, JobSpec, Strict
+
+Reason = Annotated[str, Field(max_length=2_000)]
+
+
+class BatchRequest(Strict):
+    """Several submissions; each is answered on its own."""
+
+    items: Annotated[list[Any], Field(min_length=1, max_length=limits.BATCH_ITEMS_MAX)]
+
+
+class SteerRequest(Strict):
+    """Why a job is canceled, paused or resumed; may be left out. Checked, not stored yet."""
+
+    reason: Reason | None = None
+
+
+class AnswerRequest(Strict):
+    """The answer to the open question of a blocked job."""
+
+    question_id: Id
+    value: Any
+    reason: Reason | None = None
+
+
+class Capabilities(View):
+    """What this server can do."""
+
+    version: str
+    schema_version: int
+    adapters: list[str]
+    event_frames: list[Frame]
+    limits: dict[str, int]
+
+
+class Alive(View):
+    """The event loop turns; nothing else is claimed."""
+
+    live: bool
+
+
+class Ready(View):
+    """Whether requests are served, check by check: `ok`, or what is wrong."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+class NotReady(ErrorBody):
+    """As `Ready`, inside an error body."""
+
+    ready: bool
+    checks: dict[str, str]
+
+
+REQUEST_MODELS = (JobSpec, BatchRequest, SteerRequest, AnswerRequest)
+"""Bodies that routes read themselves (duplicate keys!), so the framework does not know of them."""

@@ -1,0 +1,192 @@
+"""Jobs over HTTP: submit them, look at them, steer them, answer them.
+
+Each route is the call of one store verb; admission and every judgement about a job are the store's,
+so that each door gives the same answer (ADM-1).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from actors.gateway.answers import (
+    PAGE_DEFAULT,
+    Gate,
+    JobId,
+    Limit,
+    Tenant,
+    json_answer,
+    stored_refusals,
+    takes,
+)
+from actors.gateway.body import as_model, parse_json, read_body, read_json
+from actors.gateway.errors import request_id_of
+from actors.gateway.models import AnswerRequest, BatchRequest, SteerRequest
+from actors.gateway.services import CALLER, Gateway
+from contracts.errors import ErrorCode, Refused
+from contracts.record import BatchAnswer, JobList, JobRecord, Submitted
+from contracts.spec import JobSpec
+from contracts.states import State
+from orch.core.asks import Ask
+
+router: Final = APIRouter(tags=["jobs"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Submitting again under the same key gives the first job back.",
+    ),
+]
+_E: Final = ErrorCode
+_ADMISSION: Final = (
+    _E.INVALID_SPEC, _E.INVALID_ID, _E.DEADLINE_UNMET, _E.IDEMPOTENCY_CONFLICT,
+    _E.UNSUPPORTED_MEDIA_TYPE, _E.QUEUE_FULL, _E.RATE_LIMITED,
+)  # fmt: skip
+
+
+def _key_of(document: object, header: str | None) -> str | None:
+    """The key to submit under; the header and the spec may both name it, but not differently."""
+    inside = document.get("idempotency_key") if isinstance(document, dict) else None
+    if header is not None and inside is not None and header != inside:
+        raise Refused(
+            ErrorCode.INVALID_REQUEST,
+            "the header Idempotency-Key and the spec's idempotency_key differ",
+        )
+    return header
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    response_model=Submitted,
+    responses={
+        **stored_refusals(*_ADMISSION),
+        200: {"model": Submitted, "description": "The same key and content was there before."},
+    },
+    openapi_extra=takes(JobSpec),
+)
+async def submit_job(
+    gate: Gate, request: Request, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Submit one job."""
+    document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
+    key = _key_of(document, idempotency_key)
+    (answer,) = await gate.services.store.admission.admit([Ask(document, key)])
+    if isinstance(answer, Refused):
+        raise answer
+    return json_answer(
+        answer,
+        status=200 if answer.duplicate else 202,
+        headers={"Location": f"/v1/jobs/{answer.job_id}"},
+    )
+
+
+@router.post(
+    "/v1/jobs:batch",
+    response_model=BatchAnswer,
+    responses=stored_refusals(_E.UNSUPPORTED_MEDIA_TYPE),
+    openapi_extra=takes(BatchRequest),
+)
+async def submit_batch(gate: Gate, request: Request) -> Response:
+    """Submit several jobs; each is admitted or refused on its own, answered in order."""
+    document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
+    batch = as_model(document, BatchRequest)
+    answers = await gate.services.store.admission.admit([Ask(item) for item in batch.items])
+    request_id = request_id_of(request)
+    items: list[dict[str, Any]] = [
+        {"error": answer.body(request_id)}
+        if isinstance(answer, Refused)
+        else {"job": answer.model_dump(mode="json")}
+        for answer in answers
+    ]
+    return Response(orjson.dumps({"items": items}, default=str), media_type="application/json")
+
+
+@router.get("/v1/jobs", response_model=JobList, responses=stored_refusals(_E.INVALID_ID))
+async def list_jobs(
+    gate: Gate,
+    tenant: Tenant = None,
+    state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Annotated[
+        str | None, Query(max_length=256, description="next_cursor of the page before.")
+    ] = None,
+) -> Response:
+    """Jobs, newest first."""
+    reading = gate.services.store.reading
+    return json_answer(await reading.jobs(tenant=tenant, state=state, limit=limit, cursor=cursor))
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    response_model=JobRecord,
+    responses=stored_refusals(_E.INVALID_ID, _E.NOT_FOUND),
+)
+async def get_job(gate: Gate, job_id: JobId) -> Response:
+    """One job as it is now."""
+    return json_answer(await gate.services.store.reading.job(job_id))
+
+
+_STEER: Final[dict[str, Any]] = {
+    "status_code": 202,
+    "response_model": JobRecord,
+    "responses": stored_refusals(
+        _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_TRANSITION, _E.UNSUPPORTED_MEDIA_TYPE
+    ),
+    "openapi_extra": takes(SteerRequest, required=False),
+}
+
+
+async def _take_reason(gate: Gateway, request: Request) -> None:
+    body = await read_body(request, wait_ms=gate.services.timing.body_wait_ms)
+    if body:
+        as_model(parse_json(body), SteerRequest)
+
+
+@router.post("/v1/jobs/{job_id}/cancel", **_STEER)
+async def cancel_job(gate: Gate, request: Request, job_id: JobId) -> Response:
+    """Cancel the job, wherever it stands."""
+    await _take_reason(gate, request)
+    record = await gate.services.store.steering.cancel(job_id, by=CALLER)
+    return json_answer(record, status=202)
+
+
+@router.post("/v1/jobs/{job_id}/pause", **_STEER)
+async def pause_job(gate: Gate, request: Request, job_id: JobId) -> Response:
+    """Pause a job that waits; ask one that runs to stop at its next step."""
+    await _take_reason(gate, request)
+    record = await gate.services.store.steering.pause(job_id, by=CALLER)
+    return json_answer(record, status=202)
+
+
+@router.post("/v1/jobs/{job_id}/resume", **_STEER)
+async def resume_job(gate: Gate, request: Request, job_id: JobId) -> Response:
+    """Let a paused job go on."""
+    await _take_reason(gate, request)
+    record = await gate.services.store.steering.resume(job_id, by=CALLER)
+    return json_answer(record, status=202)
+
+
+@router.post(
+    "/v1/jobs/{job_id}/answer",
+    status_code=202,
+    response_model=JobRecord,
+    responses=stored_refusals(
+        _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_ANSWER, _E.ALREADY_ANSWERED,
+        _E.INVALID_TRANSITION, _E.UNSUPPORTED_MEDIA_TYPE,
+    ),
+    openapi_extra=takes(AnswerRequest),
+)  # fmt: skip
+async def answer_question(gate: Gate, request: Request, job_id: JobId) -> Response:
+    """Answer the question that a blocked job waits for."""
+    document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
+    given = as_model(document, AnswerRequest)
+    record = await gate.services.store.questions.answer(
+        job_id, given.question_id, given.value, by=CALLER, reason=given.reason
+    )
+    return json_answer(record, status=202)

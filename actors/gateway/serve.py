@@ -1,0 +1,112 @@
+"""How does the application listen, and how does it stop within its grace (API-5)?
+
+uvicorn on a socket that is bound already, without its signal handlers and without its clock tick:
+whoever calls decides when to stop, by an event. On stop every open stream is ended by the drain, which
+uvicorn alone would wait for; its own time limit is only the belt.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, cast
+
+import anyio
+import uvicorn
+from anyio.abc import TaskStatus
+from fastapi import FastAPI
+from typing_extensions import override
+
+from actors.gateway.decide import HEADER_BYTES_MAX
+from actors.gateway.services import Gateway
+
+KEEP_ALIVE_S: Final = 30
+BACKLOG: Final = 1_024
+
+
+def bind(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """A socket bound to this address; port 0 takes any free one.
+
+    Raises:
+        OSError: the address cannot be taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        stop: anyio.Event,
+        on_start: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._stop, self._on_start, self._on_stop = stop, on_start, on_stop
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals belong to the composition root
+
+    def close(self, sock: socket.socket) -> None:
+        """Stop listening, also when serving was canceled half-way."""
+        for listener in getattr(self, "servers", ()):
+            listener.close()
+        sock.close()
+
+    @override
+    async def main_loop(self) -> None:
+        self._on_start()
+        while not self._stop.is_set():
+            await self.on_tick(0)  # renews the Date header
+            with anyio.move_on_after(1):
+                await self._stop.wait()
+        self._on_stop()
+
+
+async def serve(
+    app: FastAPI,
+    sock: socket.socket,
+    *,
+    stop: anyio.Event,
+    grace_ms: int = 5_000,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` on `sock` until `stop` is set; started once connections are accepted.
+
+    Open streams end at once, other requests may take the grace. The socket is closed at the end.
+    """
+    gateway = cast("Gateway", app.state.gateway)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, -(-grace_ms // 1000)),
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,  # unread; what was read, `decide` judges
+    )
+    server = _Server(config, stop=stop, on_start=task_status.started, on_stop=gateway.drain)
+    try:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(gateway.hub.run)
+            await server.serve(sockets=[sock])
+            tasks.cancel_scope.cancel()
+    finally:
+        server.close(sock)

@@ -1,0 +1,211 @@
+"""What the gateway needs from the house, and what its own parts share.
+
+`Services` is filled by the composition root; the protocols name exactly the store verbs that HTTP
+calls, so that a test may answer them from memory. `Gateway` is what every request finds at
+`app.state.gateway`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import anyio
+from prometheus_client import CollectorRegistry
+
+from actors.gateway.hub import Hub
+from contracts.errors import Refused
+from contracts.record import (
+    Artifact,
+    Explanation,
+    JobList,
+    JobRecord,
+    LedgerEvent,
+    LogLine,
+    Question,
+    Submitted,
+)
+from contracts.states import State
+from orch.core.asks import Ask
+from orch.ports import Clock, Ids
+
+CALLER: Final = "http"
+"""Who acted, as the ledger names it, until tokens name their owner."""
+
+
+class Admission(Protocol):
+    """The one way in."""
+
+    async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
+        """One answer for each ask, in order; a refusal is a value here."""
+        ...
+
+
+class Reading(Protocol):
+    """Views of jobs; each verb refuses an unknown job NOT_FOUND."""
+
+    async def job(self, job_id: str) -> JobRecord:
+        """The job as it is now."""
+        ...
+
+    async def jobs(
+        self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None
+    ) -> JobList:
+        """A page of jobs, newest first."""
+        ...
+
+    async def ledger(self, job_id: str, *, after: int, limit: int) -> list[LedgerEvent]:
+        """Entries with seq > `after`, oldest first."""
+        ...
+
+    async def output(self, job_id: str, *, after: int, limit: int) -> tuple[list[LogLine], int]:
+        """Pieces with i > `after`, oldest first, and how many were trimmed before the first kept."""
+        ...
+
+    async def artifacts(self, job_id: str) -> list[Artifact]:
+        """Files that the job left."""
+        ...
+
+    async def explain(self, job_id: str) -> Explanation:
+        """Why it stands there; facts may hold queue_position and predicted_start_ms."""
+        ...
+
+    async def question(self, job_id: str) -> Question | None:
+        """The open question, if any."""
+        ...
+
+
+class Steering(Protocol):
+    """An operator's verbs; a repeat adds no event."""
+
+    async def cancel(self, job_id: str, *, by: str) -> JobRecord:
+        """The job is over."""
+        ...
+
+    async def pause(self, job_id: str, *, by: str) -> JobRecord:
+        """The job is paused, or is asked to."""
+        ...
+
+    async def resume(self, job_id: str, *, by: str) -> JobRecord:
+        """The job goes on."""
+        ...
+
+
+class Questions(Protocol):
+    """Answers to agents."""
+
+    async def answer(
+        self, job_id: str, question_id: str, value: Any, *, by: str, reason: str | None
+    ) -> JobRecord:
+        """Judged by the question's kind and options: INVALID_ANSWER, ALREADY_ANSWERED."""
+        ...
+
+
+class Feed(Protocol):
+    """News of all jobs, packed."""
+
+    async def tail(self) -> str:
+        """The position after the last entry."""
+        ...
+
+    async def read(self, after: str, *, block_ms: int) -> tuple[str, dict[str, int], bool]:
+        """(new position, {job_id: seq touched}, lost); lost means: resync every watcher."""
+        ...
+
+
+class Connection(Protocol):
+    """The way to Redis."""
+
+    async def ping(self) -> None:
+        """Raises Unavailable when there is no answer."""
+        ...
+
+
+class Store(Protocol):
+    """The families of verbs that the gateway calls."""
+
+    @property
+    def admission(self) -> Admission:
+        """The way in."""
+        ...
+
+    @property
+    def reading(self) -> Reading:
+        """Views."""
+        ...
+
+    @property
+    def steering(self) -> Steering:
+        """An operator's verbs."""
+        ...
+
+    @property
+    def questions(self) -> Questions:
+        """Answers."""
+        ...
+
+    @property
+    def feed(self) -> Feed:
+        """News."""
+        ...
+
+    @property
+    def connection(self) -> Connection:
+        """The way to Redis."""
+        ...
+
+
+class Blobs(Protocol):
+    """Artifacts by digest."""
+
+    async def read_range(self, sha256: str, *, offset: int, bytes_max: int) -> bytes:
+        """At most `bytes_max` bytes from `offset`; Refused NOT_FOUND when the blob is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the gateway waits for strangers; a test shortens these."""
+
+    ping_ms: int = 15_000
+    body_wait_ms: int = 30_000
+    feed_block_ms: int = 5_000
+    check_wait_ms: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the composition root hands in.
+
+    `checks` are further readiness checks by name (the function library), each raising an OrchError
+    when it does not hold. `hosts` are names, beside loopback, that a Host header may carry.
+    """
+
+    store: Store
+    blobs: Blobs
+    clock: Clock
+    ids: Ids
+    registry: CollectorRegistry
+    checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    hosts: frozenset[str] = frozenset()
+    timing: Timing = Timing()
+
+
+class Gateway:
+    """The shared parts of one gateway process."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.hub = Hub(
+            feed=services.store.feed,
+            reading=services.store.reading,
+            clock=services.clock,
+            block_ms=services.timing.feed_block_ms,
+        )
+        self.draining = anyio.Event()
+
+    def drain(self) -> None:
+        """Not ready from now on; every open stream ends where it stands, to be resumed elsewhere."""
+        self.draining.set()
+        self.hub.resync()

@@ -1,0 +1,105 @@
+"""The life every actor process leads: it registers, beats, and stops when it is told to.
+
+What an actor does with its life is its own module's. The runner beats from a thread of its own (the
+keeper, orch.store.keeper) because user code must not starve it; the others beat from their loop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+import structlog
+
+from contracts import limits
+from contracts.errors import OrchError, Refused, Unavailable
+from orch import __version__
+from orch.ports import Clock
+from orch.store.leases import Instance, Leases
+from orch.telemetry.health import Health
+
+log = structlog.get_logger()
+
+PAUSE_MS = 250
+"""Between two tries while Redis is away."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """The wish to stop, seen by everything that loops."""
+
+    event: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def wished(self) -> bool:
+        """Whether the process should end."""
+        return self.event.is_set()
+
+
+def about(lease_ms: int) -> dict[str, str | int]:
+    """What operators see of this process."""
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "lease_ms": lease_ms,
+        "version": __version__,
+    }
+
+
+async def stop_on_signal(stop: Stop) -> None:
+    """Sets `stop` at the first SIGTERM or SIGINT."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop.event.set()
+            return
+
+
+async def keep_beating(leases: Leases, instance: Instance, clock: Clock, *, lease_ms: int) -> None:
+    """Beats every third of the lease; registers anew when it was buried."""
+    while True:
+        await clock.sleep_ms(lease_ms * limits.BEAT_FRACTION)
+        try:
+            await leases.beat(instance.instance_id)
+        except Refused:
+            log.warning("actor_buried", instance=instance.instance_id)
+            await register(leases, instance, clock)
+        except Unavailable as error:
+            log.warning("beat_missed", instance=instance.instance_id, error=error.message)
+
+
+async def register(leases: Leases, instance: Instance, clock: Clock) -> None:
+    """Registers, waiting for Redis as long as it takes."""
+    while True:
+        try:
+            await leases.register(instance)
+        except Unavailable as error:
+            log.warning("register_waits", instance=instance.instance_id, error=error.message)
+            await clock.sleep_ms(PAUSE_MS)
+        else:
+            return
+
+
+async def every(
+    period_ms: int, act: Callable[[], Awaitable[object]], *, clock: Clock, health: Health, what: str
+) -> None:
+    """Acts, then waits; a Redis that is away is waited for, never fatal."""
+    while True:
+        try:
+            await act()
+            health.cycled(what)
+        except Unavailable as error:
+            log.warning("cycle_failed", what=what, error=error.message)
+        await clock.sleep_ms(period_ms)
+
+
+async def depart(leases: Leases, instance_id: str) -> None:
+    """Says goodbye, but never waits long for a Redis that is going away too."""
+    with anyio.move_on_after(1, shield=True):
+        try:
+            await leases.leave(instance_id)
+        except OrchError as error:
+            log.info("left_without_goodbye", instance=instance_id, error=error.message)

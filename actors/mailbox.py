@@ -1,0 +1,101 @@
+"""read -> decide -> perform -> acknowledge: the loop of the actors that live from a stream.
+
+Entries are settled by the functions that act on them, so there is nothing to acknowledge here. After a
+start or a failure the reader takes its own pending entries first; a dead reader's are handed on by its
+burial. An entry that keeps failing is poison: it gets its refusal and goes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from contracts.errors import OrchError, Unavailable
+from contracts.limits import DELIVERIES_MAX
+from orch.ports import Clock
+from orch.store.connection import BlockingReader
+from orch.telemetry.health import Health
+
+log = structlog.get_logger()
+
+BLOCK_MS = 5_000
+_ENTRIES = 100
+_PAUSE_MS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stream entry."""
+
+    entry_id: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A stream, as one instance reads it."""
+
+    stream: str
+    group: str
+    instance_id: str
+    reader: BlockingReader
+    register: Callable[[], Awaitable[None]]
+    """Makes the group exist again, should it be gone."""
+
+    async def take(self, start: str) -> list[Entry]:
+        """Entries after `start`: `>` waits for new ones, `0` are ours, unsettled."""
+        streams = await self.reader.read(
+            "XREADGROUP", "GROUP", self.group, self.instance_id, "COUNT", _ENTRIES,
+            "BLOCK", BLOCK_MS, "STREAMS", self.stream, start,
+        )  # fmt: skip
+        return [Entry(entry_id, fields) for entry_id, fields in streams.get(self.stream, [])]
+
+
+Handle = Callable[[Sequence[Entry]], Awaitable[None]]
+Bury = Callable[[Entry, OrchError], Awaitable[None]]
+
+
+async def serve(mailbox: Mailbox, handle: Handle, give_up: Bury, *, clock: Clock, health: Health) -> None:
+    """Handles entries in order until it is canceled."""
+    failures: Counter[str] = Counter()
+    start = "0"
+    while True:
+        try:
+            entries = await mailbox.take(start)
+            if entries:
+                await _handle(entries, handle, give_up, failures)
+            # Our own pending entries first; when none is left, the new ones.
+            start = "0" if start == "0" and entries else ">"
+            health.cycled("mailbox")
+        except Unavailable as error:
+            log.warning("mailbox_waits", stream=mailbox.stream, error=error.message)
+            start = "0"
+            await clock.sleep_ms(_PAUSE_MS)
+            if "NOGROUP" in error.message:
+                await mailbox.register()
+
+
+async def _handle(
+    entries: Sequence[Entry], handle: Handle, give_up: Bury, failures: Counter[str]
+) -> None:
+    try:
+        await handle(entries)
+    except Unavailable:
+        raise
+    except OrchError as error:
+        # One bad entry must not hold up the others: a failing batch is tried one by one.
+        if len(entries) > 1:
+            for entry in entries:
+                await _handle([entry], handle, give_up, failures)
+            return
+        entry = entries[0]
+        failures[entry.entry_id] += 1
+        log.error("entry_failed", entry=entry.entry_id, times=failures[entry.entry_id], error=error.message)
+        if failures[entry.entry_id] >= DELIVERIES_MAX:
+            await give_up(entry, error)
+            del failures[entry.entry_id]
+        else:
+            await _handle(entries, handle, give_up, failures)

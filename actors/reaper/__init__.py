@@ -1,0 +1,1 @@
+"""The reaper: finds who fell silent, and what nobody finished."""

@@ -1,0 +1,53 @@
+"""Who is silent, judged only by counters that do not move on the observer's own clock (LSE-6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+GAP_MS_MAX = 2_000
+"""Two looks further apart than this add only this much: a reaper that slept saw nothing meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was seen of one instance."""
+
+    counter: int
+    silent_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything a reaper remembers between two looks."""
+
+    looked_at_ms: int | None = None
+    instances: Mapping[str, Watched] = field(default_factory=dict)
+    grace_ms: int = 0
+    """Silence of most instances together is the server's; for so long nobody is judged."""
+
+
+def observe(before: Observation, beats: Mapping[str, int], *, now_ms: int, lease_ms: int) -> Observation:
+    """The observation after one more successful look at the counters."""
+    gap_ms = 0 if before.looked_at_ms is None else min(now_ms - before.looked_at_ms, GAP_MS_MAX)
+    seen: dict[str, Watched] = {}
+    for instance_id, counter in beats.items():
+        known = before.instances.get(instance_id)
+        if known is None or known.counter != counter:
+            seen[instance_id] = Watched(counter)
+        else:
+            seen[instance_id] = replace(known, silent_ms=known.silent_ms + gap_ms)
+    grace_ms = max(0, before.grace_ms - gap_ms)
+    newly = [i for i, w in seen.items() if w.silent_ms >= lease_ms > w.silent_ms - gap_ms]
+    if len(newly) > 1 and 2 * len(newly) > len(seen) and before.grace_ms == 0:
+        # Over half fell silent in the same look: the server stalled, not they. One more lease.
+        grace_ms = lease_ms
+    return Observation(now_ms, seen, grace_ms)
+
+
+def silent(observation: Observation, *, lease_ms: int) -> list[tuple[str, Watched]]:
+    """Instances to bury now, longest silent first."""
+    if observation.grace_ms > 0:
+        return []
+    found = [(i, w) for i, w in observation.instances.items() if w.silent_ms >= lease_ms]
+    return sorted(found, key=lambda pair: (-pair[1].silent_ms, pair[0]))

@@ -1,0 +1,68 @@
+"""The reaper actor: looks at the beats, buries the silent, repeats hints, removes what is over."""
+
+from __future__ import annotations
+
+import structlog
+
+from actors.reaper.decide import Observation, observe, silent
+from contracts.limits import BATCH_ITEMS_MAX, UNDECIDED_REANNOUNCE_MS
+from orch.ports import Clock
+from orch.store.store import Store
+
+log = structlog.get_logger()
+
+ANNOUNCE_AGAIN_MS = 30_000
+RETENTION_HOURS_BACK = 24
+
+
+class Reaper:
+    """Bounded work each time; any number of reapers may do it at once."""
+
+    def __init__(self, store: Store, clock: Clock, *, lease_ms: int, retention_ms: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._lease_ms = lease_ms
+        self._retention_ms = retention_ms
+        self._observation = Observation()
+
+    async def look(self) -> None:
+        """One look at the beats, and burials."""
+        beats = await self._store.leases.beats()
+        now_ms = self._clock.monotonic_ms()
+        self._observation = observe(self._observation, beats, now_ms=now_ms, lease_ms=self._lease_ms)
+        for instance_id, watched in silent(self._observation, lease_ms=self._lease_ms):
+            await self._bury(instance_id, watched.counter, watched.silent_ms)
+
+    async def _bury(self, instance_id: str, counter: int, silent_ms: int) -> None:
+        while True:
+            burial = await self._store.leases.bury(
+                instance_id, counter, age_ms=silent_ms, most=BATCH_ITEMS_MAX
+            )
+            if burial.done:
+                log.warning("buried", instance=instance_id, silent_ms=silent_ms, freed=burial.freed)
+            if not burial.left:
+                return
+
+    async def announce(self) -> None:
+        """Repeats hints for outcomes that nobody decided about."""
+        again = await self._store.outcomes.announce(
+            older_ms=UNDECIDED_REANNOUNCE_MS, again_ms=ANNOUNCE_AGAIN_MS, most=BATCH_ITEMS_MAX
+        )
+        if again:
+            log.info("announced_again", outcomes=again)
+
+    async def finish_burials(self) -> None:
+        """Instances that were buried but not emptied, because their reaper died in between."""
+        beats = await self._store.leases.beats()
+        for instance_id in await self._store.leases.instances():
+            if instance_id not in beats:
+                await self._bury(instance_id, 0, 0)
+
+    async def retire(self) -> None:
+        """Removes finished jobs past their retention."""
+        while True:
+            removed = await self._store.timers.retire(
+                retention_ms=self._retention_ms, most=BATCH_ITEMS_MAX, hours=RETENTION_HOURS_BACK
+            )
+            if removed < BATCH_ITEMS_MAX:
+                return

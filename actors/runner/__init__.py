@@ -1,0 +1,1 @@
+"""The runner: claims jobs, runs them through adapters, delivers how they ended."""

@@ -1,0 +1,64 @@
+"""How an attempt's ending is put to the store."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from contracts.limits import EVENT_BYTES_MAX
+from contracts.outcomes import Outcome, ReasonCode
+from orch.adapters.protocol import Ending, Question
+from orch.core.handover import ClaimEnding
+
+_MESSAGE_CHARS = EVENT_BYTES_MAX // 5
+"""A ledger entry has room for it even when every character takes four bytes."""
+
+
+def payload_of(ending: Ending) -> dict[str, Any]:
+    """The attempt record that goes into the ledger."""
+    payload: dict[str, Any] = {"outcome": ending.outcome.value, "reason": ending.reason.value}
+    if ending.message:
+        payload["message"] = ending.message[:_MESSAGE_CHARS]
+    if ending.exit_code is not None:
+        payload["exit_code"] = ending.exit_code
+    if ending.retry_after_ms is not None:
+        payload["retry_after_ms"] = ending.retry_after_ms
+    return payload
+
+
+def question_json(question: Question) -> str:
+    """The question as the job hash keeps it."""
+    return json.dumps(
+        {
+            "question_id": question.question_id,
+            "text": question.text,
+            "kind": question.kind,
+            "options": list(question.options) if question.options is not None else None,
+            "step_id": question.step_id,
+            "block_reason": question.block_reason,
+        }
+    )
+
+
+def closing(
+    job_id: str, claim: str, ending: Ending, *, result_json: str, question_ttl_ms: int
+) -> ClaimEnding:
+    """The ending of a claim for what an adapter returned."""
+    payload = payload_of(ending)
+    match ending:
+        case Ending(outcome=Outcome.DONE):
+            return ClaimEnding("settle", job_id, claim, payload, result_json)
+        case Ending(outcome=Outcome.HUMAN, question=Question() as question):
+            return ClaimEnding("ask", job_id, claim, payload, question_json(question), question_ttl_ms)
+        case Ending(outcome=Outcome.HUMAN, reason=ReasonCode.PAUSED):
+            return ClaimEnding("stop", job_id, claim, payload)
+        case Ending(reason=ReasonCode.INTERRUPTED):
+            return ClaimEnding("handback", job_id, claim, payload)
+        case _:
+            return ClaimEnding("release", job_id, claim, payload)
+
+
+CANCELED = Ending(Outcome.CANCELED, ReasonCode.CANCELED)
+"""For a claim that is over: the store answers `over` and frees the slot."""
+PAUSED = Ending(Outcome.HUMAN, ReasonCode.PAUSED)
+INTERRUPTED = Ending(Outcome.TRANSIENT, ReasonCode.INTERRUPTED, "the runner left")

@@ -1,0 +1,281 @@
+"""The runner's shell: lives of one process, each with its own instance, claims and lanes.
+
+A life begins with a registration and ends when the runner is told to stop or learns that it was buried;
+then everything it started is killed and a new life begins. Lanes are started once: per job there is no
+task, no span, no log line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+import anyio.from_thread
+import structlog
+from anyio.lowlevel import current_token
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from actors.instance import Stop, depart, register
+from actors.runner.attempt import Attempt, Bench, perform
+from contracts.errors import Refused, Unavailable
+from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
+from orch.adapters.leases import Leases as GuardLeases
+from orch.core.handover import ClaimEnding, Cycled, Offer
+from orch.ports import Clock, Ids
+from orch.store.connection import BlockingReader
+from orch.store.keeper import Keeper
+from orch.store.leases import Instance
+from orch.store.store import Store
+from orch.telemetry.health import Health
+
+log = structlog.get_logger()
+
+_PAUSE_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerTerms:
+    """What the settings say about a runner."""
+
+    pool: str
+    slots: int
+    lease_ms: int
+    grace_ms: int
+    shard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the composition root hands in."""
+
+    store: Store
+    reader: BlockingReader
+    bench: Bench
+    guards: GuardLeases
+    clock: Clock
+    ids: Ids
+    health: Health
+    terms: RunnerTerms
+
+
+class Life:
+    """One incarnation of a runner, from its registration to its burial or farewell."""
+
+    def __init__(self, tools: Tools, instance: Instance, stop: Stop) -> None:
+        self._tools = tools
+        self._instance = instance
+        self._stop = stop
+        self._attempts: dict[str, Attempt] = {}
+        self._endings: list[ClaimEnding] = []
+        self._work = anyio.Event()
+        self._number = 0
+        self._scope = anyio.CancelScope()
+        self._over = False
+        self._offers: MemoryObjectSendStream[Attempt]
+        self._offers, self._lanes = anyio.create_memory_object_stream[Attempt](tools.terms.slots)
+
+    async def live(self) -> None:
+        """Until the stop, or until the runner is buried; leaves no attempt behind."""
+        keeper = self._keeper()
+        await register(self._tools.store.leases, self._instance, self._tools.clock)
+        keeper.start()
+        try:
+            with self._scope:
+                await self._work_through()
+        finally:
+            keeper.stop()
+            self._offers.close()
+            self._lanes.close()
+
+    async def _work_through(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tools.bench.emitter.run)
+            tasks.start_soon(self._listen, tasks.start_soon)
+            for _ in range(self._tools.terms.slots):
+                tasks.start_soon(self._lane, self._lanes.clone())
+            tasks.start_soon(self._watch_stop)
+            await self._cycle_until_done()
+            tasks.cancel_scope.cancel()
+
+    # -- the lease
+
+    def _keeper(self) -> Keeper:
+        token = current_token()
+        terms = self._tools.terms
+
+        def over() -> None:
+            # Called in the keeper's thread: the guards hear of it first, whatever the loop is doing.
+            self._tools.guards.condemn()
+            anyio.from_thread.run_sync(self._end, token=token)
+
+        return Keeper(
+            self._tools.store.connection.url,
+            self._instance.instance_id,
+            shard=terms.shard,
+            lease_ms=terms.lease_ms,
+            confirm=self._tools.guards.confirm,
+            over=over,
+        )
+
+    def _end(self) -> None:
+        log.warning("runner_over", instance=self._instance.instance_id, held=len(self._attempts))
+        self._over = True
+        self._scope.cancel()
+
+    # -- claims and endings
+
+    async def _cycle_until_done(self) -> None:
+        while True:
+            await self._until_work()
+            if self._stop.wished and not self._attempts and not self._endings:
+                return
+            await self._cycle()
+
+    async def _until_work(self) -> None:
+        with anyio.move_on_after(CLAIM_EVERY_MS / 1000):
+            await self._work.wait()
+        self._work = anyio.Event()
+
+    async def _cycle(self) -> None:
+        endings, self._endings = self._endings[:BATCH_ITEMS_MAX], self._endings[BATCH_ITEMS_MAX:]
+        free = 0 if self._stop.wished else self._tools.terms.slots - len(self._attempts)
+        try:
+            cycled = await self._tools.store.claims.cycle(
+                self._instance.instance_id,
+                self._tools.terms.pool,
+                number=self._number + 1,
+                free=free,
+                random=self._tools.ids.token(),
+                endings=endings,
+            )
+        except Unavailable as error:
+            log.warning("cycle_waits", error=error.message)
+            self._endings = endings + self._endings
+            self._work.set()
+            await self._tools.clock.sleep_ms(_PAUSE_MS)
+            return
+        except Refused:
+            self._tools.guards.condemn()
+            self._end()
+            return
+        self._number += 1
+        self._tools.health.cycled("cycle")
+        self._report(endings, cycled)
+        for offer in cycled.offers:
+            self._begin(offer)
+        if self._endings:
+            self._work.set()
+
+    def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
+        for ending, judgement in zip(endings, cycled.judgements, strict=True):
+            if judgement == "over":
+                log.warning("ending_refused", job=ending.job_id, claim=ending.claim, verb=ending.verb)
+
+    def _begin(self, offer: Offer) -> None:
+        attempt = Attempt(offer)
+        self._attempts[offer.claim] = attempt
+        # There is one place in the stream for each slot, and a claim only for a free slot.
+        self._offers.send_nowait(attempt)
+
+    async def _lane(self, lane: MemoryObjectReceiveStream[Attempt]) -> None:
+        with lane:
+            async for attempt in lane:
+                ending = await perform(attempt, self._tools.bench)
+                del self._attempts[attempt.offer.claim]
+                self._endings.append(ending)
+                self._work.set()
+
+    # -- hints
+
+    async def _listen(self, start_soon: Callable[..., None]) -> None:
+        """Tokens and inbox on one blocking connection; both are hints, the job hash is the truth."""
+        keys = self._tools.store.connection.keys
+        wake, inbox = keys.wake(self._tools.terms.pool), keys.inbox(self._instance.instance_id)
+        while True:
+            try:
+                streams = await self._tools.reader.read(
+                    "XREADGROUP", "GROUP", "runners", self._instance.instance_id, "COUNT", 256, "NOACK",
+                    "BLOCK", CLAIM_EVERY_MS, "STREAMS", wake, inbox, ">", ">",
+                )  # fmt: skip
+            except Unavailable as error:
+                log.warning("listen_waits", error=error.message)
+                await self._tools.clock.sleep_ms(_PAUSE_MS)
+                continue
+            for _, fields in streams.get(inbox, []):
+                self._heed(fields, start_soon)
+            if wake in streams:
+                await self._wakened()
+
+    async def _wakened(self) -> None:
+        if len(self._attempts) < self._tools.terms.slots and not self._stop.wished:
+            self._work.set()
+            return
+        # Read while the last slot was being filled: another runner may be waiting for this token.
+        try:
+            await self._tools.store.claims.pass_on(self._tools.terms.pool)
+        except Unavailable:
+            log.warning("token_lost", pool=self._tools.terms.pool)
+
+    def _heed(self, hint: dict[str, str], start_soon: Callable[..., None]) -> None:
+        attempt = self._attempts.get(hint.get("claim", ""))
+        if attempt is None:
+            return
+        match hint["what"]:
+            case "cancel":
+                attempt.cancel()
+            case "pause":
+                attempt.wish_pause(True)
+                start_soon(self._pause_after_grace, attempt)
+            case "resume":
+                attempt.wish_pause(False)
+            case unknown:
+                log.warning("hint_unknown", what=unknown)
+
+    async def _pause_after_grace(self, attempt: Attempt) -> None:
+        await self._tools.clock.sleep_ms(self._tools.terms.grace_ms)
+        desk = attempt.desk
+        if attempt.offer.claim in self._attempts and desk is not None and desk.pause_wished():
+            attempt.pause()
+
+    # -- the exit
+
+    async def _watch_stop(self) -> None:
+        """Takes the exit (RUN-6): nothing new, what runs may finish within the grace, the rest goes back."""
+        await self._stop.event.wait()
+        await self._drain_lanes()
+        self._work.set()
+        with anyio.move_on_after(self._tools.terms.grace_ms / 1000):
+            while self._attempts:
+                await self._tools.clock.sleep_ms(_PAUSE_MS)
+            return
+        for attempt in list(self._attempts.values()):
+            attempt.interrupt()
+
+    async def _drain_lanes(self) -> None:
+        """Hands back what no lane has begun."""
+        while True:
+            try:
+                attempt = self._lanes.receive_nowait()
+            except anyio.WouldBlock:
+                return
+            attempt.interrupt()
+            self._endings.append(await perform(attempt, self._tools.bench))
+            del self._attempts[attempt.offer.claim]
+
+
+class Runner:
+    """One process: life after life."""
+
+    def __init__(self, tools: Tools, make_instance: Callable[[], Instance], stop: Stop) -> None:
+        self._tools = tools
+        self._make_instance = make_instance
+        self._stop = stop
+
+    async def run(self) -> None:
+        """Until the stop."""
+        while not self._stop.wished:
+            instance = self._make_instance()
+            await Life(self._tools, instance, self._stop).live()
+            if self._stop.wished:
+                await depart(self._tools.store.leases, instance.instance_id)

@@ -1,0 +1,1 @@
+"""The scheduler: timers, and the sweep that keeps lines and slots in agreement."""

@@ -1,0 +1,80 @@
+"""Every setting an operator may change: its default, unit, bounds, environment name and meaning.
+
+docs/configuration.md, .env.example, the command line's help and the JSON Schema of orch.toml are
+generated from or checked against this module (CFG-1). Bounds that nobody may change are in `limits.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from contracts import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """One setting.
+
+    `minimum` and `maximum` bound a number, `choices` bounds a string; None means unbounded. A `list`
+    setting is written as a TOML array, in the environment as comma-separated words.
+    """
+
+    key: str
+    value: int | float | str | bool | tuple[str, ...] | None
+    unit: str
+    meaning: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] | None = None
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets it."""
+        return f"ORCH_{self.key.upper()}"
+
+
+def _rows() -> tuple[Default, ...]:
+    d = Default
+    return (
+        d("redis_url", None, "url", "Redis or Valkey to use; without one, `orch up` starts a private Valkey in the home."),
+        d("shard", 0, "number", "Which shard (hash tag {orch:N}) the actors serve.", 0, 1023),
+        d("appendfsync", "always", "word", "Persistence of the private Valkey; `everysec` may lose acknowledged writes and says so.", choices=("always", "everysec", "no")),
+        d("host", "127.0.0.1", "address", "Where the gateway listens; loopback only until authentication is configured.", choices=("127.0.0.1", "::1", "localhost")),
+        d("port", 0, "port", "The gateway's port; 0 takes any free one.", 0, 65535),
+        d("metrics_port", 0, "port", "An actor's metrics and health port on loopback; 0 takes any free one.", 0, 65535),
+        d("pools", ("default",), "names", "Pools that exist even while no runner serves them."),
+        d("pool", "default", "name", "The pool a runner serves."),
+        d("runners", 1, "processes", "How many runner processes `orch up` starts for each pool.", 1, 64),
+        d("slots", 16, "jobs", "How many jobs one runner runs at once.", 1, 1000),
+        d("python_workers", 2, "processes", "Worker processes a runner keeps for python callables.", 1, 64),
+        d("queue_jobs_max", 1_000_000, "jobs", "Capacity of one pool and class; above it a submission is refused QUEUE_FULL.", 0, 100_000_000),
+        d("classes", ("interactive:8", "batch:1"), "name:weight", "Priority classes, highest first, with their weights."),
+        d("default_class", "batch", "name", "The class of a job that names none."),
+        d("scheduling", "fair", "word", "How classes share a pool: by weight, or strictly by order.", choices=("fair", "strict")),
+        d("aging_ms", 60_000, "ms", "Waiting this long is worth one turn of a class: how fast the low class catches up.", 1_000, limits.DAY_MS),
+        d("lease_ms", 15_000, "ms", "How long a silent runner keeps its jobs.", limits.LEASE_MS_MIN, limits.HOUR_MS),
+        d("suspend_max_ms", 600_000, "ms", "How long a stopped agent waits for its lease to be confirmed before it is killed.", 0, limits.DAY_MS),
+        d("grace_ms", 5_000, "ms", "Between TERM and KILL of an agent, and for a runner's exit.", 0, limits.HOUR_MS),
+        d("attempts_max", 3, "attempts", "Attempts of a job whose spec says nothing.", 1, limits.ATTEMPTS_MAX),
+        d("backoff_ms", 2_000, "ms", "First retry's delay; doubles with each further failure, full jitter.", 0, limits.DAY_MS),
+        d("backoff_ms_max", 60_000, "ms", "Longest delay between two attempts.", 0, limits.DAY_MS),
+        d("crashes_max", limits.CRASHES_MAX, "crashes", "A job that lost this many runners becomes a dead letter.", 1, 100),
+        d("question_ttl_ms", 7 * limits.DAY_MS, "ms", "How long a question waits for its answer.", 1_000, 366 * limits.DAY_MS),
+        d("retention_ms", 3 * limits.DAY_MS, "ms", "How long a finished job's record is kept.", limits.MINUTE_MS, 366 * limits.DAY_MS),
+        d("log_level", "info", "word", "How much the actors log.", choices=("debug", "info", "warning", "error")),
+    )
+
+
+DEFAULTS: Final = MappingProxyType({row.key: row for row in _rows()})
+
+LOCATIONS: Final = MappingProxyType(
+    {
+        "ORCH_HOME": "Where `orch up` keeps its data, sockets and endpoint.json; default $XDG_STATE_HOME/orch or ~/.local/state/orch.",
+        "ORCH_URL": "Address of the gateway; default: the url in the home's endpoint.json.",
+        "ORCH_TOKEN": "Bearer token sent to the gateway.",
+        "ORCH_CONFIG": "Project file; default ./orch.toml.",
+    }
+)
+"""Environment names that say where things are; no file can set them."""

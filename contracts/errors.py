@@ -1,0 +1,164 @@
+"""Which errors exist, what each means, and which HTTP status and exit code it has.
+
+One closed catalogue: the HTTP envelope, the command line and the admission stream all answer with a
+code from here. Where an error is raised it is one of four kinds, told apart by what the caller can do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any
+
+
+class ExitCode(IntEnum):
+    """What the `orch` command exits with; the same table for every command."""
+
+    OK = 0
+    JOB_FAILED = 1
+    VERIFICATION_FAILED = 2
+    POLICY_BLOCKED = 3
+    ANSWER_NEEDED = 4
+    ACCEPTANCE_FAILED = 5
+    BAD_INPUT = 6
+    DEPENDENCY_MISSING = 7
+    UNSAFE = 8
+    INTERRUPTED = 130
+
+
+class ErrorCode(StrEnum):
+    """The code of an error body. Closed: adding one is a change of the contract."""
+
+    INVALID_SPEC = "INVALID_SPEC"
+    INVALID_ID = "INVALID_ID"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
+    INVALID_TRANSITION = "INVALID_TRANSITION"
+    ALREADY_ANSWERED = "ALREADY_ANSWERED"
+    INVALID_ANSWER = "INVALID_ANSWER"
+    LEASE_OVER = "LEASE_OVER"
+    LEASE_CONFLICT = "LEASE_CONFLICT"
+    QUEUE_FULL = "QUEUE_FULL"
+    RATE_LIMITED = "RATE_LIMITED"
+    DEADLINE_UNMET = "DEADLINE_UNMET"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    FORBIDDEN = "FORBIDDEN"
+    TENANT_MISMATCH = "TENANT_MISMATCH"
+    UNAVAILABLE = "UNAVAILABLE"
+    HOME_IN_USE = "HOME_IN_USE"
+    DEPENDENCY_MISSING = "DEPENDENCY_MISSING"
+    INVALID_CONFIG = "INVALID_CONFIG"
+    TIMEOUT = "TIMEOUT"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEntry:
+    """One row of the catalogue.
+
+    `http_status` is None for an error that only the command line can meet. `retriable` says whether the
+    same request may succeed later without being changed.
+    """
+
+    code: ErrorCode
+    http_status: int | None
+    exit_code: ExitCode
+    retriable: bool
+    meaning: str
+    hint: str
+
+
+def _rows() -> tuple[ErrorEntry, ...]:
+    e, x = ErrorCode, ExitCode
+    return (
+        ErrorEntry(e.INVALID_SPEC, 400, x.BAD_INPUT, False, "The job spec breaks its schema; details.path names the key.", "Correct the key named in details.path; `orch init` writes a valid example."),
+        ErrorEntry(e.INVALID_ID, 400, x.BAD_INPUT, False, "An id breaks the pattern [A-Za-z0-9][A-Za-z0-9._-]{0,63} or holds '..'.", "Use letters, digits, dot, dash and underscore, at most 64 characters."),
+        ErrorEntry(e.INVALID_REQUEST, 400, x.BAD_INPUT, False, "The request is no valid call of this endpoint or command.", "Compare it with contracts/openapi.json or the command's --help."),
+        ErrorEntry(e.PAYLOAD_TOO_LARGE, 413, x.BAD_INPUT, False, "A body or a value is larger than its bound; details.bytes_max names it.", "Put large data into a file or a blob and pass a reference."),
+        ErrorEntry(e.UNSUPPORTED_MEDIA_TYPE, 415, x.BAD_INPUT, False, "A POST body is not declared as application/json.", "Send the header Content-Type: application/json."),
+        ErrorEntry(e.NOT_FOUND, 404, x.BAD_INPUT, False, "There is no such job, question or path.", "`orch list` shows the jobs that exist."),
+        ErrorEntry(e.METHOD_NOT_ALLOWED, 405, x.BAD_INPUT, False, "This path exists, but not with this method.", "Compare it with contracts/openapi.json."),
+        ErrorEntry(e.IDEMPOTENCY_CONFLICT, 409, x.BAD_INPUT, False, "The idempotency key or job id was used for other content; details holds both digests.", "Use a new key for new content."),
+        ErrorEntry(e.INVALID_TRANSITION, 409, x.JOB_FAILED, False, "The job's state refuses this event; details names state and refusal.", "`orch explain ID` says what the job waits for."),
+        ErrorEntry(e.ALREADY_ANSWERED, 409, x.JOB_FAILED, False, "The question has an answer, or is no longer the one asked.", "`orch status ID` shows the open question."),
+        ErrorEntry(e.INVALID_ANSWER, 400, x.BAD_INPUT, False, "The answer does not fit the question's kind or options.", "`orch status ID` shows the kind and the options."),
+        ErrorEntry(e.LEASE_OVER, 409, x.JOB_FAILED, False, "The claim presented is not the one in force.", "Stop the work: another attempt owns the job."),
+        ErrorEntry(e.LEASE_CONFLICT, 409, x.JOB_FAILED, False, "Another runner holds the job; details.holder names it.", "Wait until the holder finishes or its lease ends."),
+        ErrorEntry(e.QUEUE_FULL, 429, x.JOB_FAILED, True, "The queue of this pool and class is at its capacity.", "Try again after retry_after_ms."),
+        ErrorEntry(e.RATE_LIMITED, 429, x.JOB_FAILED, True, "Too many requests.", "Try again after retry_after_ms."),
+        ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed or cannot be met.", "Give a later deadline_ms."),
+        ErrorEntry(e.UNAUTHENTICATED, 401, x.UNSAFE, False, "No valid token.", "Set ORCH_TOKEN."),
+        ErrorEntry(e.FORBIDDEN, 403, x.UNSAFE, False, "The caller may not do this; also a foreign Host or Origin header.", "Call the address in endpoint.json, not through another name."),
+        ErrorEntry(e.TENANT_MISMATCH, 403, x.UNSAFE, False, "The spec's tenant is not the token's.", "Leave tenant out or use the token's."),
+        ErrorEntry(e.UNAVAILABLE, 503, x.DEPENDENCY_MISSING, True, "Redis or the gateway cannot be reached now.", "`orch doctor` names what is missing; `orch up` starts a local stack."),
+        ErrorEntry(e.HOME_IN_USE, None, x.BAD_INPUT, False, "The home directory is locked by another stack.", "Stop the other stack (`orch down --home …`) or choose another --home."),
+        ErrorEntry(e.DEPENDENCY_MISSING, None, x.DEPENDENCY_MISSING, False, "A program or package that is needed is not there.", "`orch doctor` names it and how to get it."),
+        ErrorEntry(e.INVALID_CONFIG, None, x.BAD_INPUT, False, "A setting is unknown or out of its bounds; details names key, value and bound.", "docs/configuration.md lists every key."),
+        ErrorEntry(e.TIMEOUT, None, x.JOB_FAILED, True, "What was waited for did not happen in the time given.", "Wait longer with --timeout."),
+        ErrorEntry(e.INTERNAL, 500, x.JOB_FAILED, False, "A defect of Orch.", "Report it with the request_id and the actors' log."),
+    )
+
+
+CATALOGUE = MappingProxyType({row.code: row for row in _rows()})
+assert set(CATALOGUE) == set(ErrorCode), "every code has exactly one row"
+
+
+class OrchError(Exception):
+    """An error with a code from the catalogue; raise one of its four kinds, not this."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        details: dict[str, Any] | None = None,
+        retry_after_ms: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+        self.retry_after_ms = retry_after_ms
+        self.hint = hint if hint is not None else CATALOGUE[code].hint
+
+    @property
+    def entry(self) -> ErrorEntry:
+        """The catalogue's row for this error."""
+        return CATALOGUE[self.code]
+
+    def body(self, request_id: str = "") -> dict[str, Any]:
+        """The flat error body of INTERFACE: HTTP, `--json` and the admission stream all send this."""
+        body: dict[str, Any] = {
+            "code": self.code.value,
+            "message": self.message,
+            "hint": self.hint,
+            "retriable": self.entry.retriable,
+            "request_id": request_id,
+        }
+        if self.retry_after_ms is not None:
+            body["retry_after_ms"] = self.retry_after_ms
+        if self.details:
+            body["details"] = self.details
+        return body
+
+
+class Refused(OrchError):
+    """Expected: the request is understood and the answer is no. Change the request."""
+
+
+class Unavailable(OrchError):
+    """Something needed cannot be reached. Try again later; whether a write happened is unknown."""
+
+
+class Corrupt(OrchError):
+    """Stored data breaks a promise. Stop: going on could lose more."""
+
+
+class Misuse(OrchError):
+    """A programmer's mistake at the call. Never retried."""

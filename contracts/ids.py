@@ -1,0 +1,33 @@
+"""What a legal id looks like: jobs, tenants, pools, classes, steps, sessions, questions.
+
+Ids become parts of Redis keys and file names, so the pattern is narrow on purpose: no separator of a
+key (`:`, `{`, `}`), no path separator and no `..` can be in one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from contracts.errors import ErrorCode, Refused
+
+ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is a legal id."""
+    return _ID.match(text) is not None and ".." not in text
+
+
+def checked_id(text: str, *, what: str = "job") -> str:
+    """`text` itself when it is a legal id.
+
+    Raises:
+        Refused: INVALID_ID, naming what kind of id was meant.
+    """
+    if is_id(text):
+        return text
+    raise Refused(
+        ErrorCode.INVALID_ID, f"not a legal {what} id: {text[:80]!r}", details={"what": what}
+    )

@@ -1,0 +1,99 @@
+"""Every bound of Orch in one place, and the relations between them, asserted at import.
+
+A bound here is a promise to callers (the error that meets it names it), so it is not configurable;
+what an operator may tune lives in `defaults.py`, with its own minimum and maximum.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+# Documents and values
+SPEC_BYTES_MAX: Final = 1 * MIB
+BODY_BYTES_MAX: Final = 2 * MIB
+"""An HTTP body: one spec with room for JSON escapes; a batch has its own bound."""
+BATCH_BODY_BYTES_MAX: Final = 16 * MIB
+INLINE_BYTES_MAX: Final = 4 * KIB
+"""A result or answer up to this size stands in the job hash, a larger one in a blob."""
+EVENT_BYTES_MAX: Final = 1 * KIB
+QUESTION_BYTES_MAX: Final = 8 * KIB
+ANSWER_BYTES_MAX: Final = 4 * KIB
+NAME_CHARS_MAX: Final = 200
+OBJECTIVE_CHARS_MAX: Final = 8_000
+LABELS_MAX: Final = 32
+LABEL_CHARS_MAX: Final = 256
+ID_CHARS_MAX: Final = 64
+ARGV_MAX: Final = 1_024
+STEPS_MAX: Final = 256
+JSON_DEPTH_MAX: Final = 64
+
+# A job's evidence
+EVENTS_PER_JOB_MAX: Final = 10_000
+EVENTS_RESERVED: Final = 16
+"""Kept free at the end of a ledger, so that terminal events always fit."""
+ATTEMPTS_MAX: Final = 100
+CRASHES_MAX: Final = 3
+"""A job whose runner died this often is poison and becomes a dead letter (REA-2)."""
+ORPHANS_PER_JOB_MAX: Final = 16
+
+# Output
+LOG_ENTRY_BYTES_MAX: Final = 8 * KIB
+LOG_ENTRIES_PER_JOB_MAX: Final = 2_000
+"""Kept for live readers (the tail); the whole output is a blob."""
+OUTPUT_BLOB_BYTES_MAX: Final = 256 * MIB
+ARTIFACT_BYTES_MAX: Final = 256 * MIB
+ARTIFACTS_PER_JOB_MAX: Final = 256
+ARTIFACT_NAME_CHARS_MAX: Final = 128
+
+# Functions and streams
+BATCH_ITEMS_MAX: Final = 1_000
+"""Items of one function call; a call blocks the server, about 10 us an item."""
+REQUESTS_BACKLOG_MAX: Final = 50_000
+WAKE_TOKENS_MAX: Final = 256
+INBOX_ENTRIES_MAX: Final = 1_024
+FEED_ENTRIES_MAX: Final = 10_000
+PAGE_ITEMS_MAX: Final = 500
+DELIVERIES_MAX: Final = 3
+"""A stream entry that was delivered this often and never settled is poison."""
+PRIORITY_CLASSES_MAX: Final = 8
+POOLS_MAX: Final = 64
+
+# Time
+LEASE_MS_MIN: Final = 1_000
+CLAIM_EVERY_MS: Final = 2_000
+"""A runner with free slots claims this often even without a wake token (a token is only a hint)."""
+TICK_MS: Final = 1_000
+"""No actor polls faster than this when nothing happens."""
+UNDECIDED_REANNOUNCE_MS: Final = 2_000
+ANSWER_KEY_TTL_MS: Final = 10 * MINUTE_MS
+REPLY_DEADLINE_MS: Final = 30 * SECOND_MS
+DEADLINE_AHEAD_MS_MAX: Final = 366 * DAY_MS
+
+# Ports and files
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""sun_path holds 108 bytes with its closing zero."""
+
+FENCE_SHIFT: Final = 32
+"""ORCH_FENCE = incarnation * 2**32 + n, below 2**53 so that JSON readers keep it exact."""
+INCARNATION_MAX: Final = 2**21 - 1
+
+# The lease, as fractions of lease_ms counted from the SEND time of the last acknowledged beat
+BEAT_FRACTION: Final = 1 / 3
+SOCKET_TIMEOUT_FRACTION: Final = 1 / 6
+STOP_FRACTION: Final = 2 / 3
+GUARD_FRACTION: Final = 5 / 6
+BURIAL_FRACTION: Final = 1.0
+
+assert BEAT_FRACTION + SOCKET_TIMEOUT_FRACTION < STOP_FRACTION, "one slow beat must not stop an agent"
+assert STOP_FRACTION < GUARD_FRACTION < BURIAL_FRACTION, "an agent stops before its job moves on"
+assert INLINE_BYTES_MAX < SPEC_BYTES_MAX < BODY_BYTES_MAX < BATCH_BODY_BYTES_MAX
+assert EVENTS_RESERVED < EVENTS_PER_JOB_MAX
+assert ANSWER_BYTES_MAX <= INLINE_BYTES_MAX
+assert (INCARNATION_MAX << FENCE_SHIFT) + 2**FENCE_SHIFT - 1 < 2**53

@@ -1,0 +1,233 @@
+"""What a caller asks for: the job spec, schema v1.
+
+Unknown keys are refused; `parse_spec` turns every fault into one INVALID_SPEC whose details.path names
+the key. What an adapter wants in `config` is judged here too, for the adapters that ship with Orch, so
+that a bad command costs nothing (ADM-6).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
+from contracts.ids import ID_PATTERN, is_id
+from contracts.outcomes import Outcome
+
+SCHEMA_VERSION: Final = 1
+
+
+def _legal_id(value: object) -> object:
+    if isinstance(value, str) and not is_id(value):
+        message = "must match [A-Za-z0-9][A-Za-z0-9._-]{0,63} without '..'"
+        raise ValueError(message)
+    return value
+
+
+def _bounded_argument(value: object) -> object:
+    if isinstance(value, str) and "\0" in value:
+        message = "must not hold a zero byte"
+        raise ValueError(message)
+    return value
+
+
+Id = Annotated[str, BeforeValidator(_legal_id), Field(pattern=ID_PATTERN)]
+Text = Annotated[str, BeforeValidator(_bounded_argument)]
+Argv = Annotated[list[Text], Field(min_length=1, max_length=limits.ARGV_MAX)]
+Millis = Annotated[int, Field(ge=0, le=limits.DEADLINE_AHEAD_MS_MAX)]
+AtMs = Annotated[int, Field(ge=0, le=2**48)]
+Env = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Text], Field(max_length=256)
+]
+
+
+class Strict(BaseModel):
+    """A model that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class CommandConfig(Strict):
+    """Wrap any command line. Runs `argv` without a shell, in `cwd`, under the guard."""
+
+    argv: Argv
+    cwd: Text | None = None
+    env: Env = {}
+    stdin: Text | None = None
+    wall_ms: Millis | None = None
+    idle_ms: Millis | None = None
+
+
+class Decision(Strict):
+    """A question asked before a step runs; its answer reaches the step as ORCH_ANSWER."""
+
+    text: Annotated[str, Field(min_length=1, max_length=2_000)]
+    kind: Literal["approve", "choose", "text"] = "approve"
+    options: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _options_fit_kind(self) -> Decision:
+        if (self.kind == "choose") != bool(self.options):
+            message = "options belong to kind 'choose', and it needs at least one"
+            raise ValueError(message)
+        return self
+
+
+class Step(Strict):
+    """One command of a `steps` job. A finished step is never run again."""
+
+    id: Id
+    argv: Argv
+    artifacts: Annotated[list[Text], Field(max_length=limits.ARTIFACTS_PER_JOB_MAX)] = []
+    effect: Literal["pure", "side_effect"] = "pure"
+    on_unknown: Literal["retry", "ask", "fail"] | None = None
+    decision: Decision | None = None
+
+    @property
+    def unknown_rule(self) -> Literal["retry", "ask", "fail"]:
+        """What happens when it started and nobody knows how it ended (RUN-5)."""
+        return self.on_unknown or ("ask" if self.effect == "side_effect" else "retry")
+
+
+class StepsConfig(Strict):
+    """A structured list of commands, run in order."""
+
+    steps: Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS_MAX)]
+    cwd: Text | None = None
+    env: Env = {}
+    wall_ms: Millis | None = None
+    idle_ms: Millis | None = None
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> StepsConfig:
+        seen = [step.id for step in self.steps]
+        if len(set(seen)) != len(seen):
+            message = "two steps have the same id"
+            raise ValueError(message)
+        return self
+
+
+class PythonConfig(Strict):
+    """Call `pkg.mod:f`, sync or async, in a worker process, or `inline` in the runner itself."""
+
+    callable: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=300)]
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    path: Text | None = None
+    isolation: Literal["process", "inline"] = "process"
+    wall_ms: Millis | None = None
+
+
+ADAPTER_CONFIGS: Final[dict[str, type[Strict]]] = {
+    "command": CommandConfig,
+    "steps": StepsConfig,
+    "python": PythonConfig,
+}
+
+
+class Adapter(Strict):
+    """Which adapter runs the agent, and what it needs to know."""
+
+    name: Id
+    config: dict[str, Any]
+
+
+class Retry(Strict):
+    """How often and for which outcome classes another attempt is made."""
+
+    attempts_max: Annotated[int, Field(ge=1, le=limits.ATTEMPTS_MAX)] | None = None
+    backoff_ms: Millis | None = None
+    backoff_ms_max: Millis | None = None
+    on: list[Annotated[Outcome, Field(strict=False)]] | None = None
+
+
+class JobSpec(Strict):
+    """A job as a caller writes it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+    adapter: Adapter
+    id: Id | None = None
+    objective: Annotated[str, Field(max_length=limits.OBJECTIVE_CHARS_MAX)] | None = None
+    inputs: dict[str, Any] | None = None
+    tenant: Id = "default"
+    session: Id | None = None
+    pool: Id = "default"
+    priority: Id | None = None
+    not_before_ms: AtMs | None = None
+    deadline_ms: AtMs | None = None
+    budgets: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    retry: Retry | None = None
+    fallback: dict[str, Any] | None = None
+    checkpoint_policy: dict[str, Any] | None = None
+    expected_artifacts: Annotated[list[Text], Field(max_length=limits.ARTIFACTS_PER_JOB_MAX)] | None = None
+    acceptance: dict[str, Any] | None = None
+    environment_fingerprint: dict[str, Any] | None = None
+    labels: (
+        Annotated[
+            dict[Id, Annotated[str, Field(max_length=limits.LABEL_CHARS_MAX)]],
+            Field(max_length=limits.LABELS_MAX),
+        ]
+        | None
+    ) = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None = None
+    concurrency_key: Id | None = None
+
+
+def _path_of(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location) or "$"
+
+
+def _refused(error: ValidationError, *, prefix: tuple[str, ...] = ()) -> Refused:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = _path_of((*prefix, *first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    return Refused(
+        ErrorCode.INVALID_SPEC,
+        f"{path}: {message}",
+        details={"path": path, "faults": error.error_count()},
+    )
+
+
+def adapter_config(name: str, config: dict[str, Any]) -> Strict:
+    """The validated config of a shipped adapter.
+
+    Raises:
+        Refused: INVALID_SPEC with details.path below `adapter`.
+    """
+    model = ADAPTER_CONFIGS.get(name)
+    if model is None:
+        known = ", ".join(sorted(ADAPTER_CONFIGS))
+        raise Refused(
+            ErrorCode.INVALID_SPEC,
+            f"adapter.name: no adapter {name!r}; there are {known}",
+            details={"path": "adapter.name"},
+        )
+    try:
+        return model.model_validate(config)
+    except ValidationError as error:
+        raise _refused(error, prefix=("adapter", "config")) from None
+
+
+def parse_spec(document: object) -> JobSpec:
+    """A valid spec from a parsed JSON or YAML document.
+
+    Raises:
+        Refused: INVALID_SPEC; details.path is the dotted key of the first fault, details.faults their
+            number.
+    """
+    if not isinstance(document, dict):
+        raise Refused(
+            ErrorCode.INVALID_SPEC,
+            f"$: a job spec is an object, not {type(document).__name__}",
+            details={"path": "$"},
+        )
+    try:
+        spec = JobSpec.model_validate(document)
+    except ValidationError as error:
+        raise _refused(error) from None
+    adapter_config(spec.adapter.name, spec.adapter.config)
+    return spec

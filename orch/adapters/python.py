@@ -1,0 +1,183 @@
+"""Call a python function by its import path: in a worker process, or inline in the runner (RUN-1)."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import orjson
+
+from contracts.outcomes import Outcome, ReasonCode
+from contracts.spec import PythonConfig
+from orch.adapters.artifacts import Refusal, dropped, record
+from orch.adapters.environment import job_variables
+from orch.adapters.output import Output
+from orch.adapters.pool import Pool, Worker, WorkerExited
+from orch.adapters.process import GuardExit
+from orch.adapters.protocol import Desk, Ending, Run
+from orch.adapters.workshop import Workshop
+
+MESSAGE_CHARS: Final = 500
+TRACEBACK_CHARS: Final = 2_000
+"""Of its tail; at four bytes a character still one log entry."""
+FRESH_MAX: Final = 5
+"""Fresh workers tried for one call while its sources keep changing."""
+
+
+class PythonAdapter:
+    """One attempt is one call. Owns the worker pool; `aclose` ends it."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._workshop = workshop
+        self._pool = Pool(workshop)
+        self._inline: dict[tuple[str | None, str], Callable[..., Any]] = {}
+
+    async def run(self, run: Run, desk: Desk) -> Ending:
+        """Calls the function; canceled, the worker that runs it is killed at once."""
+        config = PythonConfig.model_validate(run.spec.adapter.config)
+        if config.isolation == "inline":
+            return await self._call_inline(config, desk)
+        output = Output(desk, self._workshop.clock, self._workshop.scratch)
+        try:
+            ending = await self._call_fresh(run, config, desk, output)
+            await output.store(self._workshop.blobs)
+        finally:
+            output.close()
+        return ending
+
+    async def aclose(self) -> None:
+        """Ends the idle workers."""
+        await self._pool.aclose()
+
+    async def _call_fresh(
+        self, run: Run, config: PythonConfig, desk: Desk, output: Output
+    ) -> Ending:
+        for _ in range(FRESH_MAX):
+            ending = await self._call(run, config, desk, output)
+            if ending is not None:
+                return ending
+        message = "the sources kept changing while they were called"
+        return Ending(Outcome.TRANSIENT, ReasonCode.INTERNAL, message)
+
+    async def _call(
+        self, run: Run, config: PythonConfig, desk: Desk, output: Output
+    ) -> Ending | None:
+        """One try; None when the worker found its sources changed and called nothing."""
+        reply: dict[str, Any] | None = None
+        async with self._pool.worker(config.path) as worker:
+            request = self._request(run, config, worker)
+            try:
+                with anyio.move_on_after(_seconds(config.wall_ms)):
+                    reply = await worker.call(request, output)
+            except WorkerExited as exited:
+                return _exited(exited.ended)
+            if reply is None:
+                return _too_long()
+            if "stale" in reply:
+                return None
+            refusal = await self._keep(worker, desk)
+        return _ending(reply, refusal)
+
+    def _request(self, run: Run, config: PythonConfig, worker: Worker) -> bytes:
+        variables = job_variables(run, self._workshop, artifacts=worker.folder)
+        document = {
+            "callable": config.callable,
+            "args": config.args,
+            "kwargs": config.kwargs,
+            "env": variables,
+        }
+        return orjson.dumps(document)
+
+    async def _keep(self, worker: Worker, desk: Desk) -> Ending | None:
+        """Records what the call left in its folder; why it may not, when it may not."""
+        if not worker.has_artifacts():
+            return None
+        try:
+            await record(dropped(worker.folder), desk)
+        except Refusal as refusal:
+            return refusal.ending
+        finally:
+            worker.renew_folder()
+        return None
+
+    async def _call_inline(self, config: PythonConfig, desk: Desk) -> Ending:
+        """Awaits the function in the runner's own loop: for small code that is trusted not to block."""
+        try:
+            function = self._load(config)
+        except (ImportError, AttributeError) as error:
+            message = f"cannot load {config.callable}: {error}"[:MESSAGE_CHARS]
+            return Ending(Outcome.ENVIRONMENT, ReasonCode.NOT_FOUND, message)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a module's top level may raise anything
+            return await _raised(error, desk)
+        if not inspect.iscoroutinefunction(function):
+            message = (
+                f"{config.callable} is not an async function; isolation 'inline' takes no other"
+            )
+            return Ending(Outcome.ENVIRONMENT, ReasonCode.BAD_CONFIG, message)
+        try:
+            with anyio.move_on_after(_seconds(config.wall_ms)):
+                return _done(await function(*config.args, **config.kwargs))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
+            return await _raised(error, desk)
+        return _too_long()
+
+    def _load(self, config: PythonConfig) -> Callable[..., Any]:
+        name = (config.path, config.callable)
+        if name not in self._inline:
+            if config.path is not None and config.path not in sys.path:
+                sys.path.insert(0, config.path)
+            importlib.invalidate_caches()
+            module, _, attributes = config.callable.partition(":")
+            target: Any = importlib.import_module(module)
+            for attribute in attributes.split("."):
+                target = getattr(target, attribute)
+            self._inline[name] = target
+        return self._inline[name]
+
+
+def _seconds(limit_ms: int | None) -> float | None:
+    return None if limit_ms is None else limit_ms / 1000
+
+
+def _done(value: Any) -> Ending:
+    return Ending(Outcome.DONE, ReasonCode.COMPLETED, result=value)
+
+
+def _too_long() -> Ending:
+    return Ending(Outcome.RESOURCE, ReasonCode.WALL_LIMIT, "stopped at its limit of wall time")
+
+
+def _ending(reply: dict[str, Any], refusal: Ending | None) -> Ending:
+    if reply.get("fault") == "not_found":
+        return Ending(Outcome.ENVIRONMENT, ReasonCode.NOT_FOUND, reply["message"])
+    if "fault" in reply:
+        return Ending(Outcome.LOGIC, ReasonCode.EXCEPTION, reply["message"])
+    return refusal or _done(reply["result"])
+
+
+def _exited(ended: GuardExit) -> Ending:
+    if ended.lost:
+        return Ending(Outcome.TRANSIENT, ReasonCode.GUARD_LOST, "the worker's guard died or froze")
+    if ended.error is not None:
+        message = f"no worker could start: {ended.error}"
+        return Ending(Outcome.ENVIRONMENT, ReasonCode.NOT_EXECUTABLE, message)
+    if ended.killed is not None:
+        return Ending(Outcome.LOST, ReasonCode.LEASE_OVER, "killed: its lease was not confirmed")
+    code = ended.shell_code
+    return Ending(
+        Outcome.LOGIC, ReasonCode.WORKER_EXITED, f"the call ended its process with {code}", code
+    )
+
+
+async def _raised(error: BaseException, desk: Desk) -> Ending:
+    frames = error.__traceback__ and error.__traceback__.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    await desk.output("stderr", text[-TRACEBACK_CHARS:])
+    return Ending(
+        Outcome.LOGIC, ReasonCode.EXCEPTION, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS]
+    )

@@ -1,0 +1,111 @@
+"""What could a dead runner or a dead guard have left, and how is it removed?
+
+Every process of an agent carries ORCH_CLAIM in its environment, every python worker ORCH_WORKER. Their
+marks are read back from /proc; only processes of our own user are looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from orch.adapters.guard import descendants, send
+
+CLAIM_MARK: Final = "ORCH_CLAIM"
+WORKER_MARK: Final = "ORCH_WORKER"
+ROUNDS_MAX: Final = 200
+"""Rounds of KILL before giving up on a process that the kernel does not let die."""
+
+
+def started_ticks(pid: int) -> str | None:
+    """When `pid` started, in clock ticks since boot: with the pid, the name of one process for ever."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return None
+
+
+def worker_mark() -> str:
+    """ORCH_WORKER of this runner's workers: `<pid>.<start>`."""
+    return f"{os.getpid()}.{started_ticks(os.getpid())}"
+
+
+def _owner_lives(mark: str) -> bool:
+    pid, _, ticks = mark.partition(".")
+    return pid.isdigit() and started_ticks(int(pid)) == ticks
+
+
+def _ancestors() -> set[int]:
+    pid, seen = os.getpid(), set[int]()
+    while pid > 0 and pid not in seen:
+        seen.add(pid)
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b") ")[2].split()[1])
+        except OSError:
+            break
+    return seen
+
+
+def _marks(pid: str) -> dict[str, str]:
+    try:
+        if os.stat(f"/proc/{pid}").st_uid != os.getuid():
+            return {}
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            fields = file.read().split(b"\0")
+    except OSError:
+        return {}
+    pairs = (field.decode("utf-8", "replace").partition("=") for field in fields)
+    return {key: value for key, _, value in pairs if key in (CLAIM_MARK, WORKER_MARK)}
+
+
+def _marked() -> Iterator[tuple[int, dict[str, str]]]:
+    spared = _ancestors()  # a runner started by an agent of another stack carries a mark itself
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in spared:
+            marks = _marks(name)
+            if marks:
+                yield int(name), marks
+
+
+def _kill_while(find: Callable[[], list[int]]) -> int:
+    """KILLs what `find` returns until it returns nothing; how many processes that were."""
+    killed: set[int] = set()
+    for _ in range(ROUNDS_MAX):
+        found = find()
+        if not found:
+            break
+        for pid in found:
+            send(pid, signal.SIGKILL)
+        killed.update(found)
+    return len(killed)
+
+
+def kill_marked(key: str, value: str) -> int:
+    """KILLs every process whose mark `key` is `value`; how many there were."""
+    return _kill_while(lambda: [pid for pid, marks in _marked() if marks.get(key) == value])
+
+
+def kill_below(root: int) -> int:
+    """KILLs every living descendant of `root`, not `root` itself; how many there were."""
+    return _kill_while(lambda: [pid for pid, state in descendants(root) if state not in "ZX"])
+
+
+def sweep(mark_is_dead: Callable[[str], bool]) -> int:
+    """KILLs what dead runners left: processes whose ORCH_CLAIM `mark_is_dead` knows to be over, and
+    python workers whose runner is gone. Called at runner start; returns how many there were."""
+
+    def dead() -> list[int]:
+        return [pid for pid, marks in _marked() if _is_dead(marks, mark_is_dead)]
+
+    return _kill_while(dead)
+
+
+def _is_dead(marks: dict[str, str], mark_is_dead: Callable[[str], bool]) -> bool:
+    claim, worker = marks.get(CLAIM_MARK), marks.get(WORKER_MARK)
+    return (claim is not None and mark_is_dead(claim)) or (
+        worker is not None and not _owner_lives(worker)
+    )

@@ -1,0 +1,92 @@
+"""`orch list`, `orch status`, `orch explain`: how jobs stand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from contracts.errors import ErrorCode, Refused
+from contracts.limits import PAGE_ITEMS_MAX
+from contracts.states import State
+from orch.cli.door import HERE, Door, JobId
+from orch.cli.output import emit, emit_body, emit_table, harmless, say
+
+
+def list_jobs(
+    *,
+    state: Annotated[str | None, Parameter(help=f"Only jobs in it: {', '.join(State)}.")] = None,
+    tenant: Annotated[str | None, Parameter(help="Only this tenant's jobs.")] = None,
+    limit: Annotated[int, Parameter(help=f"At most so many, 1 to {PAGE_ITEMS_MAX}.")] = 50,
+    cursor: Annotated[
+        str | None, Parameter(help="Go on where next_cursor of a page ended.")
+    ] = None,
+    door: Door = HERE,
+) -> int:
+    """List jobs, newest first."""
+    from orch.cli.render import at
+    from orch.client import calls
+
+    if state is not None and state not in set(State):
+        raise Refused(ErrorCode.INVALID_REQUEST, f"--state {state!r}: there are {', '.join(State)}")
+    if not 1 <= limit <= PAGE_ITEMS_MAX:
+        raise Refused(ErrorCode.INVALID_REQUEST, f"--limit {limit}: 1 to {PAGE_ITEMS_MAX}")
+    call = calls.jobs(tenant=tenant, state=state, limit=limit, cursor=cursor)
+    with door.client() as client:
+        answer = client.send(call)
+        if door.as_json:
+            emit_body(answer.body)
+            return 0
+        page = client.read(call, answer)
+    emit_table(
+        ("JOB", "STATE", "POOL", "ATTEMPT", "CREATED", "NAME"),
+        [
+            (
+                job.job_id,
+                job.state.value,
+                job.pool,
+                str(job.attempt),
+                at(job.created_at_ms),
+                job.name,
+            )
+            for job in page.jobs
+        ],
+    )
+    if page.next_cursor is not None:
+        say(harmless(f"there are more: --cursor {page.next_cursor}"))
+    return 0
+
+
+def status(job_id: JobId, /, *, door: Door = HERE) -> int:
+    """Show one job: its state and what it waits for, its attempts, its open question."""
+    from orch.cli.render import show_job
+    from orch.client import calls
+    from orch.system import wall_ms
+
+    call = calls.job(job_id)
+    with door.client() as client:
+        answer = client.send(call)
+        if door.as_json:
+            emit_body(answer.body)
+        else:
+            show_job(client.read(call, answer), door, wall_ms())
+    return 0
+
+
+def explain(job_id: JobId, /, *, door: Door = HERE) -> int:
+    """Say why a job is where it is, and what unblocks it."""
+    from orch.cli.render import compact
+    from orch.client import calls
+
+    call = calls.explain(job_id)
+    with door.client() as client:
+        answer = client.send(call)
+        if door.as_json:
+            emit_body(answer.body)
+            return 0
+        why = client.read(call, answer)
+    emit(harmless(f"{why.job_id} is {why.state}: {why.reason}"))
+    emit(harmless(f"what unblocks it: {why.unblocks}"))
+    for name, value in why.facts.items():
+        emit(harmless(f"  {name}: {compact(value)}"))
+    return 0

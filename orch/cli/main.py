@@ -1,0 +1,114 @@
+"""The `orch` command: which commands there are, and how each ends.
+
+Commands are named by import string, so that a call imports only its own module; those modules import
+the client inside their functions. Every end is an exit code of `contracts.errors`, every failure one line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, CycloptsError
+
+from contracts.errors import ErrorCode, ExitCode, OrchError, Refused
+from orch.cli.help import asks_for_help, help_text
+from orch.cli.output import show_error
+
+COMMANDS: Final = (
+    ("up", "orch.cli.up:up", "Start a local stack: a private Valkey, the actors, the gateway."),
+    ("down", "orch.cli.down:down", "Stop the stack of a home."),
+    ("demo", "orch.cli.project:demo", "Run the demonstration: crash a runner, lose nothing."),
+    ("init", "orch.cli.project:init", "Write an example job.yaml and a commented orch.toml."),
+    ("submit", "orch.cli.submit:submit", "Submit the job that a YAML or JSON file describes."),
+    ("list", "orch.cli.jobs:list_jobs", "List jobs, newest first."),
+    ("status", "orch.cli.jobs:status", "Show one job: state, attempts, open question."),
+    ("explain", "orch.cli.jobs:explain", "Say why a job is where it is, and what unblocks it."),
+    ("events", "orch.cli.follow:events", "Show a job's ledger."),
+    ("logs", "orch.cli.follow:logs", "Show a job's output."),
+    ("wait", "orch.cli.follow:wait", "Wait for a job; exit 0 completed, 1 failed, 4 blocked."),
+    ("artifacts", "orch.cli.artifacts:artifacts", "List the files that a job left, or fetch one."),
+    ("answer", "orch.cli.steer:answer", "Answer the question that a blocked job asks."),
+    ("approve", "orch.cli.steer:approve", "Answer an approval with `approve`."),
+    ("deny", "orch.cli.steer:deny", "Answer an approval with `deny`."),
+    ("cancel", "orch.cli.steer:cancel", "Cancel a job; a running agent is stopped."),
+    ("pause", "orch.cli.steer:pause", "Pause a job; a running one stops at its next step."),
+    ("resume", "orch.cli.steer:resume", "Let a paused job go on."),
+    ("doctor", "orch.cli.doctor:doctor", "Check what Orch needs; every failure has a fix."),
+    ("version", "orch.cli.project:version", "Print the version."),
+)
+
+ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
+
+
+def build_app() -> App:
+    """The command tree. Help is ours (`help.py`): cyclopts would import rich to print it."""
+    app = App(
+        name="orch",
+        help=ABOUT,
+        help_flags=[],
+        version_flags=[],
+        suppress_keyboard_interrupt=False,
+    )
+    for name, where, about in COMMANDS:
+        app.command(where, name=name, help=about, help_flags=[], version_flags=[])
+    config = App(name="config", help="Show the settings.", help_flags=[], version_flags=[])
+    config.command(
+        "orch.cli.config:show",
+        name="show",
+        help="Show every setting, its value and where it came from.",
+        help_flags=[],
+        version_flags=[],
+    )
+    app.command(config)
+    return app
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; the exit code. Never raises for what a user or a server can do."""
+    app = build_app()
+    as_json = "--json" in argv
+    try:
+        if asks_for_help(argv):
+            print(help_text(app, argv))
+            return ExitCode.OK
+        if list(argv) == ["--version"]:
+            argv = ["version"]
+        code = app(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return int(code or 0)
+    except CycloptsError as error:
+        usage = Refused(ErrorCode.INVALID_REQUEST, str(error), hint=_usage_hint(argv))
+        return show_error(usage, as_json=as_json)
+    except OrchError as error:
+        return show_error(error, as_json=as_json)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+
+
+def _usage_hint(argv: Sequence[str]) -> str:
+    known = {name for name, _, _ in COMMANDS}
+    command = f" {argv[0]}" if argv and argv[0] in known else ""
+    return f"`orch{command} --help` shows how it is called."
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has enough (`orch logs ID | head`): no error, and no noise at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.OK
+
+
+def main() -> None:
+    """The console entry."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # real streams here
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Where words go: data to stdout, talk to stderr, errors by the table of exit codes.
+
+Text that came from a job is made harmless before a human sees it: a name must not move the cursor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from contracts.errors import OrchError
+
+
+def show_error(error: OrchError, *, as_json: bool) -> int:
+    """Tell of a failure: the error body on stdout with --json, else two lines on stderr. Its exit code."""
+    if as_json:
+        body = getattr(error, "answer", None) or error.body()
+        print(json.dumps(body, ensure_ascii=False), flush=True)
+    else:
+        print(f"{error.code}: {harmless(error.message)}", file=sys.stderr)
+        print(harmless(error.hint), file=sys.stderr)
+    return int(error.entry.exit_code)
+
+
+def say(text: str) -> None:
+    """Talk: to stderr, never part of the data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def emit(text: str) -> None:
+    """Data: one line or more to stdout, at once, so that a pipe sees it when it happens."""
+    print(text, flush=True)
+
+
+def emit_body(body: bytes) -> None:
+    """An HTTP body exactly as it came, and a line's end."""
+    emit(body.decode("utf-8", "replace"))
+
+
+def emit_document(document: Any) -> None:
+    """One JSON document on one line."""
+    emit(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+
+
+def harmless(text: str) -> str:
+    """`text` without control characters; line breaks become spaces."""
+    return "".join(
+        c if c.isprintable() else " " if c in "\n\t\r" else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
+
+
+def is_coloured() -> bool:
+    """Whether stdout takes colour: a terminal, and nobody said NO_COLOR."""
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+
+
+def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns: aligned text in a pipe, a rich table on a terminal."""
+    safe = [[harmless(cell) for cell in row] for row in rows]
+    if is_coloured():
+        _rich_table(headers, safe)
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(headers, *safe, strict=True)]
+    for row in (headers, *safe):
+        emit("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console().print(table)
+
+
+_STYLES = {
+    "completed": "green",
+    "done": "green",
+    "failed": "red",
+    "expired": "red",
+    "lost": "red",
+    "blocked": "yellow",
+    "running": "cyan",
+}

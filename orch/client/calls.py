@@ -1,0 +1,199 @@
+"""What each call of the HTTP API looks like: verb, path, query, body and how its answer is read.
+
+Nothing here does I/O; `client.py` and `sync.py` send these, so the two clients cannot disagree. Ids are
+checked before they become part of a path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from contracts import limits
+from contracts.errors import ErrorCode, Misuse, Refused
+from contracts.ids import checked_id
+from contracts.record import (
+    ArtifactList,
+    BatchAnswer,
+    Explanation,
+    JobList,
+    JobRecord,
+    LedgerPage,
+    LogPage,
+    Submitted,
+)
+from contracts.spec import JobSpec
+from contracts.states import State
+
+T = TypeVar("T")
+
+Spec = JobSpec | Mapping[str, Any]
+"""A spec as a model, or as the parsed document that the gateway will judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request, and how a successful answer's body becomes a value."""
+
+    verb: Literal["GET", "POST"]
+    path: str
+    read: Callable[[bytes], T]
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _body(value: object) -> bytes:
+    try:
+        return json.dumps(
+            value, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refused(
+            ErrorCode.INVALID_SPEC, f"$: not expressible as JSON: {error}", details={"path": "$"}
+        ) from None
+
+
+def _document(spec: Spec) -> object:
+    """Only what the caller wrote: defaults stay the server's business."""
+    return spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, BaseModel) else spec
+
+
+def _query(**given: object) -> dict[str, str]:
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _job_path(job_id: str, below: str = "") -> str:
+    return f"/v1/jobs/{checked_id(job_id)}{below}"
+
+
+def submit(spec: Spec, idempotency_key: str | None = None) -> Call[Submitted]:
+    """POST /v1/jobs. The key may also stand in the spec; the header wins."""
+    body = _body(_document(spec))
+    if len(body) > limits.BODY_BYTES_MAX:
+        raise Refused(
+            ErrorCode.PAYLOAD_TOO_LARGE,
+            f"the spec has {len(body)} bytes, at most {limits.SPEC_BYTES_MAX} are allowed",
+            details={"bytes_max": limits.SPEC_BYTES_MAX},
+        )
+    headers = {} if idempotency_key is None else {"Idempotency-Key": _header(idempotency_key)}
+    return Call("POST", "/v1/jobs", Submitted.model_validate_json, body=body, headers=headers)
+
+
+def _header(key: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
+        raise Refused(
+            ErrorCode.INVALID_REQUEST,
+            "an idempotency key is 1 to 200 printable ASCII characters without spaces",
+        )
+    return key
+
+
+def submit_batch(specs: Sequence[Spec]) -> Call[BatchAnswer]:
+    """POST /v1/jobs:batch; answers come in the order of `specs`."""
+    if len(specs) > limits.BATCH_ITEMS_MAX:
+        raise Misuse(
+            ErrorCode.PAYLOAD_TOO_LARGE,
+            f"a batch holds at most {limits.BATCH_ITEMS_MAX} specs",
+            details={"items_max": limits.BATCH_ITEMS_MAX},
+        )
+    body = _body({"items": [_document(spec) for spec in specs]})
+    return Call("POST", "/v1/jobs:batch", BatchAnswer.model_validate_json, body=body)
+
+
+def job(job_id: str) -> Call[JobRecord]:
+    """GET /v1/jobs/{id}."""
+    return Call("GET", _job_path(job_id), JobRecord.model_validate_json)
+
+
+def jobs(
+    *,
+    tenant: str | None = None,
+    state: State | str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[JobList]:
+    """GET /v1/jobs, newest first."""
+    query = _query(tenant=tenant, state=state, limit=limit, cursor=cursor)
+    return Call("GET", "/v1/jobs", JobList.model_validate_json, query)
+
+
+def ledger(
+    job_id: str, *, after: str | int | None = None, limit: int | None = None
+) -> Call[LedgerPage]:
+    """GET /v1/jobs/{id}/ledger; `after` is a seq or a next_cursor."""
+    query = _query(after=after, limit=limit)
+    return Call("GET", _job_path(job_id, "/ledger"), LedgerPage.model_validate_json, query)
+
+
+def logs(job_id: str, *, after: str | int | None = None, limit: int | None = None) -> Call[LogPage]:
+    """GET /v1/jobs/{id}/logs; `after` is a line's `i` or a next_cursor."""
+    query = _query(after=after, limit=limit)
+    return Call("GET", _job_path(job_id, "/logs"), LogPage.model_validate_json, query)
+
+
+def artifacts(job_id: str) -> Call[ArtifactList]:
+    """GET /v1/jobs/{id}/artifacts."""
+    return Call("GET", _job_path(job_id, "/artifacts"), ArtifactList.model_validate_json)
+
+
+def artifact_bytes(job_id: str, sha256: str) -> Call[bytes]:
+    """GET /v1/jobs/{id}/artifacts/{sha256}."""
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise Refused(ErrorCode.INVALID_ID, f"not a sha256 in lower-case hex: {sha256[:80]!r}")
+    return Call("GET", _job_path(job_id, f"/artifacts/{sha256}"), bytes)
+
+
+def explain(job_id: str) -> Call[Explanation]:
+    """GET /v1/jobs/{id}/explain."""
+    return Call("GET", _job_path(job_id, "/explain"), Explanation.model_validate_json)
+
+
+def command(job_id: str, verb: Literal["cancel", "pause", "resume"]) -> Call[JobRecord]:
+    """POST /v1/jobs/{id}/cancel, pause or resume; a repeat adds no event."""
+    return Call("POST", _job_path(job_id, f"/{verb}"), JobRecord.model_validate_json, body=b"{}")
+
+
+def answer(
+    job_id: str, question_id: str, value: object, reason: str | None = None
+) -> Call[JobRecord]:
+    """POST /v1/jobs/{id}/answer."""
+    checked_id(question_id, what="question")
+    document: dict[str, object] = {"question_id": question_id, "value": value}
+    if reason is not None:
+        document["reason"] = reason
+    body = _body(document)
+    return Call("POST", _job_path(job_id, "/answer"), JobRecord.model_validate_json, body=body)
+
+
+def events(job_id: str) -> Call[None]:
+    """GET /v1/jobs/{id}/events, a stream; `frames.Follow` reads it."""
+    return Call("GET", _job_path(job_id, "/events"), lambda _: None)
+
+
+def ready() -> Call[dict[str, Any]]:
+    """GET /readyz: what the gateway says of itself while it is ready, else UNAVAILABLE."""
+    return Call("GET", "/readyz", _object)
+
+
+def live() -> Call[dict[str, Any]]:
+    """GET /livez."""
+    return Call("GET", "/livez", _object)
+
+
+def capabilities() -> Call[dict[str, Any]]:
+    """GET /v1/capabilities."""
+    return Call("GET", "/v1/capabilities", _object)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        message = "not an object"
+        raise ValueError(message)
+    return document

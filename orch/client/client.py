@@ -1,0 +1,238 @@
+"""`Orch`: the async client of the HTTP API.
+
+A thin runner of `calls.py`, as `sync.py` is: `send` is one request, everything else is its typed name. It
+retries nothing but event streams, so a failed submission is repeated by the caller, with an idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from contracts.errors import OrchError, Unavailable
+from contracts.record import (
+    ArtifactList,
+    BatchAnswer,
+    Explanation,
+    JobList,
+    JobRecord,
+    LedgerPage,
+    LogPage,
+    Submitted,
+)
+from contracts.states import State
+from orch.client import calls
+from orch.client.answers import Answer, checked, error_of, unreachable, value_of
+from orch.client.calls import Call, Spec
+from orch.client.endpoint import Endpoint
+from orch.client.frames import SILENCE_MS_MAX, Follow, JobFrame, Wait
+from orch.client.transport import headers_of, timeout_of, tls_of
+from orch.ports import Clock
+from orch.system import SystemClock
+
+T = TypeVar("T")
+
+
+class Orch:
+    """A connection to one gateway; close it, or use it in an `async with`."""
+
+    def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None) -> None:
+        self.endpoint = endpoint
+        self._clock = clock or SystemClock()
+        self._http = httpx2.AsyncClient(
+            base_url=endpoint.url,
+            headers=headers_of(endpoint),
+            timeout=timeout_of(),
+            trust_env=not endpoint.is_loopback,
+            verify=tls_of(endpoint),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def send(self, call: Call[T]) -> Answer:
+        """One request; the reply as it came.
+
+        Raises:
+            Refused: the server said no; the code is the body's.
+            Unavailable: no reply, or the server could not.
+        """
+        try:
+            reply = await self._http.request(
+                call.verb, call.path, params=call.query, content=call.body, headers=call.headers
+            )
+        except httpx2.TransportError as error:
+            raise unreachable(error, self.endpoint.url) from error
+        return checked(reply.status_code, reply.content, self.endpoint.url)
+
+    async def run(self, call: Call[T]) -> T:
+        """One request; the reply as a value. Raises what `send` raises."""
+        return self.read(call, await self.send(call))
+
+    def read(self, call: Call[T], answer: Answer) -> T:
+        """The value of a reply that `send` gave. Raises Unavailable when it is no body of Orch."""
+        return value_of(call, answer, self.endpoint.url)
+
+    async def submit(self, spec: Spec, idempotency_key: str | None = None) -> Submitted:
+        """Submit one job; the same key and content again gives the same job, `duplicate` true."""
+        return await self.run(calls.submit(spec, idempotency_key))
+
+    async def submit_batch(self, specs: Sequence[Spec]) -> BatchAnswer:
+        """Submit up to 1,000 jobs; each item has its own answer."""
+        return await self.run(calls.submit_batch(specs))
+
+    async def job(self, job_id: str) -> JobRecord:
+        """The job as it is now."""
+        return await self.run(calls.job(job_id))
+
+    async def jobs(
+        self,
+        *,
+        tenant: str | None = None,
+        state: State | str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> JobList:
+        """One page of jobs, newest first."""
+        return await self.run(calls.jobs(tenant=tenant, state=state, limit=limit, cursor=cursor))
+
+    async def ledger(
+        self, job_id: str, *, after: str | int | None = None, limit: int | None = None
+    ) -> LedgerPage:
+        """One page of the ledger, oldest first."""
+        return await self.run(calls.ledger(job_id, after=after, limit=limit))
+
+    async def logs(
+        self, job_id: str, *, after: str | int | None = None, limit: int | None = None
+    ) -> LogPage:
+        """One page of output, oldest first."""
+        return await self.run(calls.logs(job_id, after=after, limit=limit))
+
+    async def artifacts(self, job_id: str) -> ArtifactList:
+        """The files that the job left."""
+        return await self.run(calls.artifacts(job_id))
+
+    async def artifact_bytes(self, job_id: str, sha256: str) -> bytes:
+        """One of those files."""
+        return await self.run(calls.artifact_bytes(job_id, sha256))
+
+    async def explain(self, job_id: str) -> Explanation:
+        """Why the job is where it is, and what unblocks it."""
+        return await self.run(calls.explain(job_id))
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """Cancel; the record after it. A running agent is stopped soon after."""
+        return await self.run(calls.command(job_id, "cancel"))
+
+    async def pause(self, job_id: str) -> JobRecord:
+        """Pause; a running job stops at its next step."""
+        return await self.run(calls.command(job_id, "pause"))
+
+    async def resume(self, job_id: str) -> JobRecord:
+        """Let a paused job go on."""
+        return await self.run(calls.command(job_id, "resume"))
+
+    async def answer(
+        self, job_id: str, question_id: str, value: object, reason: str | None = None
+    ) -> JobRecord:
+        """Answer the question that a blocked job asks."""
+        return await self.run(calls.answer(job_id, question_id, value, reason))
+
+    async def ready(self) -> dict[str, Any]:
+        """What the gateway says of its readiness. Raises Unavailable while it is not ready."""
+        return await self.run(calls.ready())
+
+    async def events(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobFrame]:
+        """The frames of a job's stream up to the terminal one, across broken connections."""
+        follow = Follow(after)
+        while True:
+            why: OrchError | None = None
+            try:
+                async with aclosing(self._stream(job_id, follow, SILENCE_MS_MAX / 1_000)) as frames:
+                    async for frame in frames:
+                        yield frame
+                        if frame.is_last:
+                            return
+            except OrchError as error:
+                if not error.entry.retriable:
+                    raise
+                why = error
+            await self._clock.sleep_ms(follow.lost(self._clock.monotonic_ms(), why))
+
+    async def wait(
+        self, job_id: str, *, timeout_s: float | None = None, through_blocked: bool = False
+    ) -> JobRecord:
+        """The job once it is over, or blocked unless `through_blocked`.
+
+        Raises:
+            Unavailable: TIMEOUT after `timeout_s`.
+        """
+        wait = Wait(self._clock.monotonic_ms(), timeout_s, through_blocked=through_blocked)
+        record = await self.job(job_id)
+        while not wait.is_over(record):
+            await self._listen(job_id, wait, wait.slice_s(self._clock.monotonic_ms(), record))
+            record = await self._look(job_id, wait, record)
+        return record
+
+    async def _look(self, job_id: str, wait: Wait, last: JobRecord) -> JobRecord:
+        """The job now; the last record while the gateway is away for a moment."""
+        try:
+            return await self.job(job_id)
+        except Unavailable as error:
+            await self._clock.sleep_ms(wait.follow.lost(self._clock.monotonic_ms(), error))
+            return last
+
+    async def _listen(self, job_id: str, wait: Wait, slice_s: float) -> None:
+        """Return at news, or when the slice is over."""
+        until_ms = self._clock.monotonic_ms() + int(slice_s * 1_000)
+        why: OrchError | None = None
+        try:
+            async with aclosing(self._stream(job_id, wait.follow, slice_s)) as frames:
+                async for frame in frames:
+                    if frame.is_news or self._clock.monotonic_ms() >= until_ms:
+                        return
+        except OrchError as error:
+            if not error.entry.retriable:
+                raise
+            why = error
+        left_ms = until_ms - self._clock.monotonic_ms()
+        if left_ms > 0:  # it broke: the slice was not used up by silence
+            await self._clock.sleep_ms(
+                min(wait.follow.lost(self._clock.monotonic_ms(), why), left_ms)
+            )
+
+    async def _stream(
+        self, job_id: str, follow: Follow, silence_s: float
+    ) -> AsyncGenerator[JobFrame]:
+        """The frames of one connection; a silence of `silence_s` ends it with Unavailable."""
+        path = calls.events(job_id).path
+        try:
+            async with self._http.sse(
+                path, params=follow.query(), headers=follow.headers(), timeout=timeout_of(silence_s)
+            ) as source:
+                if source.response.status_code != 200:
+                    body = await source.response.aread()
+                    raise error_of(source.response.status_code, body, self.endpoint.url)
+                follow.opened(self._clock.monotonic_ms())
+                async for sse in source:
+                    frame = follow.take(sse)
+                    if frame is not None:
+                        yield frame
+        except httpx2.TransportError as error:
+            raise unreachable(error, self.endpoint.url) from error

@@ -1,0 +1,84 @@
+"""Where the gateway is: a given URL, ORCH_URL, or the endpoint.json that `orch up` wrote into the home."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from contracts.errors import ErrorCode, Refused, Unavailable
+
+ENDPOINT_FILE: Final = "endpoint.json"
+START_HINT: Final = "Start a local stack with `orch up`, or set --url or ORCH_URL."
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address without a trailing slash, and the bearer token to present there."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine: then no proxy of the environment may come between."""
+        host = urlsplit(self.url).hostname or ""
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> Endpoint:
+    """The gateway to call, with ORCH_TOKEN.
+
+    Raises:
+        Refused: INVALID_REQUEST when a given address is no http(s) URL, or the token no header value.
+        Unavailable: nobody said where it is and no stack runs in this home.
+    """
+    token = environ.get("ORCH_TOKEN") or None
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise Refused(
+            ErrorCode.INVALID_REQUEST, "ORCH_TOKEN holds characters that no header may have"
+        )
+    given = url or environ.get("ORCH_URL")
+    if given:
+        return Endpoint(_checked(given), token)
+    document = read_endpoint_file(home)
+    if document is None or not isinstance(document.get("url"), str):
+        raise Unavailable(
+            ErrorCode.UNAVAILABLE,
+            f"no Orch runs in {home} (it has no {ENDPOINT_FILE})",
+            hint=START_HINT,
+        )
+    return Endpoint(_checked(document["url"]), token)
+
+
+def read_endpoint_file(home: Path) -> dict[str, Any] | None:
+    """What `<home>/endpoint.json` says: {url, pid, redis_url, metrics, started_at_ms}, or None."""
+    try:
+        document = json.loads((home / ENDPOINT_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not url.isprintable() or " " in url:
+        raise Refused(
+            ErrorCode.INVALID_REQUEST,
+            f"not an address of a gateway: {url[:200]!r}",
+            hint="Give it as http://127.0.0.1:8080.",
+        )
+    return url.rstrip("/")

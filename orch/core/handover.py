@@ -1,0 +1,84 @@
+"""What runner, store and fallback hand to each other about one attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+EndingVerb = Literal["settle", "release", "ask", "handback", "stop"]
+Judgement = Literal["ok", "same", "over"]
+"""Of an ending: accepted, accepted before (a repeated call), or its claim is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A job under a fresh claim; texts are JSON as stored, empty when there is none."""
+
+    job_id: str
+    claim: str
+    epoch: int
+    attempt: int
+    spec: str
+    progress: str
+    answer: str
+    wish: str
+    outs: int
+    """Pieces of output written by earlier attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimEnding:
+    """How a claim ends. `data` is the result (settle) or the question (ask) as JSON."""
+
+    verb: EndingVerb
+    job_id: str
+    claim: str
+    payload: Mapping[str, Any]
+    data: str = ""
+    expires_in_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cycled:
+    """The reply of a cycle: one judgement for each ending, in order, and the jobs claimed."""
+
+    judgements: Sequence[Judgement]
+    offers: Sequence[Offer]
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Consecutive output of one claim, the first piece numbered `first`."""
+
+    job_id: str
+    claim: str
+    first: int
+    pieces: Sequence[tuple[Literal["stdout", "stderr"], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """An outcome as fallback finds it."""
+
+    job_id: str
+    seq: str
+    entry_id: str
+    spec: str
+    ending: str
+    failures: int
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What fallback decided, for the store to carry out."""
+
+    job_id: str
+    seq: str
+    entry_id: str
+    verb: Literal["retry", "backoff", "fail", "block"]
+    delay_ms: int
+    payload: Mapping[str, Any]
+    failures: int
+    crashes: int

@@ -1,0 +1,1 @@
+"""The only package that speaks Redis: keys, the function library, one module for each family of verbs."""

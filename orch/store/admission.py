@@ -1,0 +1,164 @@
+"""Admission: the one function every door goes through (ADM-1).
+
+A document is judged here (schema, size, digest) and then, in one function call, against what is stored
+(duplicates, pools, capacity). A refusal is a value of its item and costs the others nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
+from contracts.record import Submitted
+from contracts.spec import JobSpec, parse_spec
+from orch.core.asks import Ask
+from orch.core.canonical import digest
+from orch.core.ledger import state_of
+from orch.core.scheduling import SchedulingPolicy
+from orch.ports import Ids
+from orch.store.connection import Connection
+
+_CALL_BYTES_MAX = 8 * limits.MIB
+"""Specs of one function call together; more items go into a next call."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A judged submission, ready for the function."""
+
+    job_id: str
+    args: tuple[str | int, ...]
+    bytes: int
+
+
+class Admission:
+    """Makes jobs durable, or says why not."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ids: Ids,
+        policy: SchedulingPolicy,
+        *,
+        actor: str,
+        queue_jobs_max: int,
+    ) -> None:
+        self._connection = connection
+        self._ids = ids
+        self._policy = policy
+        self._actor = actor
+        self._queue_jobs_max = queue_jobs_max
+
+    async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
+        """Answers in the order of `asks`; an accepted job is durable when this returns.
+
+        Raises:
+            Unavailable: the server was not reached; which of the asks were admitted is unknown, and
+                asking again with the same ids or idempotency keys is safe.
+        """
+        answers: list[Submitted | Refused | None] = [None] * len(asks)
+        items: list[tuple[int, _Item]] = []
+        for position, ask in enumerate(asks):
+            judged = self._judge(ask)
+            if isinstance(judged, Refused):
+                answers[position] = judged
+            else:
+                items.append((position, judged))
+        for batch in _batches(items):
+            replies = await self._admit_batch([item for _, item in batch])
+            for (position, _), reply in zip(batch, replies, strict=True):
+                answers[position] = _answer(reply)
+        return [answer for answer in answers if answer is not None]
+
+    def _judge(self, ask: Ask) -> _Item | Refused:
+        try:
+            spec = parse_spec(ask.document)
+            return self._item(ask, spec)
+        except Refused as refused:
+            return refused
+
+    def _item(self, ask: Ask, spec: JobSpec) -> _Item:
+        key = ask.idempotency_key or spec.idempotency_key
+        content = spec.model_dump(mode="json", exclude_defaults=True, exclude={"id", "idempotency_key"})
+        text = _encoded(content)
+        class_name = self._policy.class_of(spec.priority)
+        # An id of our own choosing needs no nonce: nobody else can repeat the call with it.
+        nonce = self._ids.token() if spec.id or key else ""
+        job_id = spec.id or ask.job_id or self._ids.job_id()
+        return _Item(
+            job_id,
+            (
+                job_id,
+                digest(content),
+                spec.tenant,
+                spec.pool,
+                class_name,
+                text,
+                spec.not_before_ms or 0,
+                spec.deadline_ms or 0,
+                key or "",
+                nonce,
+                ask.entry_id,
+                ask.request_id,
+            ),
+            len(text),
+        )
+
+    async def _admit_batch(self, items: Sequence[_Item]) -> list[list[Any]]:
+        head = (self._actor, self._policy.text(), self._queue_jobs_max, len(items))
+        flat = [arg for item in items for arg in item.args]
+        reply = await self._connection.call("admit", *head, *flat)
+        answers: list[list[Any]] = reply[3]
+        return answers
+
+    async def refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:
+        """Answers a raw request that is no valid spec, and settles its stream entry."""
+        body = orjson.dumps(refused.body(request_id)).decode()
+        await self._connection.call("refuse", entry_id, request_id, body)
+
+
+def _encoded(content: dict[str, Any]) -> str:
+    try:
+        text = orjson.dumps(content)
+    except TypeError as error:
+        raise Refused(
+            ErrorCode.INVALID_SPEC, f"not representable as JSON: {error}", details={"path": "$"}
+        ) from error
+    if len(text) > limits.SPEC_BYTES_MAX:
+        raise Refused(
+            ErrorCode.PAYLOAD_TOO_LARGE,
+            f"a spec has at most {limits.SPEC_BYTES_MAX} bytes, this one {len(text)}",
+            details={"bytes": len(text), "bytes_max": limits.SPEC_BYTES_MAX},
+        )
+    return text.decode()
+
+
+def _batches(items: Sequence[tuple[int, _Item]]) -> Iterator[list[tuple[int, _Item]]]:
+    batch: list[tuple[int, _Item]] = []
+    size = 0
+    for position, item in items:
+        if batch and (len(batch) == limits.BATCH_ITEMS_MAX or size + item.bytes > _CALL_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append((position, item))
+        size += item.bytes
+    if batch:
+        yield batch
+
+
+def _answer(reply: list[Any]) -> Submitted | Refused:
+    if reply[0] == "refused":
+        return Refused(ErrorCode(reply[1]), reply[2], details=orjson.loads(reply[3]))
+    position = int(reply[3])
+    return Submitted(
+        job_id=reply[1],
+        state=state_of(reply[2]),
+        queue_position=position if position >= 0 else None,
+        predicted_start_ms=0 if position == 0 else None,
+        duplicate=reply[0] == "duplicate",
+    )

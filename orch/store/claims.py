@@ -1,0 +1,101 @@
+"""A runner's side of the store: one call that delivers endings and brings new claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from contracts.errors import ErrorCode, Refused
+from contracts.limits import WAKE_TOKENS_MAX
+from orch.core.handover import ClaimEnding, Cycled, Offer
+from orch.core.scheduling import SchedulingPolicy
+from orch.store.connection import Connection
+
+class Claims:
+    """Claims of one pool."""
+
+    def __init__(self, connection: Connection, policy: SchedulingPolicy) -> None:
+        self._connection = connection
+        self._policy = policy.text()
+
+    async def cycle(
+        self,
+        runner: str,
+        pool: str,
+        *,
+        number: int,
+        free: int,
+        random: str,
+        endings: Sequence[ClaimEnding],
+    ) -> Cycled:
+        """Delivers endings and claims up to `free` jobs; the same `number` gives the same jobs again.
+
+        Raises:
+            Refused: LEASE_OVER, the runner was buried: nothing was accepted, every claim is over.
+            Unavailable: not reached; call again with the same number and endings.
+        """
+        flat: list[str | int] = []
+        for ending in endings:
+            payload = orjson.dumps(ending.payload).decode()
+            flat += (ending.verb, ending.job_id, ending.claim, payload, ending.data, ending.expires_in_ms)
+        reply = await self._connection.call(
+            "cycle", runner, pool, number, free, random, self._policy, len(endings), *flat
+        )
+        if reply[0] == "runner_over":
+            raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
+        return Cycled(list(reply[3]), [_offer(item) for item in reply[4]])
+
+    async def pass_on(self, pool: str) -> None:
+        """Gives a wake token back that a runner without a free slot took."""
+        await self._connection.execute(
+            "XADD", self._connection.keys.wake(pool), "MAXLEN", "~", WAKE_TOKENS_MAX, "*", "pool", pool
+        )
+
+    async def note(
+        self,
+        job_id: str,
+        claim: str,
+        *,
+        number: int,
+        event: str,
+        payload: Mapping[str, Any],
+        progress: Mapping[str, Any] | None = None,
+        consume_answer: bool = False,
+    ) -> str:
+        """Appends evidence of a running attempt; returns the operator's wish (`pause` or nothing).
+
+        Raises:
+            Refused: LEASE_OVER, the claim is over; PAYLOAD_TOO_LARGE, the ledger is full.
+        """
+        reply = await self._connection.call(
+            "note",
+            job_id,
+            claim,
+            number,
+            "" if progress is None else orjson.dumps(progress).decode(),
+            int(consume_answer),
+            event,
+            orjson.dumps(payload).decode(),
+        )
+        if reply[0] == "over":
+            raise Refused(ErrorCode.LEASE_OVER, f"the claim on job {job_id} is over")
+        if reply[0] == "ledger_full":
+            raise Refused(ErrorCode.PAYLOAD_TOO_LARGE, f"the ledger of job {job_id} is full")
+        return str(reply[1])
+
+
+def _offer(item: list[Any]) -> Offer:
+    job_id, claim, attempt, spec, progress, answer, wish, outs, epoch = item
+    return Offer(
+        job_id=job_id,
+        claim=claim,
+        epoch=int(epoch),
+        attempt=int(attempt),
+        spec=spec,
+        progress=progress,
+        answer=answer,
+        wish=wish,
+        outs=int(outs),
+    )

@@ -1,0 +1,243 @@
+"""How Orch speaks to one Redis or Valkey: calls, retries, incarnations, translated errors.
+
+redis-py's own retries are off: it would send a command again after a lost reply without telling anybody.
+Every verb of ours answers a repeated call alike, so this module repeats calls itself, knowingly, within
+a deadline. Each new socket is greeted by `hello` before anything else is sent on it; that is how a
+restart, a failover or a restored backup is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from contracts.errors import Corrupt, ErrorCode, Misuse, OrchError, Unavailable
+from orch.ports import Clock
+from orch.store.keys import Keys
+from orch.store.library import SCHEMA, library
+
+PAUSE_MS_FIRST = 20
+PAUSE_MS_MAX = 1_000
+CALL_DEADLINE_MS = 5_000
+SOCKET_TIMEOUT_MS = 5_000
+
+_PASSING = ("LOADING", "BUSY", "MISCONF", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "OOM")
+"""Server answers that pass: the call was not carried out, the same call may work later."""
+
+
+@dataclass(slots=True)
+class Watermark:
+    """What this process has seen acknowledged: the proof that writes were lost, if they were."""
+
+    incarnation: int = 0
+    seq: int = 0
+    lost_writes: int = 0
+    restarts: int = 0
+
+    def greeted(self, incarnation: int, seq: int, next_began: int) -> None:
+        """Compares with what the server says on a fresh socket (DESIGN, The lease, `hello`)."""
+        if self.incarnation and incarnation != self.incarnation:
+            self.restarts += 1
+            # next_began is the seq at which the incarnation after ours began. Had everything that was
+            # acknowledged to us survived, it could not lie below our highest seq.
+            if 0 <= next_began < self.seq:
+                self.lost_writes += self.seq - next_began
+            self.seq = seq
+        self.incarnation = incarnation
+
+    def acknowledged(self, incarnation: int, seq: int) -> None:
+        """A reply carried this head."""
+        if incarnation == self.incarnation:
+            self.seq = max(self.seq, seq)
+
+
+class Connection:
+    """A pool of greeted sockets to one server, for one shard."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        shard: int = 0,
+        client: Callable[..., Redis] | None = None,
+        deadline_ms: int = CALL_DEADLINE_MS,
+    ) -> None:
+        self.url = url
+        self.keys = Keys(shard)
+        self.clock = clock
+        self.watermark = Watermark()
+        self.deadline_ms = deadline_ms
+        self._make = client or self._client
+        self._commands = self._make(SOCKET_TIMEOUT_MS)
+        self._blocking: list[Redis] = []
+
+    def _client(self, socket_timeout_ms: int) -> Redis:
+        pool = ConnectionPool.from_url(
+            self.url,
+            decode_responses=True,
+            protocol=2,
+            socket_timeout=socket_timeout_ms / 1000,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+            redis_connect_func=self._greet,
+        )
+        return Redis(connection_pool=pool)
+
+    async def _greet(self, socket: Any) -> None:
+        """Runs on every new socket, before any command of ours."""
+        await socket.on_connect()
+        hello = ("FCALL", library().function("hello"), 1, self.keys.prefix, self.watermark.incarnation, SCHEMA)
+        await socket.send_command(*hello)
+        try:
+            reply = await socket.read_response()
+        except ResponseError as error:
+            if not _is_missing_function(error):
+                raise
+            await socket.send_command("FUNCTION", "LOAD", "REPLACE", library().code)
+            await socket.read_response()
+            await socket.send_command(*hello)
+            reply = await socket.read_response()
+        self.greeted(reply)
+
+    def greeted(self, reply: list[Any]) -> None:
+        """Takes in the reply of `hello`."""
+        if reply[0] == "newer_schema":
+            raise RedisError(f"ORCH newer schema {reply[1]}")
+        self.watermark.greeted(int(reply[1]), int(reply[2]), int(reply[4]))
+
+    async def call(self, verb: str, *args: str | int | float) -> list[Any]:
+        """One function call, repeated within the deadline while the server cannot be reached.
+
+        Safe because every verb answers a repeated call alike. Not a cancel point once it is sent: a
+        canceled mutation would be one of unknown outcome.
+
+        Raises:
+            Unavailable: not reached within the deadline; whether it was carried out is unknown.
+            Corrupt: the server refused in a way that points at broken data or a wrong setting.
+        """
+        function = library().function(verb)
+        reply = await self.execute("FCALL", function, 1, self.keys.prefix, *args)
+        if len(reply) > 2 and reply[0] == "ok" and isinstance(reply[2], int):
+            self.watermark.acknowledged(int(reply[1]), reply[2])
+        return list(reply)
+
+    async def execute(self, *command: str | int | float) -> Any:
+        """One command that may be repeated; see `call`."""
+        give_up_at = self.clock.monotonic_ms() + self.deadline_ms
+        pause_ms = PAUSE_MS_FIRST
+        while True:
+            try:
+                with anyio.CancelScope(shield=True):
+                    return await self._commands.execute_command(*command)
+            except RedisError as error:
+                if _is_missing_function(error):
+                    await self.load()
+                    continue
+                failure = translate(error)
+                if not isinstance(failure, Unavailable) or self.clock.monotonic_ms() + pause_ms > give_up_at:
+                    raise failure from error
+            await self.clock.sleep_ms(pause_ms)
+            pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
+
+    async def load(self) -> None:
+        """Loads the function library; loading the same text again changes nothing."""
+        try:
+            await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
+        except RedisError as error:
+            raise translate(error) from error
+
+    async def ping(self) -> None:
+        """One round trip, not repeated.
+
+        Raises:
+            Unavailable: the server did not answer.
+        """
+        try:
+            await self._commands.execute_command("PING")
+        except RedisError as error:
+            raise translate(error) from error
+
+    def reader(self, block_ms_max: int) -> BlockingReader:
+        """A socket of its own for blocking reads; its timeout lies above the longest block."""
+        client = self._make(block_ms_max + SOCKET_TIMEOUT_MS)
+        self._blocking.append(client)
+        return BlockingReader(client)
+
+    async def aclose(self) -> None:
+        """Closes every socket."""
+        for client in (self._commands, *self._blocking):
+            await client.aclose()
+
+
+class BlockingReader:
+    """Blocking stream reads on a dedicated socket; cancelable, because reads with NOACK and plain XREAD
+    change nothing that a later read would miss, and group readers read their own pending entries first."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def read(self, *command: str | int) -> dict[str, list[tuple[str, dict[str, str]]]]:
+        """XREAD or XREADGROUP; stream -> entries, empty when the block ran out.
+
+        Raises:
+            Unavailable: the server cannot be reached now.
+        """
+        try:
+            reply = await self._client.execute_command(*command)
+        except RedisError as error:
+            raise translate(error) from error
+        return _streams_of(reply)
+
+
+def _streams_of(reply: Any) -> dict[str, list[tuple[str, dict[str, str]]]]:
+    if not reply:
+        return {}
+    pairs = reply.items() if isinstance(reply, dict) else reply
+    return {name: [(entry_id, _fields_of(fields)) for entry_id, fields in entries] for name, entries in pairs}
+
+
+def _fields_of(fields: Any) -> dict[str, str]:
+    if isinstance(fields, dict):
+        return fields
+    return dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
+
+
+def _is_missing_function(error: RedisError) -> bool:
+    return isinstance(error, ResponseError) and "unction not found" in str(error)
+
+
+def translate(error: RedisError) -> OrchError:
+    """What a failure of redis-py means to a caller of ours; the one place where that is decided."""
+    text = str(error)
+    word = text.split(" ", 1)[0].rstrip(":")
+    if isinstance(error, AuthenticationError | NoPermissionError) or word in {"NOAUTH", "WRONGPASS", "NOPERM"}:
+        return Misuse(ErrorCode.FORBIDDEN, f"Redis refuses this user: {text}")
+    if text.startswith("ORCH newer schema"):
+        return Misuse(ErrorCode.UNAVAILABLE, "the data was written by a newer Orch", hint="Run a newer version of Orch.")
+    if isinstance(error, OutOfMemoryError | BusyLoadingError | ReadOnlyError | ClusterDownError) or word in _PASSING:
+        return Unavailable(ErrorCode.UNAVAILABLE, f"Redis cannot do this now: {text}")
+    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+        return Unavailable(ErrorCode.UNAVAILABLE, f"Redis cannot be reached: {text or type(error).__name__}")
+    if isinstance(error, ResponseError):
+        return Corrupt(ErrorCode.INTERNAL, f"Redis refused a call: {text}")
+    return Unavailable(ErrorCode.UNAVAILABLE, f"Redis failed: {text}")

@@ -1,0 +1,137 @@
+-- admit: makes jobs durable, or says why not; items judge alone, repeated calls answer alike.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] actor string who admits
+-- ARGV[2] policy string as in dispatch
+-- ARGV[3] queue_jobs_max integer capacity of a pool and class
+-- ARGV[4] count integer items, 1 to 1,000; then per item 12 arguments:
+-- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id
+-- returns {"ok", incarnation, seq, {answer…}}; answer {"new" | "duplicate", id, state, position} | {"refused", code, message, details}
+-- No flag on purpose: under OOM the server refuses the call before it starts, and that is backpressure.
+local ITEM = 12
+
+local function item_at(argv, base)
+  return {
+    id = argv[base], digest = argv[base + 1], tenant = argv[base + 2], pool = argv[base + 3],
+    class = argv[base + 4], spec = argv[base + 5], not_before = tonumber(argv[base + 6]),
+    deadline = tonumber(argv[base + 7]), idem = argv[base + 8], nonce = argv[base + 9],
+    entry = argv[base + 10], request = argv[base + 11]
+  }
+end
+
+local function conflict(item, other_id, other_digest)
+  return { 'refused', 'IDEMPOTENCY_CONFLICT', 'the key or id stands for other content: job ' .. other_id,
+    cjson.encode({ job_id = other_id, digest = item.digest, other_digest = other_digest }) }
+end
+
+-- The first job with this id or key, from the store or from earlier in the same batch.
+local function find_first(call, item, batch)
+  local idem_key = item.idem ~= '' and (call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem)
+  local id = idem_key and (batch.keys[idem_key] or redis.call('GET', idem_key)) or item.id
+  if batch.jobs[id] then return id, { batch.jobs[id], false, 'q' }, true end
+  local found = redis.call('HMGET', call.shard .. 'job:' .. id, 'digest', 'nonce', 'state')
+  return id, found[1] and found or nil
+end
+
+local function judge(call, item, batch, capacity)
+  local id, first, in_batch = find_first(call, item, batch)
+  if first then
+    if first[1] ~= item.digest then return conflict(item, id, first[1]) end
+    -- The nonce is the caller's own (none is stored for an id that admission chose): the same call
+    -- again, after a lost reply, is answered as at first.
+    local again = not in_batch and (first[2] or '') == item.nonce
+    return { again and 'new' or 'duplicate', id, first[3], -1 }
+  end
+  if redis.call('SISMEMBER', call.shard .. 'pools', item.pool) == 0 then
+    return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
+      cjson.encode({ path = 'pool', pools = redis.call('SMEMBERS', call.shard .. 'pools') }) }
+  end
+  if item.deadline > 0 and item.deadline <= call.now then
+    return { 'refused', 'DEADLINE_UNMET', 'deadline_ms has passed', cjson.encode({ now_ms = int(call.now) }) }
+  end
+  local depth = item.pool .. ':' .. item.class
+  batch.depth[depth] = batch.depth[depth]
+    or tonumber(redis.call('HGET', call.shard .. 'counters', 'depth:' .. depth) or '0')
+  if batch.depth[depth] >= capacity then
+    return { 'refused', 'QUEUE_FULL', 'the queue of pool ' .. item.pool .. ', class ' .. item.class .. ' is full',
+      cjson.encode({ queue_depth = batch.depth[depth], policy = 'reject' }) }
+  end
+  item.position = batch.depth[depth]
+  batch.depth[depth] = batch.depth[depth] + 1
+  batch.jobs[item.id] = item.digest
+  if item.idem ~= '' then batch.keys[call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem] = item.id end
+  return nil
+end
+
+local function make_job(call, item, actor)
+  local job = {
+    id = item.id, key = call.shard .. 'job:' .. item.id, seq = 0, writes = {}, drops = {},
+    pool = item.pool, class = item.class, tenant = item.tenant
+  }
+  for _, name in ipairs({ 'pool', 'class', 'tenant', 'digest', 'spec' }) do set(job, name, item[name]) end
+  set(job, 'made_at', int(call.now))
+  if item.nonce ~= '' then set(job, 'nonce', item.nonce) end
+  if item.idem ~= '' then
+    set(job, 'idem', item.idem)
+    redis.call('SET', call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem, item.id)
+  end
+  if item.deadline > 0 then
+    set(job, 'deadline', int(item.deadline))
+    redis.call('ZADD', call.shard .. 'due', int(item.deadline), 'deadline:' .. item.id .. ':0')
+    call.timer = math.min(call.timer or item.deadline, item.deadline)
+  end
+  if item.not_before > call.now then
+    move(call, job, 'schedule', actor, '{"due_at_ms":' .. int(item.not_before) .. '}')
+    set(job, 'not_before', int(item.not_before))
+    park(call, job, 'later', item.not_before)
+  else
+    move(call, job, 'admit', actor, '{}')
+    enqueue(call, job, false)
+  end
+  save(job)
+  local arrival = redis.call('HINCRBY', call.shard .. 'meta', 'arrivals', 1)
+  redis.call('ZADD', call.shard .. 'jobs:' .. item.tenant, arrival, item.id)
+  redis.call('SADD', call.shard .. 'tenants', item.tenant)
+  return { 'new', item.id, job.state, job.state == 'q' and item.position or -1 }
+end
+
+-- A raw producer reads its answer under its own request id; the request itself is settled here, in the
+-- same function, so that a redelivery cannot make a second job.
+local function answer_request(call, item, answer)
+  if item.entry == '' then return end
+  if item.request ~= '' then
+    local body
+    if answer[1] == 'refused' then
+      body = '{' .. ERRORS[answer[2]] .. ',"message":' .. quoted(answer[3]) .. ',"request_id":'
+        .. quoted(item.request) .. ',"details":' .. answer[4] .. '}'
+    else
+      body = '{"job_id":"' .. answer[2] .. '","state":"' .. STATE_NAMES[answer[3]] .. '","queue_position":'
+        .. (answer[4] >= 0 and answer[4] or 'null') .. ',"predicted_start_ms":null,"duplicate":'
+        .. tostring(answer[1] == 'duplicate') .. '}'
+    end
+    redis.call('SET', call.shard .. 'answer:' .. item.request, body, 'PX', ANSWER_TTL_MS)
+  end
+  redis.call('XACK', call.shard .. 'requests', 'admission', item.entry)
+  redis.call('XDEL', call.shard .. 'requests', item.entry)
+end
+
+local function admit(keys, argv)
+  local shard, actor, policy, capacity, count =
+    keys[1], argv[1], argv[2], tonumber(argv[3]), tonumber(argv[4])
+  local call = begin(shard)
+  local items, answers, batch = {}, {}, { jobs = {}, keys = {}, depth = {} }
+  for n = 1, count do
+    items[n] = item_at(argv, 5 + (n - 1) * ITEM)
+    answers[n] = judge(call, items[n], batch, capacity) or false
+  end
+  for n = 1, count do answers[n] = answers[n] or make_job(call, items[n], actor) end
+  dispatch_touched(call, policy, actor)
+  for n = 1, count do
+    -- Its second event is the dispatch of this very call: nothing waited before it.
+    if answers[n][1] == 'new' and call.touched[answers[n][2]] == 2 then
+      answers[n][3], answers[n][4] = 'y', 0
+    end
+    answer_request(call, items[n], answers[n])
+  end
+  local seq = finish_call(call)
+  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq, answers }
+end

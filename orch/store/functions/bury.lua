@@ -1,0 +1,76 @@
+-- bury: declares a silent instance dead, unless its beat moved, and frees what it held.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] instance string its id
+-- ARGV[2] counter integer the beat the caller saw unmoved
+-- ARGV[3] age_ms integer how long it was seen unmoved
+-- ARGV[4] most integer jobs freed in this call, 1 to 1,000
+-- returns {"ok", freed, left} | {"alive", counter} | {"unknown"}
+-- flags: allow-oom
+-- The counter is compared here, in the function: a beat that arrives between the look and the burial
+-- saves its runner.
+local function lose_one(call, id, claim, instance, age_ms)
+  local job = load_job(call, id)
+  redis.call('HDEL', call.shard .. 'held:' .. instance, id)
+  if not job or job.state ~= 'r' or job.claim ~= claim then return end
+  record(call, job, 'stale_recovered', 'reaper', '{"from":"running","to":"running","worker":"' .. instance
+    .. '","epoch":' .. job.epoch .. ',"age_ms":' .. age_ms .. '}')
+  local ending = '{"outcome":"lost","reason":"runner_dead","runner":"' .. instance .. '"}'
+  move(call, job, 'bury', 'reaper', ending)
+  -- The dead claim was not accepted: `past` stays, so that its late result is an orphan.
+  drop(job, 'claim')
+  undecide(call, job, ending)
+  save(job)
+end
+
+-- A dead reader's unsettled entries go back to the stream's end, in the function that forgets the reader.
+local function hand_on(call, stream, group, instance)
+  if redis.call('EXISTS', stream) == 0 then return end
+  local pending = redis.call('XPENDING', stream, group, '-', '+', BATCH_MAX, instance)
+  for _, item in ipairs(pending) do
+    local entry = redis.call('XRANGE', stream, item[1], item[1])[1]
+    if entry then redis.call('XADD', stream, '*', unpack(entry[2])) end
+    redis.call('XACK', stream, group, item[1])
+    redis.call('XDEL', stream, item[1])
+  end
+  if #pending < BATCH_MAX then redis.call('XGROUP', 'DELCONSUMER', stream, group, instance) end
+end
+
+local function forget(call, instance, about)
+  local shard = call.shard
+  redis.call('HDEL', shard .. 'instances', instance)
+  redis.call('HDEL', shard .. 'beats', instance)
+  redis.call('HDEL', shard .. 'seen', instance)
+  if about.role == 'runner' then
+    redis.call('HDEL', shard .. 'slots:' .. about.pool, instance)
+    redis.call('DEL', shard .. 'inbox:' .. instance, shard .. 'lastcall:' .. instance)
+    for _, stream in ipairs({ 'ready:', 'wake:' }) do
+      if redis.call('EXISTS', shard .. stream .. about.pool) == 1 then
+        redis.call('XGROUP', 'DELCONSUMER', shard .. stream .. about.pool, 'runners', instance)
+      end
+    end
+  elseif ROLE_STREAMS[about.role] then
+    hand_on(call, shard .. ROLE_STREAMS[about.role], about.role, instance)
+  end
+end
+
+local function bury(keys, argv)
+  local shard, instance, counter, age_ms, most = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
+  local beats = redis.call('HGET', shard .. 'beats', instance)
+  local about = redis.call('HGET', shard .. 'instances', instance)
+  if not beats and not about then return { 'unknown' } end
+  if beats and beats ~= counter then return { 'alive', tonumber(beats) } end
+  local call = begin(shard)
+  -- No beat can succeed from here on, whatever happens to the rest of this call.
+  redis.call('HDEL', shard .. 'beats', instance)
+  local held = redis.call('HGETALL', shard .. 'held:' .. instance)
+  local freed = 0
+  for i = 1, #held, 2 do
+    if freed == most then break end
+    lose_one(call, held[i], held[i + 1], instance, age_ms)
+    freed = freed + 1
+  end
+  local left = #held / 2 - freed
+  if left == 0 then forget(call, instance, cjson.decode(about or '{}')) end
+  finish_call(call)
+  return { 'ok', freed, left }
+end

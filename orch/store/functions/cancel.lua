@@ -1,0 +1,35 @@
+-- cancel: ends a job at once, wherever it is; a running agent is told, and its result is refused.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] job string id
+-- ARGV[2] by string JSON string, who
+-- ARGV[3] actor string which door
+-- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
+-- flags: allow-oom
+local function cancel(keys, argv)
+  local shard, id, by, actor = keys[1], argv[1], argv[2], argv[3]
+  local call = begin(shard)
+  local job = load_job(call, id)
+  if not job then return { 'unknown' } end
+  if job.state == 'X' then return { 'same' } end
+  if not allowed(job, 'cancel') then return { 'refused', job.state } end
+  local payload = '{"by":' .. by .. ',"reason":"canceled"'
+  if job.state == 'r' and job.claim then
+    payload = payload .. ',"outcome":"canceled"'
+    tell_runner(call, job, 'cancel')
+  end
+  leave_line(call, job)
+  move(call, job, 'cancel', actor, payload .. '}')
+  -- The slot stays held until the runner says that the work has stopped.
+  if job.claim then
+    drop(job, 'claim')
+    drop(job, 'wish')
+  end
+  set(job, 'outcome', 'canceled')
+  drop(job, 'question')
+  drop(job, 'question_id')
+  drop(job, 'block_reason')
+  finish(call, job)
+  save(job)
+  finish_call(call)
+  return { 'ok' }
+end

@@ -1,0 +1,61 @@
+-- cycle: a runner's steady state in one call: endings, then dispatch, then new claims (group commit).
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] runner string instance id
+-- ARGV[2] pool string the pool it serves
+-- ARGV[3] number integer the call's number, growing by one; the same number again gives the same jobs
+-- ARGV[4] free integer slots without a job, 0 to 1,000
+-- ARGV[5] random string the unguessable part of new claims
+-- ARGV[6] policy string as in dispatch
+-- ARGV[7] count integer endings, 0 to 1,000; then per ending 6 arguments:
+-- ARGV[n] ending strings verb, job id, claim, payload JSON, data, number
+-- returns {"ok", incarnation, seq, {verdict…}, {offer…}} | {"runner_over"}
+-- flags: allow-oom
+local ENDING = 6
+
+local function end_one(call, argv, base)
+  local verb, id, claim, payload = argv[base], argv[base + 1], argv[base + 2], argv[base + 3]
+  if verb == 'settle' then return settle_one(call, id, claim, payload, argv[base + 4]) end
+  if verb == 'release' then return release_one(call, id, claim, payload) end
+  if verb == 'ask' then return ask_one(call, id, claim, payload, argv[base + 4], tonumber(argv[base + 5])) end
+  if verb == 'stop' then return stop_one(call, id, claim, payload) end
+  return handback_one(call, id, claim, payload)
+end
+
+-- The jobs that an earlier call of the same number claimed and whose reply was lost.
+local function offers_again(call, shard, runner, number)
+  local last = redis.call('HMGET', shard .. 'lastcall:' .. runner, 'number', 'jobs')
+  if last[1] ~= number then return nil end
+  local offers = {}
+  for id in string.gmatch(last[2], '%S+') do
+    local job = load_job(call, id)
+    if job and job.state == 'r' and job.runner == runner and job.claim then offers[#offers + 1] = offer_of(job) end
+  end
+  return offers
+end
+
+local function cycle(keys, argv)
+  local shard, runner, pool, number, free, random, policy_text, count =
+    keys[1], argv[1], argv[2], argv[3], tonumber(argv[4]), argv[5], argv[6], tonumber(argv[7])
+  if redis.call('HEXISTS', shard .. 'beats', runner) == 0 then return { 'runner_over' } end
+  local call = begin(shard)
+  local verdicts = {}
+  for n = 1, count do
+    local base = 8 + (n - 1) * ENDING
+    verdicts[n] = end_one(call, argv, base)
+    -- Canceled or taken over: the slot was held until the runner said that the work had stopped.
+    if verdicts[n] == 'over' and redis.call('HGET', shard .. 'held:' .. runner, argv[base + 1]) == argv[base + 2] then
+      redis.call('HDEL', shard .. 'held:' .. runner, argv[base + 1])
+    end
+  end
+  local offers = offers_again(call, shard, runner, number)
+  if not offers then
+    local done, runners = dispatch_pool(call, pool, BATCH_MAX, policy_of(policy_text), 'runner')
+    offers = free > 0 and claim_jobs(call, pool, runner, free, random) or {}
+    if done > #offers then wake_runners(call, pool, math.min(done - #offers, runners)) end
+    local ids = {}
+    for n, offer in ipairs(offers) do ids[n] = offer[1] end
+    redis.call('HSET', shard .. 'lastcall:' .. runner, 'number', number, 'jobs', table.concat(ids, ' '))
+  end
+  local seq = finish_call(call)
+  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq, verdicts, offers }
+end

@@ -1,0 +1,153 @@
+-- dispatch: gives the free slots of a pool to waiting jobs, in fair order.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] pool string which pool
+-- ARGV[2] most integer at most so many, 1 to 1,000
+-- ARGV[3] policy string `fair` or `strict`, aging_ms and `class:weight` words, e.g. `fair 60000 interactive:8 batch:1`
+-- ARGV[4] actor string who calls
+-- returns {"ok", dispatched, waiting}
+-- flags: allow-oom
+-- Late binding (SCH-2): no more leaves the queue than slots are free, so a late job of a high class
+-- still overtakes. Any number of callers is safe: the allowance is computed here, in one function.
+local function policy_of(text)
+  local policy = { classes = {} }
+  for word in string.gmatch(text, '%S+') do
+    local name, weight = string.match(word, '^(.+):(%d+)$')
+    if name then
+      policy.classes[#policy.classes + 1] = { name = name, weight = tonumber(weight) }
+    elseif tonumber(word) then
+      policy.aging_ms = tonumber(word)
+    else
+      policy.strict = word == 'strict'
+    end
+  end
+  return policy
+end
+
+-- How long the head of a class has waited, in turns: an old head moves its class forward.
+local function aged_turns(call, pool, class, aging_ms)
+  local tenant = redis.call('ZRANGE', call.shard .. 'turn:' .. pool .. ':' .. class, 0, 0)[1]
+  local head = tenant and redis.call('LINDEX', call.shard .. 'queue:' .. pool .. ':' .. class .. ':' .. tenant, 0)
+  if not head then return 0 end
+  local queued_at = redis.call('HGET', call.shard .. 'job:' .. string.match(head, '^[^:]+'), 'queued_at')
+  return queued_at and math.max(0, call.now - tonumber(queued_at)) / aging_ms or 0
+end
+
+-- The class whose turn it is, and how many classes wait.
+local function next_class(call, pool, policy)
+  local best, best_rank, waiting = nil, nil, 0
+  for _, class in ipairs(policy.classes) do
+    local turn = turn_of(call, pool, class.name)
+    if turn.active > 0 then
+      waiting = waiting + 1
+      if policy.strict then
+        best = best or class
+      else
+        turn.aged = turn.aged or aged_turns(call, pool, class.name, policy.aging_ms)
+        local rank = turn.finish - turn.aged
+        if not best or rank < best_rank then best, best_rank = class, rank end
+      end
+    end
+  end
+  return best, waiting
+end
+
+-- The tenant whose turn it is takes `run` entries from the head of its line.
+local function pop_turn(call, pool, class, most, alone)
+  local turn = turn_of(call, pool, class.name)
+  local name = call.shard .. 'turn:' .. pool .. ':' .. class.name
+  local head = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
+  local tenant, finish_tag = head[1], tonumber(head[2])
+  local run = (alone and turn.active == 1) and most or 1
+  local line = call.shard .. 'queue:' .. pool .. ':' .. class.name .. ':' .. tenant
+  local popped = redis.call('LPOP', line, run) or {}
+  turn.clock = finish_tag
+  if #popped > 0 then redis.call('ZADD', name, finish_tag + #popped, tenant) end
+  if #popped < run or redis.call('LLEN', line) == 0 then
+    redis.call('ZREM', name, tenant)
+    redis.call('ZADD', call.shard .. 'rested:' .. pool .. ':' .. class.name, finish_tag + #popped, tenant)
+    redis.call('ZREMRANGEBYSCORE', call.shard .. 'rested:' .. pool .. ':' .. class.name, '-inf', finish_tag)
+    turn.active = turn.active - 1
+    turn.seen[tenant] = nil
+  end
+  return popped, turn
+end
+
+local function ready_one(call, pool, entry, actor)
+  local id, ticket = string.match(entry, '^(.+):(%d+)$')
+  local job = load_job(call, id)
+  -- Canceled, paused or re-added meanwhile: this entry is an old ticket.
+  if not job or job.state ~= 'q' or job.ticket ~= ticket then return 0 end
+  move(call, job, 'dispatch', actor, '{}')
+  set(job, 'ticket', tostring(job.seq))
+  redis.call('XADD', call.shard .. 'ready:' .. pool, '*', 'j', id .. ':' .. job.ticket)
+  save(job)
+  bump(call, 'depth:' .. pool .. ':' .. job.class, -1)
+  return 1
+end
+
+local function save_turns(call, pool, policy)
+  local writes = {}
+  for _, class in ipairs(policy.classes) do
+    local turn = call.turns[pool .. ':' .. class.name]
+    if turn and turn.dirty then
+      writes[#writes + 1] = 'v:' .. class.name
+      writes[#writes + 1] = turn.clock
+      writes[#writes + 1] = 'c:' .. class.name
+      writes[#writes + 1] = turn.finish
+      writes[#writes + 1] = 'v'
+      writes[#writes + 1] = turn.pool_clock
+    end
+  end
+  if #writes > 0 then redis.call('HSET', call.shard .. 'fair:' .. pool, unpack(writes)) end
+end
+
+-- Returns how many became ready and how many runners serve the pool.
+local function dispatch_pool(call, pool, most, policy, actor)
+  local free, runners = allowance(call, pool)
+  local want = math.min(free, most)
+  local done, looked = 0, 0
+  -- `looked` bounds the stale entries one call steps over: a million canceled jobs must not block it.
+  while done < want and looked < want + DROPS_MAX do
+    local class, waiting = next_class(call, pool, policy)
+    if not class then break end
+    local popped, turn = pop_turn(call, pool, class, want - done, waiting == 1)
+    looked = looked + math.max(1, #popped)
+    local served = 0
+    for _, entry in ipairs(popped) do served = served + ready_one(call, pool, entry, actor) end
+    if served > 0 then
+      turn.pool_clock = math.max(turn.pool_clock, turn.finish)
+      for _, other in ipairs(policy.classes) do
+        turn_of(call, pool, other.name).pool_clock = turn.pool_clock
+      end
+      turn.finish = turn.finish + served / class.weight
+      turn.aged = nil
+    end
+    turn.dirty = true
+    done = done + served
+  end
+  save_turns(call, pool, policy)
+  return done, runners
+end
+
+-- Dispatches every pool whose line this call lengthened; what makes the fast path one call.
+local function dispatch_touched(call, policy_text, actor)
+  if not next(call.pools) then return end
+  local policy, pools = policy_of(policy_text), {}
+  for pool in pairs(call.pools) do pools[#pools + 1] = pool end
+  table.sort(pools)
+  for _, pool in ipairs(pools) do
+    local done, runners = dispatch_pool(call, pool, BATCH_MAX, policy, actor)
+    wake_runners(call, pool, math.min(done, runners))
+  end
+end
+
+local function dispatch(keys, argv)
+  local shard, pool, most, policy, actor = keys[1], argv[1], tonumber(argv[2]), policy_of(argv[3]), argv[4]
+  local call = begin(shard)
+  local done, runners = dispatch_pool(call, pool, most, policy, actor)
+  wake_runners(call, pool, math.min(done, runners))
+  local waiting = 0
+  for _, class in ipairs(policy.classes) do waiting = waiting + turn_of(call, pool, class.name).active end
+  finish_call(call)
+  return { 'ok', done, waiting }
+end

@@ -1,0 +1,64 @@
+-- due: does what its time has come for: delayed jobs, retries, deadlines, questions nobody answered.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] most integer timers in this call, 1 to 1,000
+-- ARGV[2] policy string as in dispatch
+-- returns {"ok", handled, next_in_ms}; next_in_ms is -1 when nothing is due later
+-- flags: allow-oom
+local function expire(call, job, reason)
+  if not allowed(job, 'expire') then return end
+  local payload = '{"reason":"' .. reason .. '"'
+  if job.state == 'r' and job.claim then
+    payload = payload .. ',"outcome":"expired"'
+    tell_runner(call, job, 'cancel')
+  end
+  leave_line(call, job)
+  move(call, job, 'expire', 'scheduler', payload .. '}')
+  if job.claim then
+    drop(job, 'claim')
+    drop(job, 'wish')
+  end
+  set(job, 'outcome', 'expired')
+  drop(job, 'question')
+  drop(job, 'question_id')
+  drop(job, 'block_reason')
+  finish(call, job)
+  save(job)
+end
+
+local function due_one(call, kind, id, ticket)
+  local job = load_job(call, id)
+  if not job then return end
+  if kind == 'deadline' then
+    record(call, job, 'job_timeout', 'scheduler', '{"limit":"deadline_ms","value_ms":' .. (job.deadline or '0') .. '}')
+    expire(call, job, 'deadline')
+  elseif job.ticket ~= ticket then
+    return
+  elseif kind == 'later' and job.state == 's' then
+    move(call, job, 'due', 'scheduler', '{}')
+    drop(job, 'due_at')
+    enqueue(call, job, false)
+    save(job)
+  elseif kind == 'question' and job.state == 'b' then
+    record(call, job, 'question_expired', 'scheduler', '{"question_id":"' .. job.question_id .. '"}')
+    expire(call, job, 'question')
+  end
+end
+
+local function due(keys, argv)
+  local shard, most, policy = keys[1], tonumber(argv[1]), argv[2]
+  local call = begin(shard)
+  local timers = shard .. 'due'
+  local members = redis.call('ZRANGEBYSCORE', timers, '-inf', int(call.now), 'LIMIT', 0, most)
+  for _, member in ipairs(members) do
+    local kind, id, ticket = string.match(member, '^(%a+):(.+):(%d+)$')
+    redis.call('ZREM', timers, member)
+    due_one(call, kind, id, ticket)
+  end
+  if #members > 0 then
+    dispatch_touched(call, policy, 'scheduler')
+    finish_call(call)
+  end
+  local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')
+  local next_in = first[2] and math.max(0, tonumber(first[2]) - call.now) or -1
+  return { 'ok', #members, math.floor(next_in) }
+end

@@ -1,0 +1,54 @@
+-- generated: the state table, the error catalogue and the limits of contracts, as Lua.
+-- Written by `make generate`; a test compares it. Do not edit.
+local STATES = {
+  s = { due = 'q', pause = 'p', cancel = 'X', expire = 'E' },
+  q = { dispatch = 'y', pause = 'p', cancel = 'X', expire = 'E' },
+  y = { unready = 'q', claim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
+  r = { settle = 'C', release = 'r', bury = 'r', retry = 'q', backoff = 's', fail = 'F', block = 'b', ask = 'b', handback = 'q', stop = 'p', cancel = 'X', expire = 'E' },
+  p = { resume = 'q', resume_later = 's', cancel = 'X', expire = 'E' },
+  b = { answer = 'q', cancel = 'X', expire = 'E' },
+  C = {},
+  F = {},
+  X = {},
+  E = {},
+}
+local FIRST = { admit = 'q', schedule = 's' }
+local STATE_NAMES = { s = 'scheduled', q = 'queued', y = 'ready', r = 'running', p = 'paused', b = 'blocked', C = 'completed', F = 'failed', X = 'canceled', E = 'expired' }
+local ERRORS = {
+  INVALID_SPEC = '"code":"INVALID_SPEC","hint":"Correct the key named in details.path; `orch init` writes a valid example.","retriable":false',
+  INVALID_ID = '"code":"INVALID_ID","hint":"Use letters, digits, dot, dash and underscore, at most 64 characters.","retriable":false',
+  INVALID_REQUEST = '"code":"INVALID_REQUEST","hint":"Compare it with contracts/openapi.json or the command\'s --help.","retriable":false',
+  PAYLOAD_TOO_LARGE = '"code":"PAYLOAD_TOO_LARGE","hint":"Put large data into a file or a blob and pass a reference.","retriable":false',
+  UNSUPPORTED_MEDIA_TYPE = '"code":"UNSUPPORTED_MEDIA_TYPE","hint":"Send the header Content-Type: application/json.","retriable":false',
+  NOT_FOUND = '"code":"NOT_FOUND","hint":"`orch list` shows the jobs that exist.","retriable":false',
+  METHOD_NOT_ALLOWED = '"code":"METHOD_NOT_ALLOWED","hint":"Compare it with contracts/openapi.json.","retriable":false',
+  IDEMPOTENCY_CONFLICT = '"code":"IDEMPOTENCY_CONFLICT","hint":"Use a new key for new content.","retriable":false',
+  INVALID_TRANSITION = '"code":"INVALID_TRANSITION","hint":"`orch explain ID` says what the job waits for.","retriable":false',
+  ALREADY_ANSWERED = '"code":"ALREADY_ANSWERED","hint":"`orch status ID` shows the open question.","retriable":false',
+  INVALID_ANSWER = '"code":"INVALID_ANSWER","hint":"`orch status ID` shows the kind and the options.","retriable":false',
+  LEASE_OVER = '"code":"LEASE_OVER","hint":"Stop the work: another attempt owns the job.","retriable":false',
+  LEASE_CONFLICT = '"code":"LEASE_CONFLICT","hint":"Wait until the holder finishes or its lease ends.","retriable":false',
+  QUEUE_FULL = '"code":"QUEUE_FULL","hint":"Try again after retry_after_ms.","retriable":true',
+  RATE_LIMITED = '"code":"RATE_LIMITED","hint":"Try again after retry_after_ms.","retriable":true',
+  DEADLINE_UNMET = '"code":"DEADLINE_UNMET","hint":"Give a later deadline_ms.","retriable":false',
+  UNAUTHENTICATED = '"code":"UNAUTHENTICATED","hint":"Set ORCH_TOKEN.","retriable":false',
+  FORBIDDEN = '"code":"FORBIDDEN","hint":"Call the address in endpoint.json, not through another name.","retriable":false',
+  TENANT_MISMATCH = '"code":"TENANT_MISMATCH","hint":"Leave tenant out or use the token\'s.","retriable":false',
+  UNAVAILABLE = '"code":"UNAVAILABLE","hint":"`orch doctor` names what is missing; `orch up` starts a local stack.","retriable":true',
+  HOME_IN_USE = '"code":"HOME_IN_USE","hint":"Stop the other stack (`orch down --home …`) or choose another --home.","retriable":false',
+  DEPENDENCY_MISSING = '"code":"DEPENDENCY_MISSING","hint":"`orch doctor` names it and how to get it.","retriable":false',
+  INVALID_CONFIG = '"code":"INVALID_CONFIG","hint":"docs/configuration.md lists every key.","retriable":false',
+  TIMEOUT = '"code":"TIMEOUT","hint":"Wait longer with --timeout.","retriable":true',
+  INTERNAL = '"code":"INTERNAL","hint":"Report it with the request_id and the actors\' log.","retriable":false',
+}
+local EVENTS_MAX = 10000
+local EVENTS_RESERVED = 16
+local ORPHANS_MAX = 16
+local OUT_MAX = 2000
+local BATCH_MAX = 1000
+local DROPS_MAX = 1000
+local WAKE_MAX = 256
+local INBOX_MAX = 1024
+local FEED_MAX = 10000
+local ANSWER_TTL_MS = 600000
+local FENCE = 4294967296

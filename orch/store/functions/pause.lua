@@ -1,0 +1,27 @@
+-- pause: stops a waiting job now, and a running one at its next step.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] job string id
+-- ARGV[2] by string JSON string, who
+-- ARGV[3] actor string which door
+-- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
+-- flags: allow-oom
+local function pause(keys, argv)
+  local shard, id, by, actor = keys[1], argv[1], argv[2], argv[3]
+  local call = begin(shard)
+  local job = load_job(call, id)
+  if not job then return { 'unknown' } end
+  if job.state == 'p' or (job.state == 'r' and job.wish == 'pause') then return { 'same' } end
+  if job.state == 'r' then
+    record(call, job, 'pause_wished', actor, '{"by":' .. by .. '}')
+    set(job, 'wish', 'pause')
+    if job.claim then tell_runner(call, job, 'pause') end
+  elseif allowed(job, 'pause') then
+    leave_line(call, job)
+    move(call, job, 'pause', actor, '{"by":' .. by .. '}')
+  else
+    return { 'refused', job.state }
+  end
+  save(job)
+  finish_call(call)
+  return { 'ok' }
+end

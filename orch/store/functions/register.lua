@@ -1,0 +1,40 @@
+-- register: makes an actor instance known, and a runner's slots available.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] instance string its id, new for every incarnation of the process
+-- ARGV[2] role string admission, scheduler, runner, reaper, fallback or gateway
+-- ARGV[3] about string JSON shown to operators: host, pid, pool, slots, lease_ms, version
+-- ARGV[4] pool string the pool a runner serves, else empty
+-- ARGV[5] slots integer how many jobs a runner runs at once; 0 drains it
+-- returns {"ok", incarnation, seq}
+-- flags: allow-oom
+local function ensure_group(stream, group)
+  if redis.call('EXISTS', stream) == 1 then
+    for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+      for i = 1, #info, 2 do
+        if info[i] == 'name' and info[i + 1] == group then return end
+      end
+    end
+  end
+  redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+end
+
+local ROLE_STREAMS = { admission = 'requests', fallback = 'outcomes', scheduler = 'alarm' }
+
+local function register(keys, argv)
+  local shard, instance, role, about, pool, slots =
+    keys[1], argv[1], argv[2], argv[3], argv[4], tonumber(argv[5])
+  local call = begin(shard)
+  redis.call('HSET', shard .. 'instances', instance, about)
+  redis.call('HSETNX', shard .. 'beats', instance, 1)
+  redis.call('HSET', shard .. 'seen', instance, int(call.now))
+  if ROLE_STREAMS[role] then ensure_group(shard .. ROLE_STREAMS[role], role) end
+  if role == 'runner' then
+    redis.call('HSET', shard .. 'slots:' .. pool, instance, slots)
+    redis.call('SADD', shard .. 'pools', pool)
+    ensure_group(shard .. 'ready:' .. pool, 'runners')
+    ensure_group(shard .. 'wake:' .. pool, 'runners')
+    ensure_group(shard .. 'inbox:' .. instance, 'runners')
+  end
+  local seq = finish_call(call)
+  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq }
+end

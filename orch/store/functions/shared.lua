@@ -1,0 +1,255 @@
+-- shared: what every verb needs: keys, the clock, the ledger, the queue and the feed.
+-- Mechanics only. Which move is allowed stands in STATES (generated); whether and when to retry is
+-- decided in Python. All reads and refusals come before the first write of a function.
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- Lua 5.1 would print 1732147200000 as 1.7321472e+12.
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function quoted(text)
+  return cjson.encode(text)
+end
+
+-- {a, b} -> {a = b}; HGETALL answers so on every engine inside a function.
+local function pairs_of(flat)
+  local map = {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+-- The reply of XREADGROUP is nil, false, {{key, entries}} or {key = entries}: engines differ.
+local function entries_of(reply)
+  if not reply then return {} end
+  if reply[1] then return reply[1][2] or {} end
+  for _, entries in pairs(reply) do return entries end
+  return {}
+end
+
+local function field_of(entry, name)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+  return nil
+end
+
+-- A call's own scratch: the shard, the time, what the feed will say, which pools may dispatch.
+local function begin(shard)
+  return { shard = shard, now = now_ms(), touched = {}, counts = {}, turns = {}, pools = {} }
+end
+
+local JOB_FIELDS = {
+  'state', 'seq', 'ticket', 'attempt', 'epoch', 'claim', 'runner', 'pool', 'class', 'tenant',
+  'past', 'undecided', 'wish', 'deadline', 'not_before', 'question_id', 'notes', 'outs'
+}
+
+-- The part of a job that transitions need; nil when there is no such job.
+local function load_job(call, id)
+  local key = call.shard .. 'job:' .. id
+  local values = redis.call('HMGET', key, unpack(JOB_FIELDS))
+  if not values[1] then return nil end
+  local job = { id = id, key = key, writes = {}, drops = {} }
+  for i, name in ipairs(JOB_FIELDS) do
+    if values[i] then job[name] = values[i] end
+  end
+  job.seq = tonumber(job.seq)
+  return job
+end
+
+local function set(job, name, value)
+  local writes = job.writes
+  writes[#writes + 1] = name
+  writes[#writes + 1] = value
+  job[name] = value
+end
+
+local function drop(job, name)
+  job.drops[#job.drops + 1] = name
+  job[name] = nil
+end
+
+-- One ledger entry, dense by construction: field n of the job hash is event n.
+local function record(call, job, kind, actor, payload)
+  job.seq = job.seq + 1
+  local writes = job.writes
+  writes[#writes + 1] = tostring(job.seq)
+  writes[#writes + 1] = int(call.now) .. ' ' .. kind .. ' ' .. actor .. ' ' .. (job.attempt or '0')
+    .. ' ' .. (job.epoch or '0') .. ' ' .. payload
+  call.touched[job.id] = job.seq
+end
+
+local function ledger_has_room(job, count)
+  return job.seq + count <= EVENTS_MAX - EVENTS_RESERVED
+end
+
+-- The only place where a state is assigned. `first` is the state of a job that is being made.
+local function move(call, job, event, actor, payload)
+  local from = job.state
+  local to
+  if from then to = STATES[from][event] else to = FIRST[event] end
+  if not to then error('ORCH no transition ' .. tostring(from) .. ' ' .. event) end
+  record(call, job, event .. ':' .. (from or '-') .. '>' .. to, actor, payload)
+  set(job, 'state', to)
+end
+
+-- Whether the table lets `event` happen to the job.
+local function allowed(job, event)
+  return STATES[job.state][event] ~= nil
+end
+
+local function save(job)
+  local writes, drops = job.writes, job.drops
+  writes[#writes + 1] = 'seq'
+  writes[#writes + 1] = tostring(job.seq)
+  -- unpack is bounded by the C stack: a note carries at most a few dozen fields.
+  redis.call('HSET', job.key, unpack(writes))
+  if #drops > 0 then redis.call('HDEL', job.key, unpack(drops)) end
+  job.writes, job.drops = {}, {}
+end
+
+-- Whether `claim` may still write: 'ok' it is in force, 'same' it was accepted before (a repeated
+-- call), 'over' another attempt or a terminal state came in between.
+local function judge_claim(job, claim)
+  if job == nil then return 'over' end
+  if job.state == 'r' and job.claim == claim then return 'ok' end
+  if job.past == claim then return 'same' end
+  return 'over'
+end
+
+local function bump(call, field, by)
+  call.counts[field] = (call.counts[field] or 0) + by
+end
+
+-- What a fair turn needs of one pool and class, read once a call.
+local function turn_of(call, pool, class)
+  local name = pool .. ':' .. class
+  local turn = call.turns[name]
+  if not turn then
+    local clock = redis.call('HMGET', call.shard .. 'fair:' .. pool, 'v', 'c:' .. class, 'v:' .. class)
+    turn = {
+      pool_clock = tonumber(clock[1] or '0'),
+      finish = tonumber(clock[2] or '0'),
+      clock = tonumber(clock[3] or '0'),
+      active = redis.call('ZCARD', call.shard .. 'turn:' .. name),
+      seen = {}
+    }
+    call.turns[name] = turn
+  end
+  return turn
+end
+
+-- Start-time fair queueing: who comes back from idleness starts at the clock, never behind it, and
+-- never before the turn it had already used up.
+local function wake_tenant(call, pool, class, tenant)
+  local turn = turn_of(call, pool, class)
+  if turn.seen[tenant] then return end
+  turn.seen[tenant] = true
+  local name = pool .. ':' .. class
+  local rested = tonumber(redis.call('ZSCORE', call.shard .. 'rested:' .. name, tenant) or '0')
+  local start = math.max(rested, turn.clock)
+  if redis.call('ZADD', call.shard .. 'turn:' .. name, 'NX', start, tenant) == 1 then
+    if turn.active == 0 then
+      turn.finish = math.max(turn.finish, turn.pool_clock)
+      redis.call('HSET', call.shard .. 'fair:' .. pool, 'c:' .. class, turn.finish)
+    end
+    turn.active = turn.active + 1
+  end
+end
+
+-- Puts a queued job into its line. A ticket is the ledger seq that put it there: an entry whose
+-- ticket is no longer the job's is dropped when it is popped, so cancel never searches a list.
+local function enqueue(call, job, at_head)
+  set(job, 'ticket', tostring(job.seq))
+  set(job, 'queued_at', int(call.now))
+  local line = call.shard .. 'queue:' .. job.pool .. ':' .. job.class .. ':' .. job.tenant
+  redis.call(at_head and 'LPUSH' or 'RPUSH', line, job.id .. ':' .. job.ticket)
+  wake_tenant(call, job.pool, job.class, job.tenant)
+  bump(call, 'depth:' .. job.pool .. ':' .. job.class, 1)
+  call.pools[job.pool] = true
+end
+
+local function park(call, job, kind, due_at)
+  set(job, 'ticket', tostring(job.seq))
+  set(job, 'due_at', int(due_at))
+  redis.call('ZADD', call.shard .. 'due', int(due_at), kind .. ':' .. job.id .. ':' .. job.ticket)
+  call.timer = math.min(call.timer or due_at, due_at)
+end
+
+-- Leaves the line that the job stands in (before it is moved); entries in lists stay and die.
+local function leave_line(call, job)
+  if job.state == 'q' then bump(call, 'depth:' .. job.pool .. ':' .. job.class, -1) end
+  if job.state == 's' then redis.call('ZREM', call.shard .. 'due', 'later:' .. job.id .. ':' .. job.ticket) end
+  if job.state == 'b' then redis.call('ZREM', call.shard .. 'due', 'question:' .. job.id .. ':' .. job.ticket) end
+  if job.undecided then
+    redis.call('ZREM', call.shard .. 'undecided', job.id .. ':' .. job.undecided)
+    drop(job, 'undecided')
+  end
+end
+
+-- Tells the runner that holds the job; the job hash is the truth, this is the hint.
+local function tell_runner(call, job, what)
+  local inbox = call.shard .. 'inbox:' .. job.runner
+  if redis.call('EXISTS', inbox) == 1 then
+    redis.call('XADD', inbox, 'MAXLEN', '~', INBOX_MAX, '*', 'what', what, 'job', job.id, 'claim', job.claim)
+  end
+end
+
+-- Ends the claim in force, accepted: the same claim again is answered 'same'.
+local function end_claim(call, job)
+  redis.call('HDEL', call.shard .. 'held:' .. job.runner, job.id)
+  set(job, 'past', job.claim)
+  drop(job, 'claim')
+  drop(job, 'wish')
+end
+
+-- What every terminal transition does beside its own fields.
+local function finish(call, job)
+  set(job, 'finished_at', int(call.now))
+  if job.deadline then redis.call('ZREM', call.shard .. 'due', 'deadline:' .. job.id .. ':0') end
+  redis.call('SADD', call.shard .. 'retire:' .. int(math.floor(call.now / 3600000)), job.id)
+end
+
+-- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted.
+local function allowance(call, pool)
+  local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
+  local free = 0
+  for i = 1, #slots, 2 do
+    local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
+    free = free + math.max(0, tonumber(slots[i + 1]) - held)
+  end
+  return free - redis.call('XLEN', call.shard .. 'ready:' .. pool), #slots / 2
+end
+
+-- One token wakes one idle runner, who then claims as much as it has room for.
+local function wake_runners(call, pool, tokens)
+  for _ = 1, tokens do
+    redis.call('XADD', call.shard .. 'wake:' .. pool, 'MAXLEN', '~', WAKE_MAX, '*', 'pool', pool)
+  end
+end
+
+-- Writes what the call collected: counters, the scheduler's alarm, one packed feed entry. Returns the
+-- head of every reply: the incarnation and the call's number, the client's watermark.
+local function finish_call(call)
+  for field, by in pairs(call.counts) do
+    if by ~= 0 then redis.call('HINCRBY', call.shard .. 'counters', field, by) end
+  end
+  if call.timer then
+    local first = redis.call('ZRANGE', call.shard .. 'due', 0, 0, 'WITHSCORES')
+    if first[2] and call.timer <= tonumber(first[2]) then
+      redis.call('XADD', call.shard .. 'alarm', 'MAXLEN', 16, '*', 'at', int(call.timer))
+    end
+  end
+  local said = {}
+  for id, seq in pairs(call.touched) do said[#said + 1] = id .. ':' .. seq end
+  if #said > 0 then
+    table.sort(said)
+    redis.call('XADD', call.shard .. 'feed', 'MAXLEN', '~', FEED_MAX, '*', 'j', table.concat(said, ','))
+  end
+  return redis.call('HINCRBY', call.shard .. 'meta', 'seq', 1)
+end

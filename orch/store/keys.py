@@ -1,0 +1,164 @@
+"""Every key name of Orch, in one place.
+
+All keys of a shard begin with the hash tag `{orch:N}:`, so one function call never leaves its slot.
+Inside functions the same names are built from KEYS[1], which is `prefix`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key names of one shard."""
+
+    shard: int = 0
+
+    @property
+    def prefix(self) -> str:
+        """What every key of the shard begins with."""
+        return f"{{orch:{self.shard}}}:"
+
+    def _name(self, name: str) -> str:
+        return self.prefix + name
+
+    def job(self, job_id: str) -> str:
+        """Hash: the state fields, the spec, and ledger entry n as field `n`."""
+        return self._name(f"job:{job_id}")
+
+    def output(self, job_id: str) -> str:
+        """Stream: the tail of a job's output, entry `<i>-1` is piece i."""
+        return self._name(f"out:{job_id}")
+
+    def ready(self, pool: str) -> str:
+        """Stream: dispatched jobs of a pool, `j` = id:ticket; group `runners`."""
+        return self._name(f"ready:{pool}")
+
+    def wake(self, pool: str) -> str:
+        """Stream: tokens, each wakes one idle runner; group `runners`."""
+        return self._name(f"wake:{pool}")
+
+    def inbox(self, instance: str) -> str:
+        """Stream: hints for one runner (cancel, pause, resume); group `runners`."""
+        return self._name(f"inbox:{instance}")
+
+    def held(self, instance: str) -> str:
+        """Hash: job id -> claim, what a runner holds."""
+        return self._name(f"held:{instance}")
+
+    def slots(self, pool: str) -> str:
+        """Hash: runner -> slots."""
+        return self._name(f"slots:{pool}")
+
+    def jobs(self, tenant: str) -> str:
+        """Sorted set: job ids by arrival."""
+        return self._name(f"jobs:{tenant}")
+
+    def dead(self, tenant: str) -> str:
+        """Sorted set: dead letters by time."""
+        return self._name(f"dead:{tenant}")
+
+    def answer(self, request_id: str) -> str:
+        """String: the answer to a raw request, for ten minutes."""
+        return self._name(f"answer:{request_id}")
+
+    @property
+    def requests(self) -> str:
+        """Stream: raw submissions; group `admission`."""
+        return self._name("requests")
+
+    @property
+    def outcomes(self) -> str:
+        """Stream: hints for outcomes to decide about; group `fallback`."""
+        return self._name("outcomes")
+
+    @property
+    def alarm(self) -> str:
+        """Stream: a timer became the earliest; group `scheduler`."""
+        return self._name("alarm")
+
+    @property
+    def feed(self) -> str:
+        """Stream: which jobs each call touched, for watchers."""
+        return self._name("feed")
+
+    @property
+    def due(self) -> str:
+        """Sorted set: kind:id:ticket by time."""
+        return self._name("due")
+
+    @property
+    def undecided(self) -> str:
+        """Sorted set: id:seq of outcomes that wait for a decision."""
+        return self._name("undecided")
+
+    @property
+    def beats(self) -> str:
+        """Hash: instance -> beat counter; what is not in it is buried."""
+        return self._name("beats")
+
+    @property
+    def seen(self) -> str:
+        """Hash: instance -> server time of its last beat, for people; never judged by."""
+        return self._name("seen")
+
+    @property
+    def instances(self) -> str:
+        """Hash: instance -> JSON about it."""
+        return self._name("instances")
+
+    @property
+    def pools(self) -> str:
+        """Set: pools that exist."""
+        return self._name("pools")
+
+    @property
+    def tenants(self) -> str:
+        """Set: tenants that ever submitted."""
+        return self._name("tenants")
+
+    @property
+    def counters(self) -> str:
+        """Hash: depth:<pool>:<class> and the like, changed in the functions that move jobs."""
+        return self._name("counters")
+
+    @property
+    def meta(self) -> str:
+        """Hash: run_id, incarnation, seq, schema."""
+        return self._name("meta")
+
+
+OWNERS: dict[str, str] = {
+    "job": "job",
+    "out": "job",
+    "idem": "job",
+    "ready": "pool",
+    "wake": "pool",
+    "slots": "pool",
+    "fair": "pool",
+    "turn": "pool",
+    "rested": "pool",
+    "queue": "pool",
+    "inbox": "instance",
+    "held": "instance",
+    "lastcall": "instance",
+    "jobs": "tenant",
+    "dead": "tenant",
+    "answer": "ttl",
+    "retire": "shard",
+    "requests": "shard",
+    "outcomes": "shard",
+    "alarm": "shard",
+    "feed": "shard",
+    "due": "shard",
+    "undecided": "shard",
+    "beats": "shard",
+    "seen": "shard",
+    "instances": "shard",
+    "pools": "shard",
+    "tenants": "shard",
+    "counters": "shard",
+    "meta": "shard",
+}
+"""Who removes a key of this family: every key has an owner or a time to live (a fixture checks it)."""

@@ -1,0 +1,85 @@
+"""Who lives: instances register, beat, leave, and are buried when they fall silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from contracts.errors import ErrorCode, Refused
+from orch.store.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One process of an actor, new for every incarnation of it."""
+
+    instance_id: str
+    role: Literal["admission", "scheduler", "runner", "reaper", "fallback", "gateway"]
+    about: Mapping[str, Any]
+    """Shown to operators: host, pid, lease_ms, version."""
+    pool: str = ""
+    slots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Burial:
+    """What `bury` did: jobs it freed, jobs left for a next call; or why it did nothing."""
+
+    done: bool
+    freed: int = 0
+    left: int = 0
+
+
+class Leases:
+    """Registration and beats. Judging silence is the reaper's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def register(self, instance: Instance) -> None:
+        """Makes it known and, for a runner, its slots available; repeating it changes only the slots."""
+        about = {"role": instance.role, "pool": instance.pool, "slots": instance.slots, **instance.about}
+        await self._connection.call(
+            "register",
+            instance.instance_id,
+            instance.role,
+            orjson.dumps(about).decode(),
+            instance.pool,
+            instance.slots,
+        )
+
+    async def beat(self, instance_id: str) -> int:
+        """One beat.
+
+        Raises:
+            Refused: LEASE_OVER, the instance was buried; it must stop its work and register anew.
+        """
+        reply = await self._connection.call("beat", instance_id)
+        if reply[0] == "runner_over":
+            raise Refused(ErrorCode.LEASE_OVER, f"{instance_id} was buried")
+        return int(reply[1])
+
+    async def leave(self, instance_id: str) -> int:
+        """Says goodbye; returns how many jobs it still holds (then it has not left)."""
+        reply = await self._connection.call("leave", instance_id)
+        return int(reply[1]) if reply[0] == "holds" else 0
+
+    async def beats(self) -> dict[str, int]:
+        """The beat counters of all living instances."""
+        found = await self._connection.execute("HGETALL", self._connection.keys.beats)
+        return {name: int(counter) for name, counter in found.items()}
+
+    async def instances(self) -> dict[str, dict[str, Any]]:
+        """What is known of every instance, the buried but not yet emptied ones included."""
+        found = await self._connection.execute("HGETALL", self._connection.keys.instances)
+        return {name: orjson.loads(about) for name, about in found.items()}
+
+    async def bury(self, instance_id: str, counter: int, *, age_ms: int, most: int) -> Burial:
+        """Declares it dead unless its beat moved on from `counter`."""
+        reply = await self._connection.call("bury", instance_id, counter, age_ms, most)
+        if reply[0] != "ok":
+            return Burial(done=False)
+        return Burial(done=True, freed=int(reply[1]), left=int(reply[2]))

@@ -1,0 +1,193 @@
+"""What readers ask: one job, a page of jobs, a ledger, output, artifacts, why a job waits."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
+from contracts.ids import checked_id
+from contracts.record import Artifact, Explanation, JobList, JobRecord, LedgerEvent, LogLine, Question
+from contracts.states import STATE_CODES, State
+from orch.core.explain import Facts, explain
+from orch.core.ledger import parse_entry, parse_ledger
+from orch.core.views import artifacts_of, job_record, question_of
+from orch.store.connection import Connection
+from orch.store.output import Output
+
+_SCAN_MAX = 5_000
+"""Jobs looked at for one filtered page; the cursor goes on where it stopped."""
+
+
+def no_such_job(job_id: str) -> Refused:
+    """The refusal for an id nobody knows."""
+    return Refused(ErrorCode.NOT_FOUND, f"there is no job {job_id}", details={"job_id": job_id})
+
+
+class Reading:
+    """Views of jobs; nothing here writes."""
+
+    def __init__(self, connection: Connection, output: Output) -> None:
+        self._connection = connection
+        self._output = output
+
+    async def _fields(self, job_id: str) -> dict[str, str]:
+        checked_id(job_id)
+        fields: dict[str, str] = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
+        if not fields:
+            raise no_such_job(job_id)
+        return fields
+
+    async def _record(self, job_id: str, fields: dict[str, str]) -> JobRecord:
+        heartbeat, lease_ms = None, None
+        if "claim" in fields:
+            keys = self._connection.keys
+            seen = await self._connection.execute("HGET", keys.seen, fields["runner"])
+            about = await self._connection.execute("HGET", keys.instances, fields["runner"])
+            heartbeat = int(seen) if seen else None
+            lease_ms = orjson.loads(about).get("lease_ms") if about else None
+        return job_record(job_id, fields, heartbeat_at_ms=heartbeat, lease_ms=lease_ms)
+
+    async def job(self, job_id: str) -> JobRecord:
+        """The record.
+
+        Raises:
+            Refused: INVALID_ID, NOT_FOUND.
+        """
+        return await self._record(job_id, await self._fields(job_id))
+
+    async def question(self, job_id: str) -> Question | None:
+        """The open question, if the job waits for one."""
+        return question_of(await self._fields(job_id))
+
+    async def ledger(self, job_id: str, *, after: int, limit: int) -> list[LedgerEvent]:
+        """Entries with seq > `after`, oldest first, at most `limit`.
+
+        Raises:
+            Refused: INVALID_ID, NOT_FOUND.
+        """
+        checked_id(job_id)
+        limit = min(limit, limits.PAGE_ITEMS_MAX)
+        wanted = range(after + 1, after + limit + 1)
+        key = self._connection.keys.job(job_id)
+        values = await self._connection.execute("HMGET", key, "seq", *(str(n) for n in wanted))
+        if values[0] is None:
+            raise no_such_job(job_id)
+        last = int(values[0])
+        return [parse_entry(n, text) for n, text in zip(wanted, values[1:], strict=True) if n <= last]
+
+    async def output(self, job_id: str, *, after: int, limit: int) -> tuple[list[LogLine], int]:
+        """Output pieces with i > `after`, and how many before the first are gone.
+
+        Raises:
+            Refused: INVALID_ID, NOT_FOUND.
+        """
+        checked_id(job_id)
+        exists = await self._connection.execute("EXISTS", self._connection.keys.job(job_id))
+        if not exists:
+            raise no_such_job(job_id)
+        return await self._output.read(job_id, after=after, limit=min(limit, limits.PAGE_ITEMS_MAX))
+
+    async def artifacts(self, job_id: str) -> list[Artifact]:
+        """Files the job left.
+
+        Raises:
+            Refused: INVALID_ID, NOT_FOUND.
+        """
+        return artifacts_of(parse_ledger(await self._fields(job_id)))
+
+    async def explain(self, job_id: str) -> Explanation:
+        """Why the job is where it is, and what unblocks it.
+
+        Raises:
+            Refused: INVALID_ID, NOT_FOUND.
+        """
+        fields = await self._fields(job_id)
+        record = await self._record(job_id, fields)
+        keys = self._connection.keys
+        slots = await self._connection.execute("HGETALL", keys.slots(record.pool))
+        held = [int(await self._connection.execute("HLEN", keys.held(runner))) for runner in slots]
+        depth = await self._connection.execute("HGET", keys.counters, f"depth:{record.pool}:{record.priority}")
+        return explain(
+            record,
+            Facts(
+                slots=sum(int(count) for count in slots.values()),
+                runners=len(slots),
+                held=sum(held),
+                queued_in_class=int(depth or 0),
+                undecided="undecided" in fields,
+            ),
+        )
+
+    async def jobs(
+        self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None
+    ) -> JobList:
+        """A page, newest first. A filtered page may be short while `next_cursor` still leads on.
+
+        Raises:
+            Refused: INVALID_REQUEST, a cursor that is none of ours.
+        """
+        limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
+        tenants = [tenant] if tenant else await self._tenants()
+        before = _cursor_in(cursor)
+        ids = await self._arrivals(tenants, before, _SCAN_MAX if state else limit)
+        found: list[JobRecord] = []
+        last = before
+        for arrival, job_id in ids:
+            last = arrival
+            record = await self._matching(job_id, state)
+            if record is not None:
+                found.append(record)
+            if len(found) == limit:
+                break
+        more = bool(ids) and (len(found) == limit or len(ids) >= (_SCAN_MAX if state else limit))
+        return JobList(jobs=found, next_cursor=_cursor_out(last) if more and last is not None else None)
+
+    async def _matching(self, job_id: str, state: State | None) -> JobRecord | None:
+        if state is not None:
+            code = await self._connection.execute("HGET", self._connection.keys.job(job_id), "state")
+            if code != STATE_CODES[state]:
+                return None
+        fields = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
+        return await self._record(job_id, fields) if fields else None
+
+    async def _tenants(self) -> list[str]:
+        return sorted(await self._connection.execute("SMEMBERS", self._connection.keys.tenants))
+
+    async def _arrivals(self, tenants: Sequence[str], before: int | None, most: int) -> list[tuple[int, str]]:
+        newest = "+inf" if before is None else f"({before}"
+        merged: list[tuple[int, str]] = []
+        for tenant in tenants:
+            flat: Any = await self._connection.execute(
+                "ZRANGE", self._connection.keys.jobs(tenant), newest, "-inf", "BYSCORE", "REV",
+                "LIMIT", 0, most, "WITHSCORES",
+            )
+            merged += _scored(flat)
+        merged.sort(reverse=True)
+        return merged[:most]
+
+
+def _scored(reply: Any) -> list[tuple[int, str]]:
+    if reply and isinstance(reply[0], tuple | list):
+        return [(int(float(score)), member) for member, score in reply]
+    return [(int(float(score)), member) for member, score in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _cursor_out(arrival: int) -> str:
+    return base64.urlsafe_b64encode(str(arrival).encode()).decode().rstrip("=")
+
+
+def _cursor_in(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise Refused(
+            ErrorCode.INVALID_REQUEST, "that cursor is none of ours", details={"cursor": cursor[:80]}
+        ) from error

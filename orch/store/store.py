@@ -1,0 +1,57 @@
+"""The store as one value: a connection and the families of verbs over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.limits import TICK_MS
+from orch.core.scheduling import SchedulingPolicy
+from orch.ports import Ids
+from orch.store.admission import Admission
+from orch.store.claims import Claims
+from orch.store.connection import Connection
+from orch.store.feed import Feed
+from orch.store.leases import Leases
+from orch.store.outcomes import Outcomes
+from orch.store.output import Output
+from orch.store.reading import Reading
+from orch.store.steering import Questions, Steering
+from orch.store.timers import Timers
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Everything an actor may ask Redis for."""
+
+    connection: Connection
+    admission: Admission
+    claims: Claims
+    feed: Feed
+    leases: Leases
+    outcomes: Outcomes
+    output: Output
+    questions: Questions
+    reading: Reading
+    steering: Steering
+    timers: Timers
+
+
+def open_store(
+    connection: Connection, ids: Ids, policy: SchedulingPolicy, *, actor: str, queue_jobs_max: int
+) -> Store:
+    """The store for one actor; `actor` is the name in the ledger entries it causes."""
+    output = Output(connection)
+    reading = Reading(connection, output)
+    return Store(
+        connection=connection,
+        admission=Admission(connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max),
+        claims=Claims(connection, policy),
+        feed=Feed(connection, block_ms_max=10 * TICK_MS),
+        leases=Leases(connection),
+        outcomes=Outcomes(connection, policy),
+        output=output,
+        questions=Questions(connection, reading, policy, actor=actor),
+        reading=reading,
+        steering=Steering(connection, reading, policy, actor=actor),
+        timers=Timers(connection, policy),
+    )

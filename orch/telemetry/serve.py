@@ -1,0 +1,54 @@
+"""Every actor's own /metrics, /livez and /readyz, on loopback, in a thread that user work cannot starve."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from orch.telemetry.health import Health
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base's
+        """Scrapes are not worth a line."""
+
+
+def _app(registry: CollectorRegistry, health: Health) -> Any:
+    metrics = make_wsgi_app(registry)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            answer: Iterable[bytes] = metrics(environ, start_response)
+            return answer
+        ready = health.ready()
+        known = path in {"/livez", "/readyz"}
+        status = "404 Not Found" if not known else "200 OK" if path == "/livez" or ready else "503 Service Unavailable"
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps({"ready": ready, "cycle_age_ms": health.ages_ms()}).encode() if known else b"{}"]
+
+    return app
+
+
+@contextmanager
+def telemetry_server(port: int, registry: CollectorRegistry, health: Health) -> Iterator[int]:
+    """Serves until the block is left; yields the port (0 asked for any free one)."""
+    server = make_server("127.0.0.1", port, _app(registry, health), _Server, _Quiet)
+    thread = threading.Thread(target=server.serve_forever, name="telemetry", daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,73 @@
+"""Stopping: with open streams, with a reader that does not read, by a real SIGTERM (API-5)."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from actors.gateway.serve import bind
+from tests.actors.gateway.house import Reading, running, wait_until
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.req("API-5")
+async def test_open_streams_end_at_once_when_the_gateway_stops_and_can_be_resumed() -> None:
+    async with running(grace_ms=30_000) as house:
+        job_id = await house.submit()
+        readings = [Reading() for _ in range(20)]
+        for reading in readings:
+            house.tasks.start_soon(house.follow, job_id, reading)
+        await wait_until(lambda: all(len(reading.frames) == 2 for reading in readings))
+
+        with anyio.fail_after(2):
+            house.stop.set()
+            await wait_until(lambda: all(reading.closed for reading in readings))
+
+        assert [frame.event for frame in readings[0].frames] == ["started", "status"]
+
+
+@pytest.mark.req("API-5")
+async def test_a_reader_that_does_not_read_cannot_hold_the_gateway_past_its_grace() -> None:
+    with anyio.fail_after(5):
+        async with running(grace_ms=1_000) as house:
+            job_id = await house.submit()
+            house.store.emit(job_id, *("x" * 8_000 for _ in range(2_000)))
+            stuck = await anyio.connect_tcp("127.0.0.1", house.port)
+            request = (
+                f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost:{house.port}\r\n\r\n"
+            )
+            await stuck.send(request.encode())
+            await wait_until(lambda: house.gateway.hub.watched == 1)
+        await stuck.aclose()
+
+
+@pytest.mark.req("API-5")
+async def test_sigterm_with_an_open_stream_ends_the_process_within_two_seconds() -> None:
+    command = [sys.executable, "-m", "tests.actors.gateway.serve_until_term"]
+    async with await anyio.open_process(command, cwd=ROOT, stderr=None) as process:
+        assert process.stdout is not None
+        with anyio.fail_after(20):
+            port, job_id = (await process.stdout.receive()).decode().split()
+        async with await anyio.connect_tcp("127.0.0.1", int(port)) as stream:
+            request = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
+            await stream.send(request.encode())
+            said = b""
+            while b"event: status" not in said:
+                said += await stream.receive()
+
+            process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(2):
+                assert await process.wait() == 0
+
+
+@pytest.mark.req("API-4")
+def test_a_port_that_is_taken_is_an_error_of_the_caller() -> None:
+    with bind() as taken:
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            bind(port=taken.getsockname()[1])

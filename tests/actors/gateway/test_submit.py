@@ -1,0 +1,108 @@
+"""Submitting over HTTP: new, again, several, refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from contracts.errors import ErrorCode, Refused
+from tests.actors.gateway.house import SPEC, running
+
+
+@pytest.mark.req("API-1", "ADM-3")
+async def test_a_new_job_is_accepted_with_its_place_in_the_queue() -> None:
+    async with running() as house:
+        answer = await house.http.post("/v1/jobs", json=SPEC)
+
+        assert answer.status_code == 202
+        assert answer.json() == {
+            "job_id": "job0001",
+            "state": "queued",
+            "queue_position": 0,
+            "predicted_start_ms": None,
+            "duplicate": False,
+        }
+        assert answer.headers["location"] == "/v1/jobs/job0001"
+
+
+@pytest.mark.req("JOB-3", "API-1")
+async def test_the_same_key_and_content_gives_the_first_job_and_other_content_a_conflict() -> None:
+    async with running() as house:
+        key = {"Idempotency-Key": "k-1"}
+        first = await house.http.post("/v1/jobs", json=SPEC, headers=key)
+        again = await house.http.post("/v1/jobs", json=SPEC, headers=key)
+        other = await house.http.post("/v1/jobs", json={**SPEC, "name": "x"}, headers=key)
+
+        assert (first.status_code, again.status_code, other.status_code) == (202, 200, 409)
+        assert again.json() == {**first.json(), "duplicate": True}
+        assert other.json()["code"] == "IDEMPOTENCY_CONFLICT"
+        assert set(other.json()["details"]) == {"stored", "given"}
+        assert list(house.store.jobs_by_id) == ["job0001"]
+
+
+@pytest.mark.req("API-1", "ADM-6")
+async def test_two_different_keys_in_one_request_are_refused_before_anything_is_stored() -> None:
+    async with running() as house:
+        answer = await house.http.post(
+            "/v1/jobs", json={**SPEC, "idempotency_key": "a"}, headers={"Idempotency-Key": "b"}
+        )
+        same = await house.http.post(
+            "/v1/jobs", json={**SPEC, "idempotency_key": "a"}, headers={"Idempotency-Key": "a"}
+        )
+
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "INVALID_REQUEST"
+        assert same.status_code == 202
+        assert house.store.calls["admit"] == 1
+
+
+@pytest.mark.req("JOB-1", "ADM-6")
+async def test_a_bad_spec_names_the_path_of_its_fault_and_costs_nothing() -> None:
+    async with running() as house:
+        answer = await house.http.post("/v1/jobs", json={**SPEC, "nme": 1})
+
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "INVALID_SPEC"
+        assert answer.json()["details"]["path"] == "nme"
+        assert house.store.jobs_by_id == {}
+
+
+@pytest.mark.req("API-1", "ADM-6")
+async def test_each_item_of_a_batch_is_answered_on_its_own_and_in_order() -> None:
+    async with running() as house:
+        answer = await house.http.post(
+            "/v1/jobs:batch", json={"items": [SPEC, {"name": "x"}, SPEC, 7]}
+        )
+
+        assert answer.status_code == 200
+        items = answer.json()["items"]
+        assert [list(item) for item in items] == [["job"], ["error"], ["job"], ["error"]]
+        assert [item["job"]["job_id"] for item in items[::2]] == ["job0001", "job0002"]
+        assert {item["error"]["code"] for item in items[1::2]} == {"INVALID_SPEC"}
+        assert items[1]["error"]["request_id"] == answer.headers["x-correlation-id"]
+        assert len(house.store.jobs_by_id) == 2
+
+
+@pytest.mark.req("API-1")
+@pytest.mark.parametrize("batch", [[], {}, {"items": []}, {"items": 3}, {"items": [1], "x": 1}])
+async def test_a_batch_that_is_no_list_of_items_is_refused(batch: object) -> None:
+    async with running() as house:
+        answer = await house.http.post("/v1/jobs:batch", json=batch)
+
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "INVALID_REQUEST"
+
+
+@pytest.mark.req("API-3", "ADM-3")
+async def test_a_refusal_for_load_says_when_to_come_back_in_body_and_headers() -> None:
+    async with running() as house:
+        house.store.full = Refused(ErrorCode.QUEUE_FULL, "the queue is full", retry_after_ms=1_250)
+        measured = await house.http.post("/v1/jobs", json=SPEC)
+        house.store.full = Refused(ErrorCode.QUEUE_FULL, "the queue is full")
+        unmeasured = await house.http.post("/v1/jobs", json=SPEC)
+
+        assert measured.status_code == unmeasured.status_code == 429
+        assert measured.json()["retriable"] is True
+        assert measured.json()["retry_after_ms"] == 1_250
+        assert measured.headers["retry-after"] == "2"
+        assert measured.headers["x-backoff-ms"] == "1250"
+        assert unmeasured.headers["retry-after"] == "1"
