@@ -8,15 +8,17 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
 
+from actors.body import Place
+from actors.start import ROLES, run_role
 from contracts.errors import ErrorCode, ExitCode, Misuse, OrchError
 from orch.settings import Settings, home_path, load_settings
 
 _PR_SET_PDEATHSIG = 1
-ROLES = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,8 +68,6 @@ def _die_with(parent: int) -> None:
 
 
 def _run_role(options: argparse.Namespace, settings: Settings, home: Path) -> None:
-    from actors.compose import Place
-
     if options.parent is not None:
         _die_with(options.parent)
 
@@ -77,15 +77,8 @@ def _run_role(options: argparse.Namespace, settings: Settings, home: Path) -> No
             os.close(options.ready_fd)
 
     place = Place(home, options.socket_fd, options.lifeline_fd, options.url)
-    anyio.run(_role, options.command, settings, place, announce, backend_options={"use_uvloop": True})
-
-
-async def _role(role: str, settings: Settings, place: object, announce: object) -> None:
-    from actors.compose import Place, run_role
-
-    assert isinstance(place, Place)
-    assert callable(announce)
-    await run_role(role, settings, place, announce=announce)
+    run = partial(run_role, options.command, settings, place, announce=announce)
+    anyio.run(run, backend_options={"use_uvloop": True})
 
 
 def _up(options: argparse.Namespace, settings: Settings, home: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from actors.compose import make_store
+from actors.body import make_store
 from contracts.errors import ExitCode, OrchError
 from orch.settings import Settings
 from orch.store.engine import find_engine
@@ -37,7 +38,11 @@ async def _server(settings: Settings) -> list[Check]:
         return [_check("redis", error.message, error.hint)]
     finally:
         await store.connection.aclose()
-    found = dict(config) if isinstance(config, dict) else dict(zip(config[::2], config[1::2], strict=True))
+    found = (
+        dict(config)
+        if isinstance(config, dict)
+        else dict(zip(config[::2], config[1::2], strict=True))
+    )
     return [_check("redis", "reachable"), *_persistence(found)]
 
 
@@ -48,7 +53,9 @@ def _persistence(config: dict[str, str]) -> list[Check]:
         _check(
             "persistence",
             f"appendonly {aof}, appendfsync {fsync}",
-            "" if (aof, fsync) == ("yes", "always") else "CONFIG SET appendonly yes; CONFIG SET appendfsync always",
+            ""
+            if (aof, fsync) == ("yes", "always")
+            else "CONFIG SET appendonly yes; CONFIG SET appendfsync always",
         ),
         _check(
             "eviction",
@@ -65,8 +72,9 @@ def report(settings: Settings, home: Path, *, as_json: bool) -> int:
         checks += anyio.run(_server, settings)
     is_well = all(check["ok"] for check in checks)
     if as_json:
-        print(json.dumps({"ok": is_well, "checks": checks}))
+        sys.stdout.write(json.dumps({"ok": is_well, "checks": checks}) + "\n")
     else:
         for check in checks:
-            print("ok  " if check["ok"] else "FAIL", check["name"], check["found"], check["fix"])
+            verdict = "ok  " if check["ok"] else "FAIL"
+            sys.stdout.write(f"{verdict} {check['name']}: {check['found']} {check['fix']}\n")
     return ExitCode.OK if is_well else ExitCode.DEPENDENCY_MISSING

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
+from actors.body import Body
 from contracts.errors import OrchError, Unavailable
 from contracts.limits import DELIVERIES_MAX
 from orch.ports import Clock
@@ -54,11 +56,24 @@ class Mailbox:
         return [Entry(entry_id, fields) for entry_id, fields in streams.get(self.stream, [])]
 
 
+def mailbox_of(body: Body, stream: str, group: str) -> Mailbox:
+    """The mailbox of an actor process on one stream."""
+    return Mailbox(
+        stream=stream,
+        group=group,
+        instance_id=body.instance.instance_id,
+        reader=body.store.connection.reader(BLOCK_MS),
+        register=partial(body.store.leases.register, body.instance),
+    )
+
+
 Handle = Callable[[Sequence[Entry]], Awaitable[None]]
 Bury = Callable[[Entry, OrchError], Awaitable[None]]
 
 
-async def serve(mailbox: Mailbox, handle: Handle, give_up: Bury, *, clock: Clock, health: Health) -> None:
+async def serve(
+    mailbox: Mailbox, handle: Handle, give_up: Bury, *, clock: Clock, health: Health
+) -> None:
     """Handles entries in order until it is canceled."""
     failures: Counter[str] = Counter()
     start = "0"
@@ -93,7 +108,12 @@ async def _handle(
             return
         entry = entries[0]
         failures[entry.entry_id] += 1
-        log.error("entry_failed", entry=entry.entry_id, times=failures[entry.entry_id], error=error.message)
+        log.warning(
+            "entry_failed",
+            entry=entry.entry_id,
+            times=failures[entry.entry_id],
+            error=error.message,
+        )
         if failures[entry.entry_id] >= DELIVERIES_MAX:
             await give_up(entry, error)
             del failures[entry.entry_id]

@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ import anyio
 import anyio.abc
 import structlog
 
+from actors.body import make_store
 from actors.children import Child, Part, leave_together
-from actors.compose import make_store, with_flags
 from actors.instance import Stop, stop_on_signal
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.limits import BATCH_ITEMS_MAX
@@ -82,8 +82,12 @@ async def _keep_server(
     try:
         with anyio.CancelScope(shield=True):
             while not done.is_set():
-                async with private_server(stack.home, appendfsync=stack.settings.appendfsync) as server:
-                    log.info("server_ready", engine=server.engine, version=server.version, pid=server.pid)
+                async with private_server(
+                    stack.home, appendfsync=stack.settings.appendfsync
+                ) as server:
+                    log.info(
+                        "server_ready", engine=server.engine, version=server.version, pid=server.pid
+                    )
                     if first:
                         task_status.started(server.url)
                         first = False
@@ -102,14 +106,22 @@ async def _cancel_when(fact: Any, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def _parts(stack: Stack, redis_url: str, listener: socket.socket) -> list[Part]:
+def _parts(stack: Stack, listener: socket.socket) -> list[Part]:
     common = ["--home", str(stack.home)]
     if stack.config:
         common += ["--config", stack.config]
     for word in stack.overrides:
         common += ["--set", word]
-    roles = [Part(f"{role}-1", role, tuple(common)) for role in ("admission", "scheduler", "reaper", "fallback")]
-    gateway = Part("gateway-1", "gateway", (*common, "--socket-fd", str(listener.fileno())), (listener.fileno(),))
+    roles = [
+        Part(f"{role}-1", role, tuple(common))
+        for role in ("admission", "scheduler", "reaper", "fallback")
+    ]
+    gateway = Part(
+        "gateway-1",
+        "gateway",
+        (*common, "--socket-fd", str(listener.fileno())),
+        (listener.fileno(),),
+    )
     runners = [
         Part(
             f"runner-{pool}-{n}",
@@ -123,7 +135,9 @@ def _parts(stack: Stack, redis_url: str, listener: socket.socket) -> list[Part]:
     return [*roles, gateway, *runners]
 
 
-async def _keep(part: Part, stack: Stack, store: Store, env: dict[str, str], first_up: anyio.Event) -> None:
+async def _keep(
+    part: Part, stack: Stack, store: Store, env: dict[str, str], first_up: anyio.Event
+) -> None:
     """Starts a part again whenever it ends, with a growing pause when it ends at once."""
     pause_ms = RESTART_MS_FIRST
     while not stack.stop.wished:
@@ -142,7 +156,9 @@ async def _keep(part: Part, stack: Stack, store: Store, env: dict[str, str], fir
         if part.has_lifeline:
             await _bury_runner(child, store)
         lived_ms = stack.clock.monotonic_ms() - started_ms
-        pause_ms = RESTART_MS_FIRST if lived_ms > RESTART_MS_MAX else min(pause_ms * 2, RESTART_MS_MAX)
+        pause_ms = (
+            RESTART_MS_FIRST if lived_ms > RESTART_MS_MAX else min(pause_ms * 2, RESTART_MS_MAX)
+        )
         await stack.clock.sleep_ms(pause_ms)
 
 
@@ -208,7 +224,9 @@ def write_private(path: Path, document: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-async def supervise(home: Path, settings: Settings, config: str | None, overrides: tuple[str, ...]) -> None:
+async def supervise(
+    home: Path, settings: Settings, config: str | None, overrides: tuple[str, ...]
+) -> None:
     """Runs the stack of `home` until SIGTERM or SIGINT.
 
     Raises:
@@ -220,7 +238,7 @@ async def supervise(home: Path, settings: Settings, config: str | None, override
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_on_signal, stack.stop)
         async with _server(stack, tasks) as redis_url:
-            stack.settings = with_flags(settings, redis_url=redis_url)
+            stack.settings = replace(settings, redis_url=redis_url)
             await _run_stack(stack, redis_url, private=settings.redis_url is None)
         tasks.cancel_scope.cancel()
 
@@ -235,7 +253,7 @@ async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
         await store.timers.declare(stack.settings.pools)
         if private:
             await bury_predecessors(store)
-        parts = _parts(stack, redis_url, listener)
+        parts = _parts(stack, listener)
         ups = {part.name: anyio.Event() for part in parts}
         async with anyio.create_task_group() as tasks:
             for part in parts:
@@ -244,7 +262,9 @@ async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
             (stack.home / "endpoint.json").unlink(missing_ok=True)
             within_ms = stack.settings.grace_ms + EXIT_MS
             with anyio.CancelScope(shield=True):
-                await leave_together(list(stack.children.values()), stack.clock, within_ms=within_ms)
+                await leave_together(
+                    list(stack.children.values()), stack.clock, within_ms=within_ms
+                )
             tasks.cancel_scope.cancel()
     finally:
         listener.close()

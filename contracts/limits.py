@@ -91,7 +91,9 @@ STOP_FRACTION: Final = 2 / 3
 GUARD_FRACTION: Final = 5 / 6
 BURIAL_FRACTION: Final = 1.0
 
-assert BEAT_FRACTION + SOCKET_TIMEOUT_FRACTION < STOP_FRACTION, "one slow beat must not stop an agent"
+assert BEAT_FRACTION + SOCKET_TIMEOUT_FRACTION < STOP_FRACTION, (
+    "one slow beat must not stop an agent"
+)
 assert STOP_FRACTION < GUARD_FRACTION < BURIAL_FRACTION, "an agent stops before its job moves on"
 assert INLINE_BYTES_MAX < SPEC_BYTES_MAX < BODY_BYTES_MAX < BATCH_BODY_BYTES_MAX
 assert EVENTS_RESERVED < EVENTS_PER_JOB_MAX

@@ -65,7 +65,10 @@ class Decision(Strict):
 
     text: Annotated[str, Field(min_length=1, max_length=2_000)]
     kind: Literal["approve", "choose", "text"] = "approve"
-    options: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=32)] | None = None
+    options: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=32)]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _options_fit_kind(self) -> Decision:
@@ -161,7 +164,9 @@ class JobSpec(Strict):
     retry: Retry | None = None
     fallback: dict[str, Any] | None = None
     checkpoint_policy: dict[str, Any] | None = None
-    expected_artifacts: Annotated[list[Text], Field(max_length=limits.ARTIFACTS_PER_JOB_MAX)] | None = None
+    expected_artifacts: (
+        Annotated[list[Text], Field(max_length=limits.ARTIFACTS_PER_JOB_MAX)] | None
+    ) = None
     acceptance: dict[str, Any] | None = None
     environment_fingerprint: dict[str, Any] | None = None
     labels: (
@@ -171,7 +176,9 @@ class JobSpec(Strict):
         ]
         | None
     ) = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None = None
+    idempotency_key: (
+        Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None
+    ) = None
     concurrency_key: Id | None = None
 
 

@@ -13,6 +13,7 @@ import anyio
 
 from orch.core.derived import base32
 
+
 class SystemClock:
     """The host's clocks."""
 

@@ -9,8 +9,8 @@ from typing import Any
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_id
 from contracts.limits import SPEC_BYTES_MAX
-from orch.core.derived import job_id_of_entry
 from orch.core.asks import Ask
+from orch.core.derived import job_id_of_entry
 
 VERSION = "1"
 

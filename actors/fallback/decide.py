@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.outcomes import RETRIED_BY_DEFAULT, Outcome
+from orch.core.handover import Undecided, Verdict
 from orch.core.settlement import (
     Block,
     GiveUp,
@@ -16,7 +17,6 @@ from orch.core.settlement import (
     RetryPolicy,
     settle,
 )
-from orch.core.handover import Undecided, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,9 @@ def policy_of(spec: dict[str, Any], defaults: RetryDefaults) -> RetryPolicy:
         backoff_ms_max=_or(retry.get("backoff_ms_max"), defaults.backoff_ms_max),
         crashes_max=defaults.crashes_max,
         # What a spec names is tried again besides `lost`: a dead runner says nothing about the work.
-        on=frozenset({*map(Outcome, named), Outcome.LOST}) if named is not None else RETRIED_BY_DEFAULT,
+        on=frozenset({*map(Outcome, named), Outcome.LOST})
+        if named is not None
+        else RETRIED_BY_DEFAULT,
     )
 
 

@@ -9,8 +9,8 @@ import structlog
 from actors.fallback.decide import RetryDefaults, verdict_of
 from actors.mailbox import Entry
 from contracts.errors import OrchError
-from orch.ports import Rng
 from orch.core.handover import Verdict
+from orch.ports import Rng
 from orch.store.store import Store
 
 log = structlog.get_logger()

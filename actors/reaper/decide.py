@@ -27,7 +27,9 @@ class Observation:
     """Silence of most instances together is the server's; for so long nobody is judged."""
 
 
-def observe(before: Observation, beats: Mapping[str, int], *, now_ms: int, lease_ms: int) -> Observation:
+def observe(
+    before: Observation, beats: Mapping[str, int], *, now_ms: int, lease_ms: int
+) -> Observation:
     """The observation after one more successful look at the counters."""
     gap_ms = 0 if before.looked_at_ms is None else min(now_ms - before.looked_at_ms, GAP_MS_MAX)
     seen: dict[str, Watched] = {}

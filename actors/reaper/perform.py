@@ -29,7 +29,9 @@ class Reaper:
         """One look at the beats, and burials."""
         beats = await self._store.leases.beats()
         now_ms = self._clock.monotonic_ms()
-        self._observation = observe(self._observation, beats, now_ms=now_ms, lease_ms=self._lease_ms)
+        self._observation = observe(
+            self._observation, beats, now_ms=now_ms, lease_ms=self._lease_ms
+        )
         for instance_id, watched in silent(self._observation, lease_ms=self._lease_ms):
             await self._bury(instance_id, watched.counter, watched.silent_ms)
 

@@ -49,7 +49,9 @@ def closing(
         case Ending(outcome=Outcome.DONE):
             return ClaimEnding("settle", job_id, claim, payload, result_json)
         case Ending(outcome=Outcome.HUMAN, question=Question() as question):
-            return ClaimEnding("ask", job_id, claim, payload, question_json(question), question_ttl_ms)
+            return ClaimEnding(
+                "ask", job_id, claim, payload, question_json(question), question_ttl_ms
+            )
         case Ending(outcome=Outcome.HUMAN, reason=ReasonCode.PAUSED):
             return ClaimEnding("stop", job_id, claim, payload)
         case Ending(reason=ReasonCode.INTERRUPTED):

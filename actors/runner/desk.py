@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ class RunnerDesk:
     """One attempt's desk."""
 
     def __init__(
-        self, offer: Offer, sheet: Sheet, emitter: Emitter, claims: Claims, blobs: Blobs, clock: Clock
+        self,
+        offer: Offer,
+        sheet: Sheet,
+        emitter: Emitter,
+        claims: Claims,
+        blobs: Blobs,
+        clock: Clock,
     ) -> None:
         self._offer = offer
         self._sheet = sheet
@@ -62,28 +69,36 @@ class RunnerDesk:
         # Numbered, so that a note repeated after a lost reply is written once; one at a time, so that
         # the numbers arrive in order.
         async with self._one_note:
-            number = self._notes + 1
-            while True:
-                try:
-                    wish = await self._claims.note(
-                        self._offer.job_id,
-                        self._offer.claim,
-                        number=number,
-                        event=EventType(event).value,
-                        payload=payload,
-                        progress=progress,
-                        consume_answer=consume_answer,
-                    )
-                    break
-                except Unavailable as error:
-                    log.warning("note_waits", job=self._offer.job_id, error=error.message)
-                    await self._clock.sleep_ms(_PAUSE_MS)
-            self._notes = number
+            write = partial(
+                self._claims.note,
+                self._offer.job_id,
+                self._offer.claim,
+                number=self._notes + 1,
+                event=EventType(event).value,
+                payload=payload,
+                progress=progress,
+                consume_answer=consume_answer,
+            )
+            wish = await self._until_written(write)
+            self._notes += 1
             self.pause_is_wished = wish == "pause"
+
+    async def _until_written(self, write: Callable[[], Awaitable[str]]) -> str:
+        while True:
+            try:
+                return await write()
+            except Unavailable as error:
+                log.warning("note_waits", job=self._offer.job_id, error=error.message)
+                await self._clock.sleep_ms(_PAUSE_MS)
 
     async def artifact(self, name: str, path: Path, *, step_id: str | None = None) -> str:
         """Stores a file by content and records it."""
         ref = await self._blobs.put_file(path)
-        payload = {"name": name[: EVENT_BYTES_MAX // 5], "sha256": ref.sha256, "bytes": ref.bytes, "step_id": step_id}
+        payload = {
+            "name": name[: EVENT_BYTES_MAX // 5],
+            "sha256": ref.sha256,
+            "bytes": ref.bytes,
+            "step_id": step_id,
+        }
         await self.note(EventType.ARTIFACT_RECORDED, payload)
         return ref.sha256

@@ -1,4 +1,4 @@
-"""Output of all jobs of a runner, in few calls: what piles up while a call is under way goes with the next."""
+"""Output of all jobs of a runner, in few calls: what piles up during one call goes with the next."""
 
 from __future__ import annotations
 
@@ -115,11 +115,14 @@ class Emitter:
     async def _write(self, batch: list[Pieces]) -> None:
         while True:
             try:
-                accepted = await self._output.emit(batch)
-                break
+                self._judge(batch, await self._output.emit(batch))
             except Unavailable as error:
                 log.warning("output_waits", error=error.message)
                 await self._clock.sleep_ms(_PAUSE_MS)
+            else:
+                return
+
+    def _judge(self, batch: list[Pieces], accepted: list[bool]) -> None:
         for pieces, good in zip(batch, accepted, strict=True):
             sheet = self._sheets.get(pieces.claim)
             if not good and sheet is not None:

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 import anyio
 import anyio.from_thread
 import structlog
+from anyio.abc import TaskGroup
 from anyio.lowlevel import current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from actors.instance import Stop, depart, register
 from actors.runner.attempt import Attempt, Bench, perform
+from actors.runner.emitter import Emitter
 from contracts.errors import Refused, Unavailable
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
+from orch.adapters.registry import Adapters
+from orch.blobs import Blobs
 from orch.core.handover import ClaimEnding, Cycled, Offer
 from orch.ports import Clock, Ids
 from orch.store.connection import BlockingReader
@@ -43,6 +47,7 @@ class RunnerTerms:
     lease_ms: int
     grace_ms: int
     shard: int
+    question_ttl_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Tools:
 
     store: Store
     reader: BlockingReader
-    bench: Bench
+    adapters: Adapters
+    blobs: Blobs
     guards: GuardLeases
     clock: Clock
     ids: Ids
@@ -70,6 +76,14 @@ class Life:
         self._endings: list[ClaimEnding] = []
         self._work = anyio.Event()
         self._number = 0
+        self._bench = Bench(
+            adapters=tools.adapters,
+            blobs=tools.blobs,
+            claims=tools.store.claims,
+            emitter=Emitter(tools.store.output, tools.clock),
+            clock=tools.clock,
+            question_ttl_ms=tools.terms.question_ttl_ms,
+        )
         self._scope = anyio.CancelScope()
         self._over = False
         self._offers: MemoryObjectSendStream[Attempt]
@@ -90,8 +104,8 @@ class Life:
 
     async def _work_through(self) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tools.bench.emitter.run)
-            tasks.start_soon(self._listen, tasks.start_soon)
+            tasks.start_soon(self._bench.emitter.run)
+            tasks.start_soon(self._listen, tasks)
             for _ in range(self._tools.terms.slots):
                 tasks.start_soon(self._lane, self._lanes.clone())
             tasks.start_soon(self._watch_stop)
@@ -170,7 +184,9 @@ class Life:
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         for ending, judgement in zip(endings, cycled.judgements, strict=True):
             if judgement == "over":
-                log.warning("ending_refused", job=ending.job_id, claim=ending.claim, verb=ending.verb)
+                log.warning(
+                    "ending_refused", job=ending.job_id, claim=ending.claim, verb=ending.verb
+                )
 
     def _begin(self, offer: Offer) -> None:
         attempt = Attempt(offer)
@@ -181,14 +197,14 @@ class Life:
     async def _lane(self, lane: MemoryObjectReceiveStream[Attempt]) -> None:
         with lane:
             async for attempt in lane:
-                ending = await perform(attempt, self._tools.bench)
+                ending = await perform(attempt, self._bench)
                 del self._attempts[attempt.offer.claim]
                 self._endings.append(ending)
                 self._work.set()
 
     # -- hints
 
-    async def _listen(self, start_soon: Callable[..., None]) -> None:
+    async def _listen(self, tasks: TaskGroup) -> None:
         """Tokens and inbox on one blocking connection; both are hints, the job hash is the truth."""
         keys = self._tools.store.connection.keys
         wake, inbox = keys.wake(self._tools.terms.pool), keys.inbox(self._instance.instance_id)
@@ -203,7 +219,7 @@ class Life:
                 await self._tools.clock.sleep_ms(_PAUSE_MS)
                 continue
             for _, fields in streams.get(inbox, []):
-                self._heed(fields, start_soon)
+                self._heed(fields, tasks)
             if wake in streams:
                 await self._wakened()
 
@@ -217,7 +233,7 @@ class Life:
         except Unavailable:
             log.warning("token_lost", pool=self._tools.terms.pool)
 
-    def _heed(self, hint: dict[str, str], start_soon: Callable[..., None]) -> None:
+    def _heed(self, hint: dict[str, str], tasks: TaskGroup) -> None:
         attempt = self._attempts.get(hint.get("claim", ""))
         if attempt is None:
             return
@@ -226,7 +242,7 @@ class Life:
                 attempt.cancel()
             case "pause":
                 attempt.wish_pause(True)
-                start_soon(self._pause_after_grace, attempt)
+                tasks.start_soon(self._pause_after_grace, attempt)
             case "resume":
                 attempt.wish_pause(False)
             case unknown:
@@ -260,7 +276,7 @@ class Life:
             except anyio.WouldBlock:
                 return
             attempt.interrupt()
-            self._endings.append(await perform(attempt, self._tools.bench))
+            self._endings.append(await perform(attempt, self._bench))
             del self._attempts[attempt.offer.claim]
 
 

@@ -55,6 +55,7 @@ class _Watch:
         self._clock = workshop.clock
         self._grace_ms = workshop.grace_ms
         self._frozen = 0
+        self._suspensions = 0
 
     async def end(self) -> Finished:
         """The agent's own end, or the end a limit put to it."""
@@ -69,8 +70,10 @@ class _Watch:
                 return Finished(self._process.destroy())
 
     def _limit(self, now_ms: int) -> ReasonCode | None:
-        if self._process.suspended:  # it may not act: its silence is ours
-            self._output.active_at_ms = now_ms
+        process = self._process
+        if process.suspended or process.suspensions != self._suspensions:
+            self._suspensions = process.suspensions
+            self._output.active_at_ms = now_ms  # it could not act: its silence was ours
         if self._order.wall_at_ms is not None and now_ms >= self._order.wall_at_ms:
             return ReasonCode.WALL_LIMIT
         idle_ms = self._order.idle_ms

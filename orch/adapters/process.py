@@ -57,6 +57,7 @@ class GuardedProcess:
         self.guard_pid = launched.guard.pid
         self.pid: int | None = None
         self.suspended = False
+        self.suspensions = 0
         self._guard = launched.guard
         self._control_fd = launched.control_fd
         self._leases = leases
@@ -212,6 +213,7 @@ class GuardedProcess:
             self.pid = int(line["pid"] or 0)
         elif event in ("suspended", "continued"):
             self.suspended = event == "suspended"
+            self.suspensions += self.suspended
         elif event == "exit":
             self._exit = GuardExit(**line)  # type: ignore[arg-type]  # the guard's own words
 

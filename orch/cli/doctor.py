@@ -40,7 +40,9 @@ def doctor(*, door: Door = HERE) -> int:
 
     With --json {ok, checks: [{name, ok, found, fix}]}.
     """
-    checks = [*_python(), *_settings(door), *_home(door), *(_gateway(door) or _actors(door))]
+    ours = [*_python(), *_settings(door), *_home(door)]
+    seen = {check.name for check in ours}
+    checks = ours + [row for row in _gateway(door) or _actors(door) if row.name not in seen]
     is_well = all(check.ok for check in checks)
     if door.as_json:
         emit_document({"ok": is_well, "checks": [asdict(check) for check in checks]})

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from contracts.errors import ErrorCode, ExitCode, Refused
 from orch.cli.door import HERE, Door, JobId
-from orch.cli.output import emit, emit_body, emit_document, harmless, say
+from orch.cli.output import emit, emit_body, emit_document, emit_piece, harmless, say
 
 if TYPE_CHECKING:
     from contracts.record import JobRecord, LedgerEvent, LogLine
@@ -84,12 +84,25 @@ def logs(job_id: JobId, /, *, follow: Follow = False, door: Door = HERE) -> int:
     With --json one piece is one line: {i, stream, text}.
     """
     with door.client() as client:
-        for line in _followed_output(client, job_id) if follow else _output(client, job_id):
-            if door.as_json:
+        lines = _followed_output(client, job_id) if follow else _output(client, job_id)
+        if door.as_json:
+            for line in lines:
                 emit_document(line.model_dump(mode="json"))
-            else:
-                emit(line.text.removesuffix("\n"))
+        else:
+            _show_output(lines)
     return 0
+
+
+def _show_output(lines: Iterator[LogLine]) -> None:
+    """The pieces as they came. A piece is often, not always, a line: only a change of stream ends one."""
+    open_stream: str | None = None
+    for line in lines:
+        if open_stream not in {None, line.stream}:
+            emit("")
+        emit_piece(line.text)
+        open_stream = None if line.text.endswith("\n") else line.stream
+    if open_stream is not None:
+        emit("")
 
 
 def _output(client: OrchSync, job_id: str) -> Iterator[LogLine]:

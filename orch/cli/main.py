@@ -68,27 +68,31 @@ def build_app() -> App:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line; the exit code. Never raises for what a user or a server can do."""
-    app = build_app()
     as_json = "--json" in argv
     try:
-        if asks_for_help(argv):
-            print(help_text(app, argv))
-            return ExitCode.OK
-        if list(argv) == ["--version"]:
-            argv = ["version"]
-        code = app(list(argv), exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
-        return int(code or 0)
-    except CycloptsError as error:
-        usage = Refused(ErrorCode.INVALID_REQUEST, str(error), hint=_usage_hint(argv))
-        return show_error(usage, as_json=as_json)
-    except OrchError as error:
-        return show_error(error, as_json=as_json)
+        try:
+            return _call(argv)
+        except CycloptsError as error:
+            usage = Refused(ErrorCode.INVALID_REQUEST, str(error), hint=_usage_hint(argv))
+            return show_error(usage, as_json=as_json)
+        except OrchError as error:
+            return show_error(error, as_json=as_json)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         return _reader_gone()
+
+
+def _call(argv: Sequence[str]) -> int:
+    app = build_app()
+    if asks_for_help(argv):
+        print(help_text(app, argv), flush=True)
+        return ExitCode.OK
+    words = ["version"] if list(argv) == ["--version"] else list(argv)
+    code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    sys.stdout.flush()
+    return int(code or 0)
 
 
 def _usage_hint(argv: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from contracts.errors import OrchError
 
@@ -60,31 +60,38 @@ def is_coloured() -> bool:
     )
 
 
+def emit_piece(text: str) -> None:
+    """A piece of a job's output as it is, line end or not."""
+    print(text, end="", flush=True)
+
+
 def emit_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns: aligned text in a pipe, a rich table on a terminal."""
+    """Aligned columns; on a terminal states have their colour. A long row is left to the terminal to wrap."""
     safe = [[harmless(cell) for cell in row] for row in rows]
-    if is_coloured():
-        _rich_table(headers, safe)
-        return
     widths = [max(len(cell) for cell in column) for column in zip(headers, *safe, strict=True)]
+    show = _coloured_row if is_coloured() else _plain_row
     for row in (headers, *safe):
-        emit("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        show(row, widths)
 
 
-def _rich_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _plain_row(cells: Sequence[str], widths: Sequence[int]) -> None:
+    emit("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _coloured_row(cells: Sequence[str], widths: Sequence[int]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console().print(table)
+    line = Text()
+    for cell, width in zip(cells, widths, strict=True):
+        line.append(
+            cell.ljust(width + 2), style=_STYLES.get(cell, "bold" if cell.isupper() else "")
+        )
+    line.rstrip()
+    Console().print(line, soft_wrap=True)
 
 
-_STYLES = {
+_STYLES: Final = {
     "completed": "green",
     "done": "green",
     "failed": "red",

@@ -21,9 +21,15 @@ class Facts:
 
 def _queued(job: JobRecord, facts: Facts) -> tuple[str, str]:
     if facts.runners == 0:
-        return (f"no runner serves pool {job.pool}", f"start one: python -m actors runner --pool {job.pool}")
+        return (
+            f"no runner serves pool {job.pool}",
+            f"start one: python -m actors runner --pool {job.pool}",
+        )
     if facts.held >= facts.slots:
-        return (f"all {facts.slots} slots of pool {job.pool} are busy", "a running job ends, or more slots")
+        return (
+            f"all {facts.slots} slots of pool {job.pool} are busy",
+            "a running job ends, or more slots",
+        )
     return ("it is about to be dispatched", "nothing is missing")
 
 
@@ -38,31 +44,42 @@ def _blocked(job: JobRecord) -> tuple[str, str]:
 
 def _running(job: JobRecord, facts: Facts) -> tuple[str, str]:
     if facts.undecided:
-        return ("its attempt ended, and fallback decides what happens next", "a fallback actor that runs")
+        return (
+            "its attempt ended, and fallback decides what happens next",
+            "a fallback actor that runs",
+        )
     runner = job.lease.worker_id if job.lease else "a runner"
     wish = "; it will pause at its next step" if job.pause_wished else ""
     return (f"attempt {job.attempt} runs on {runner}{wish}", "the agent ends")
 
 
-def explain(job: JobRecord, facts: Facts) -> Explanation:
-    """The explanation of one job."""
+def _over(job: JobRecord) -> tuple[str, str]:
+    last = job.attempts[-1] if job.attempts else None
+    why = f": {last.outcome} ({last.reason})" if last and last.outcome else ""
+    return (f"it is over, {job.state.value}{why}", "nothing; submit a new job")
+
+
+def _why(job: JobRecord, facts: Facts) -> tuple[str, str]:
     match job.state:
         case State.SCHEDULED:
-            reason, unblocks = "it waits for its time", f"the clock reaches due_at_ms {job.due_at_ms}"
+            return ("it waits for its time", f"the clock reaches due_at_ms {job.due_at_ms}")
         case State.QUEUED:
-            reason, unblocks = _queued(job, facts)
+            return _queued(job, facts)
         case State.READY:
-            reason, unblocks = "a slot is kept for it", "a runner claims it"
+            return ("a slot is kept for it", "a runner claims it")
         case State.RUNNING:
-            reason, unblocks = _running(job, facts)
+            return _running(job, facts)
         case State.PAUSED:
-            reason, unblocks = "it was paused", f"orch resume {job.job_id}"
+            return ("it was paused", f"orch resume {job.job_id}")
         case State.BLOCKED:
-            reason, unblocks = _blocked(job)
+            return _blocked(job)
         case State.COMPLETED | State.FAILED | State.CANCELED | State.EXPIRED:
-            last = job.attempts[-1] if job.attempts else None
-            why = f": {last.outcome} ({last.reason})" if last and last.outcome else ""
-            reason, unblocks = f"it is over, {job.state.value}{why}", "nothing; submit a new job"
+            return _over(job)
+
+
+def explain(job: JobRecord, facts: Facts) -> Explanation:
+    """The explanation of one job."""
+    reason, unblocks = _why(job, facts)
     return Explanation(
         job_id=job.job_id, state=job.state, reason=reason, unblocks=unblocks, facts=asdict(facts)
     )

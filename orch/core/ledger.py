@@ -47,7 +47,9 @@ def parse_entry(seq: int, text: str) -> LedgerEvent:
             }
         type_ = EventType.STATUS_CHANGED if colon else EventType(kind)
     except (ValueError, TypeError) as error:
-        raise Corrupt(ErrorCode.INTERNAL, f"ledger entry {seq} is malformed: {text[:120]!r}") from error
+        raise Corrupt(
+            ErrorCode.INTERNAL, f"ledger entry {seq} is malformed: {text[:120]!r}"
+        ) from error
     return LedgerEvent(
         seq=seq,
         at_ms=int(at_ms),
@@ -89,10 +91,14 @@ def replay(events: Iterable[LedgerEvent]) -> State:
             continue
         origin = None if state is None else state.value
         target = step(state, Event(event.payload["cause"]))
-        if isinstance(target, Refusal) or event.payload["from"] != origin or event.payload["to"] != target.value:
+        if (
+            isinstance(target, Refusal)
+            or event.payload["from"] != origin
+            or event.payload["to"] != target.value
+        ):
             raise Corrupt(
                 ErrorCode.INTERNAL,
-                f"entry {event.seq}: {event.payload['cause']} from {origin} cannot give {event.payload['to']}",
+                f"entry {event.seq}: {event.payload['cause']} from {origin} is not {event.payload['to']}",
             )
         state = target
     if state is None:

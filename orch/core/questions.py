@@ -29,15 +29,25 @@ def checked_answer(question: Question, value: object) -> str | bool:
         case "approve":
             word = {True: "approve", False: "deny"}.get(value) if isinstance(value, bool) else value
             if word not in APPROVE_WORDS:
-                raise _refuse("an approval is answered with approve or deny", question, options=list(APPROVE_WORDS))
+                raise _refuse(
+                    "an approval is answered with approve or deny",
+                    question,
+                    options=list(APPROVE_WORDS),
+                )
             return str(word)
         case "choose":
             if value not in (question.options or []):
-                raise _refuse(f"{value!r} is not one of the options", question, options=question.options)
+                raise _refuse(
+                    f"{value!r} is not one of the options", question, options=question.options
+                )
             return str(value)
         case "text":
             if not isinstance(value, str) or not value:
                 raise _refuse("a text question is answered with a text", question)
             if len(value.encode()) > ANSWER_BYTES_MAX:
-                raise _refuse(f"an answer has at most {ANSWER_BYTES_MAX} bytes", question, bytes_max=ANSWER_BYTES_MAX)
+                raise _refuse(
+                    f"an answer has at most {ANSWER_BYTES_MAX} bytes",
+                    question,
+                    bytes_max=ANSWER_BYTES_MAX,
+                )
             return value

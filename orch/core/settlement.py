@@ -71,7 +71,9 @@ def backoff_ms(policy: RetryPolicy, failures: int, chance: float) -> int:
     return int(ceiling * chance)
 
 
-def _after_failure(policy: RetryPolicy, history: History, outcome: Outcome, delay_ms: int) -> Decision:
+def _after_failure(
+    policy: RetryPolicy, history: History, outcome: Outcome, delay_ms: int
+) -> Decision:
     if outcome not in policy.on:
         return GiveUp(history, "not_retried")
     if history.failures >= policy.attempts_max:
@@ -100,14 +102,22 @@ def settle(
                 return GiveUp(crashed, "poison")
             if Outcome.LOST not in policy.on:
                 return GiveUp(crashed, "not_retried")
-            delay_ms = 0 if crashed.crashes == 1 else backoff_ms(policy, crashed.crashes - 1, chance)
+            delay_ms = (
+                0 if crashed.crashes == 1 else backoff_ms(policy, crashed.crashes - 1, chance)
+            )
             return RetryLater(crashed, delay_ms) if delay_ms else RetryNow(crashed)
         case Outcome.THROTTLED:
             # The provider's word beats our own schedule, however long it is (SCH-3).
-            delay_ms = retry_after_ms if retry_after_ms is not None else backoff_ms(policy, failed.failures, chance)
+            delay_ms = (
+                retry_after_ms
+                if retry_after_ms is not None
+                else backoff_ms(policy, failed.failures, chance)
+            )
             return _after_failure(policy, failed, outcome, max(1, delay_ms))
         case Outcome.TRANSIENT | Outcome.RESOURCE | Outcome.LOGIC | Outcome.ENVIRONMENT:
-            return _after_failure(policy, failed, outcome, backoff_ms(policy, failed.failures, chance))
+            return _after_failure(
+                policy, failed, outcome, backoff_ms(policy, failed.failures, chance)
+            )
         case Outcome.HUMAN:
             return Block(history, BlockReason.ERROR)
         case Outcome.DONE | Outcome.CANCELED | Outcome.EXPIRED:

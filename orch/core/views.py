@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from contracts.events import EventType
 from contracts.outcomes import Outcome
 from contracts.record import Artifact, Attempt, JobRecord, Lease, LedgerEvent, Question
-from contracts.events import EventType
 from contracts.states import BlockReason, State
 from orch.core.ledger import attempts, parse_ledger, state_of
 
@@ -27,11 +27,15 @@ def question_of(fields: Mapping[str, str]) -> Question | None:
     return Question.model_validate(asked) if asked else None
 
 
-def lease_of(fields: Mapping[str, str], heartbeat_at_ms: int | None, lease_ms: int | None) -> Lease | None:
+def lease_of(
+    fields: Mapping[str, str], heartbeat_at_ms: int | None, lease_ms: int | None
+) -> Lease | None:
     """The lease behind the claim in force, derived from the runner's last beat (LSE-7)."""
     if "claim" not in fields:
         return None
-    expires = heartbeat_at_ms + lease_ms if heartbeat_at_ms is not None and lease_ms is not None else None
+    expires = (
+        heartbeat_at_ms + lease_ms if heartbeat_at_ms is not None and lease_ms is not None else None
+    )
     return Lease(
         worker_id=fields["runner"],
         lease_id=fields["claim"],

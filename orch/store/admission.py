@@ -84,7 +84,9 @@ class Admission:
 
     def _item(self, ask: Ask, spec: JobSpec) -> _Item:
         key = ask.idempotency_key or spec.idempotency_key
-        content = spec.model_dump(mode="json", exclude_defaults=True, exclude={"id", "idempotency_key"})
+        content = spec.model_dump(
+            mode="json", exclude_defaults=True, exclude={"id", "idempotency_key"}
+        )
         text = _encoded(content)
         class_name = self._policy.class_of(spec.priority)
         # An id of our own choosing needs no nonce: nobody else can repeat the call with it.

@@ -13,6 +13,7 @@ from orch.core.handover import ClaimEnding, Cycled, Offer
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
 
+
 class Claims:
     """Claims of one pool."""
 
@@ -39,7 +40,14 @@ class Claims:
         flat: list[str | int] = []
         for ending in endings:
             payload = orjson.dumps(ending.payload).decode()
-            flat += (ending.verb, ending.job_id, ending.claim, payload, ending.data, ending.expires_in_ms)
+            flat += (
+                ending.verb,
+                ending.job_id,
+                ending.claim,
+                payload,
+                ending.data,
+                ending.expires_in_ms,
+            )
         reply = await self._connection.call(
             "cycle", runner, pool, number, free, random, self._policy, len(endings), *flat
         )
@@ -50,7 +58,14 @@ class Claims:
     async def pass_on(self, pool: str) -> None:
         """Gives a wake token back that a runner without a free slot took."""
         await self._connection.execute(
-            "XADD", self._connection.keys.wake(pool), "MAXLEN", "~", WAKE_TOKENS_MAX, "*", "pool", pool
+            "XADD",
+            self._connection.keys.wake(pool),
+            "MAXLEN",
+            "~",
+            WAKE_TOKENS_MAX,
+            "*",
+            "pool",
+            pool,
         )
 
     async def note(

@@ -39,7 +39,17 @@ PAUSE_MS_MAX = 1_000
 CALL_DEADLINE_MS = 5_000
 SOCKET_TIMEOUT_MS = 5_000
 
-_PASSING = ("LOADING", "BUSY", "MISCONF", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "OOM")
+_PASSING = (
+    "LOADING",
+    "BUSY",
+    "MISCONF",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "TRYAGAIN",
+    "OOM",
+)
 """Server answers that pass: the call was not carried out, the same call may work later."""
 
 
@@ -106,7 +116,14 @@ class Connection:
     async def _greet(self, socket: Any) -> None:
         """Runs on every new socket, before any command of ours."""
         await socket.on_connect()
-        hello = ("FCALL", library().function("hello"), 1, self.keys.prefix, self.watermark.incarnation, SCHEMA)
+        hello = (
+            "FCALL",
+            library().function("hello"),
+            1,
+            self.keys.prefix,
+            self.watermark.incarnation,
+            SCHEMA,
+        )
         await socket.send_command(*hello)
         try:
             reply = await socket.read_response()
@@ -154,7 +171,10 @@ class Connection:
                     await self.load()
                     continue
                 failure = translate(error)
-                if not isinstance(failure, Unavailable) or self.clock.monotonic_ms() + pause_ms > give_up_at:
+                if (
+                    not isinstance(failure, Unavailable)
+                    or self.clock.monotonic_ms() + pause_ms > give_up_at
+                ):
                     raise failure from error
             await self.clock.sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
@@ -213,7 +233,10 @@ def _streams_of(reply: Any) -> dict[str, list[tuple[str, dict[str, str]]]]:
     if not reply:
         return {}
     pairs = reply.items() if isinstance(reply, dict) else reply
-    return {name: [(entry_id, _fields_of(fields)) for entry_id, fields in entries] for name, entries in pairs}
+    return {
+        name: [(entry_id, _fields_of(fields)) for entry_id, fields in entries]
+        for name, entries in pairs
+    }
 
 
 def _fields_of(fields: Any) -> dict[str, str]:
@@ -230,14 +253,27 @@ def translate(error: RedisError) -> OrchError:
     """What a failure of redis-py means to a caller of ours; the one place where that is decided."""
     text = str(error)
     word = text.split(" ", 1)[0].rstrip(":")
-    if isinstance(error, AuthenticationError | NoPermissionError) or word in {"NOAUTH", "WRONGPASS", "NOPERM"}:
+    if isinstance(error, AuthenticationError | NoPermissionError) or word in {
+        "NOAUTH",
+        "WRONGPASS",
+        "NOPERM",
+    }:
         return Misuse(ErrorCode.FORBIDDEN, f"Redis refuses this user: {text}")
     if text.startswith("ORCH newer schema"):
-        return Misuse(ErrorCode.UNAVAILABLE, "the data was written by a newer Orch", hint="Run a newer version of Orch.")
-    if isinstance(error, OutOfMemoryError | BusyLoadingError | ReadOnlyError | ClusterDownError) or word in _PASSING:
+        return Misuse(
+            ErrorCode.UNAVAILABLE,
+            "the data was written by a newer Orch",
+            hint="Run a newer version of Orch.",
+        )
+    if (
+        isinstance(error, OutOfMemoryError | BusyLoadingError | ReadOnlyError | ClusterDownError)
+        or word in _PASSING
+    ):
         return Unavailable(ErrorCode.UNAVAILABLE, f"Redis cannot do this now: {text}")
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        return Unavailable(ErrorCode.UNAVAILABLE, f"Redis cannot be reached: {text or type(error).__name__}")
+        return Unavailable(
+            ErrorCode.UNAVAILABLE, f"Redis cannot be reached: {text or type(error).__name__}"
+        )
     if isinstance(error, ResponseError):
         return Corrupt(ErrorCode.INTERNAL, f"Redis refused a call: {text}")
     return Unavailable(ErrorCode.UNAVAILABLE, f"Redis failed: {text}")

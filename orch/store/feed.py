@@ -18,7 +18,9 @@ class Feed:
 
     async def tail(self) -> str:
         """The position now."""
-        last = await self._connection.execute("XREVRANGE", self._connection.keys.feed, "+", "-", "COUNT", 1)
+        last = await self._connection.execute(
+            "XREVRANGE", self._connection.keys.feed, "+", "-", "COUNT", 1
+        )
         self._incarnation = self._connection.watermark.incarnation
         return str(last[0][0]) if last else "0-0"
 
@@ -30,7 +32,9 @@ class Feed:
             self._reader = self._connection.reader(self._block_ms_max)
         name = self._connection.keys.feed
         lost = await self._missed(after)
-        streams = await self._reader.read("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", name, after)
+        streams = await self._reader.read(
+            "XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", name, after
+        )
         touched: dict[str, int] = {}
         for entry_id, fields in streams.get(name, []):
             after = entry_id
@@ -44,7 +48,9 @@ class Feed:
         if incarnation != self._incarnation:
             self._incarnation = incarnation
             return True
-        oldest = await self._connection.execute("XRANGE", self._connection.keys.feed, "-", "+", "COUNT", 1)
+        oldest = await self._connection.execute(
+            "XRANGE", self._connection.keys.feed, "-", "+", "COUNT", 1
+        )
         return bool(oldest) and after != "0-0" and _number(oldest[0][0]) > _number(after)
 
 

@@ -41,7 +41,12 @@ class Leases:
 
     async def register(self, instance: Instance) -> None:
         """Makes it known and, for a runner, its slots available; repeating it changes only the slots."""
-        about = {"role": instance.role, "pool": instance.pool, "slots": instance.slots, **instance.about}
+        about = {
+            "role": instance.role,
+            "pool": instance.pool,
+            "slots": instance.slots,
+            **instance.about,
+        }
         await self._connection.call(
             "register",
             instance.instance_id,

@@ -83,7 +83,9 @@ def _lua_string(text: str) -> str:
 def _error_head(entry: errors.ErrorEntry) -> str:
     import orjson  # noqa: PLC0415 - only the generator needs it
 
-    head = orjson.dumps({"code": entry.code.value, "hint": entry.hint, "retriable": entry.retriable})
+    head = orjson.dumps(
+        {"code": entry.code.value, "hint": entry.hint, "retriable": entry.retriable}
+    )
     return head.decode()[1:-1]
 
 
@@ -106,7 +108,10 @@ def generated_lua() -> str:
     names = ", ".join(f"{code[state]} = '{state.value}'" for state in states.State)
     lines += ["}", f"local FIRST = {{ {first} }}", f"local STATE_NAMES = {{ {names} }}"]
     lines.append("local ERRORS = {")
-    lines += [f"  {row.code.value} = {_lua_string(_error_head(row))}," for row in errors.CATALOGUE.values()]
+    lines += [
+        f"  {row.code.value} = {_lua_string(_error_head(row))},"
+        for row in errors.CATALOGUE.values()
+    ]
     lines.append("}")
     constants = {
         "EVENTS_MAX": limits.EVENTS_PER_JOB_MAX,

@@ -21,7 +21,13 @@ class Outcomes:
     async def load(self, job_id: str, seq: str, entry_id: str) -> Undecided | None:
         """The outcome behind a hint; None when it was decided already."""
         spec, ending, undecided, failures, crashes = await self._connection.execute(
-            "HMGET", self._connection.keys.job(job_id), "spec", "ending", "undecided", "failures", "crashes"
+            "HMGET",
+            self._connection.keys.job(job_id),
+            "spec",
+            "ending",
+            "undecided",
+            "failures",
+            "crashes",
         )
         if undecided != seq or ending is None:
             return None
@@ -32,7 +38,16 @@ class Outcomes:
         flat: list[str | int] = []
         for one in verdicts:
             payload = orjson.dumps(one.payload).decode()
-            flat += (one.job_id, one.seq, one.entry_id, one.verb, one.delay_ms, payload, one.failures, one.crashes)
+            flat += (
+                one.job_id,
+                one.seq,
+                one.entry_id,
+                one.verb,
+                one.delay_ms,
+                payload,
+                one.failures,
+                one.crashes,
+            )
         reply = await self._connection.call("decide", self._policy, len(verdicts), *flat)
         return [verdict == "ok" for verdict in reply[1]]
 

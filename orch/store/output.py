@@ -28,7 +28,9 @@ class Output:
     async def read(self, job_id: str, *, after: int, limit: int) -> tuple[list[LogLine], int]:
         """Pieces with i > `after`, and how many before the first of them are gone for good."""
         name = self._connection.keys.output(job_id)
-        entries = await self._connection.execute("XRANGE", name, f"{after + 1}-0", "+", "COUNT", limit)
+        entries = await self._connection.execute(
+            "XRANGE", name, f"{after + 1}-0", "+", "COUNT", limit
+        )
         lines = []
         for entry_id, fields in entries:
             stream, text = next(iter(fields.items())) if isinstance(fields, dict) else fields[:2]

@@ -12,7 +12,15 @@ import orjson
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import checked_id
-from contracts.record import Artifact, Explanation, JobList, JobRecord, LedgerEvent, LogLine, Question
+from contracts.record import (
+    Artifact,
+    Explanation,
+    JobList,
+    JobRecord,
+    LedgerEvent,
+    LogLine,
+    Question,
+)
 from contracts.states import STATE_CODES, State
 from orch.core.explain import Facts, explain
 from orch.core.ledger import parse_entry, parse_ledger
@@ -38,7 +46,9 @@ class Reading:
 
     async def _fields(self, job_id: str) -> dict[str, str]:
         checked_id(job_id)
-        fields: dict[str, str] = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
+        fields: dict[str, str] = await self._connection.execute(
+            "HGETALL", self._connection.keys.job(job_id)
+        )
         if not fields:
             raise no_such_job(job_id)
         return fields
@@ -79,7 +89,9 @@ class Reading:
         if values[0] is None:
             raise no_such_job(job_id)
         last = int(values[0])
-        return [parse_entry(n, text) for n, text in zip(wanted, values[1:], strict=True) if n <= last]
+        return [
+            parse_entry(n, text) for n, text in zip(wanted, values[1:], strict=True) if n <= last
+        ]
 
     async def output(self, job_id: str, *, after: int, limit: int) -> tuple[list[LogLine], int]:
         """Output pieces with i > `after`, and how many before the first are gone.
@@ -112,7 +124,9 @@ class Reading:
         keys = self._connection.keys
         slots = await self._connection.execute("HGETALL", keys.slots(record.pool))
         held = [int(await self._connection.execute("HLEN", keys.held(runner))) for runner in slots]
-        depth = await self._connection.execute("HGET", keys.counters, f"depth:{record.pool}:{record.priority}")
+        depth = await self._connection.execute(
+            "HGET", keys.counters, f"depth:{record.pool}:{record.priority}"
+        )
         return explain(
             record,
             Facts(
@@ -146,11 +160,15 @@ class Reading:
             if len(found) == limit:
                 break
         more = bool(ids) and (len(found) == limit or len(ids) >= (_SCAN_MAX if state else limit))
-        return JobList(jobs=found, next_cursor=_cursor_out(last) if more and last is not None else None)
+        return JobList(
+            jobs=found, next_cursor=_cursor_out(last) if more and last is not None else None
+        )
 
     async def _matching(self, job_id: str, state: State | None) -> JobRecord | None:
         if state is not None:
-            code = await self._connection.execute("HGET", self._connection.keys.job(job_id), "state")
+            code = await self._connection.execute(
+                "HGET", self._connection.keys.job(job_id), "state"
+            )
             if code != STATE_CODES[state]:
                 return None
         fields = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
@@ -159,13 +177,23 @@ class Reading:
     async def _tenants(self) -> list[str]:
         return sorted(await self._connection.execute("SMEMBERS", self._connection.keys.tenants))
 
-    async def _arrivals(self, tenants: Sequence[str], before: int | None, most: int) -> list[tuple[int, str]]:
+    async def _arrivals(
+        self, tenants: Sequence[str], before: int | None, most: int
+    ) -> list[tuple[int, str]]:
         newest = "+inf" if before is None else f"({before}"
         merged: list[tuple[int, str]] = []
         for tenant in tenants:
             flat: Any = await self._connection.execute(
-                "ZRANGE", self._connection.keys.jobs(tenant), newest, "-inf", "BYSCORE", "REV",
-                "LIMIT", 0, most, "WITHSCORES",
+                "ZRANGE",
+                self._connection.keys.jobs(tenant),
+                newest,
+                "-inf",
+                "BYSCORE",
+                "REV",
+                "LIMIT",
+                0,
+                most,
+                "WITHSCORES",
             )
             merged += _scored(flat)
         merged.sort(reverse=True)
@@ -175,7 +203,9 @@ class Reading:
 def _scored(reply: Any) -> list[tuple[int, str]]:
     if reply and isinstance(reply[0], tuple | list):
         return [(int(float(score)), member) for member, score in reply]
-    return [(int(float(score)), member) for member, score in zip(reply[::2], reply[1::2], strict=True)]
+    return [
+        (int(float(score)), member) for member, score in zip(reply[::2], reply[1::2], strict=True)
+    ]
 
 
 def _cursor_out(arrival: int) -> str:
@@ -189,5 +219,7 @@ def _cursor_in(cursor: str | None) -> int | None:
         return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error) as error:
         raise Refused(
-            ErrorCode.INVALID_REQUEST, "that cursor is none of ours", details={"cursor": cursor[:80]}
+            ErrorCode.INVALID_REQUEST,
+            "that cursor is none of ours",
+            details={"cursor": cursor[:80]},
         ) from error

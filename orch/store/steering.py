@@ -28,14 +28,20 @@ def _raise_for(reply: list[Any], job_id: str, event: Event) -> None:
         raise Refused(
             ErrorCode.INVALID_TRANSITION,
             f"job {job_id} is {state.value}: {event.value} is refused",
-            details={"state": state.value, "event": event.value, "refusal": str(step(state, event))},
+            details={
+                "state": state.value,
+                "event": event.value,
+                "refusal": str(step(state, event)),
+            },
         )
 
 
 class Steering:
     """Operators' verbs; each answers with the record after it."""
 
-    def __init__(self, connection: Connection, reading: Reading, policy: SchedulingPolicy, *, actor: str) -> None:
+    def __init__(
+        self, connection: Connection, reading: Reading, policy: SchedulingPolicy, *, actor: str
+    ) -> None:
         self._connection = connection
         self._reading = reading
         self._policy = policy.text()
@@ -75,7 +81,9 @@ class Steering:
 class Questions:
     """Answers to what agents ask."""
 
-    def __init__(self, connection: Connection, reading: Reading, policy: SchedulingPolicy, *, actor: str) -> None:
+    def __init__(
+        self, connection: Connection, reading: Reading, policy: SchedulingPolicy, *, actor: str
+    ) -> None:
         self._connection = connection
         self._reading = reading
         self._policy = policy.text()
@@ -107,7 +115,10 @@ class Questions:
             raise Refused(
                 ErrorCode.ALREADY_ANSWERED,
                 f"question {question_id} of job {job_id} is not open",
-                details={"question_id": question_id, "open": question.question_id if question else None},
+                details={
+                    "question_id": question_id,
+                    "open": question.question_id if question else None,
+                },
             )
         _raise_for(reply, job_id, Event.ANSWER)
         return await self._reading.job(job_id)

@@ -34,9 +34,19 @@ def _app(registry: CollectorRegistry, health: Health) -> Any:
             return answer
         ready = health.ready()
         known = path in {"/livez", "/readyz"}
-        status = "404 Not Found" if not known else "200 OK" if path == "/livez" or ready else "503 Service Unavailable"
+        status = (
+            "404 Not Found"
+            if not known
+            else "200 OK"
+            if path == "/livez" or ready
+            else "503 Service Unavailable"
+        )
         start_response(status, [("Content-Type", "application/json")])
-        return [json.dumps({"ready": ready, "cycle_age_ms": health.ages_ms()}).encode() if known else b"{}"]
+        return [
+            json.dumps({"ready": ready, "cycle_age_ms": health.ages_ms()}).encode()
+            if known
+            else b"{}"
+        ]
 
     return app
 

@@ -18,7 +18,11 @@ async def test_a_blob_is_stored_once_under_its_hash(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path / "blobs")
     sha256 = hashlib.sha256(b"content").hexdigest()
     (tmp_path / "file").write_bytes(b"content")
-    assert await blobs.put_bytes(b"content") == await blobs.put_file(tmp_path / "file") == Ref(sha256, 7)
+    assert (
+        await blobs.put_bytes(b"content")
+        == await blobs.put_file(tmp_path / "file")
+        == Ref(sha256, 7)
+    )
     path = tmp_path / "blobs" / "sha256" / sha256[:2] / sha256
     assert [entry for entry in (tmp_path / "blobs").rglob("*") if entry.is_file()] == [path]
     assert path.stat().st_mode & 0o777 == 0o600

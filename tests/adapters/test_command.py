@@ -158,7 +158,9 @@ async def test_cancel_ends_the_whole_tree_within_a_second(
 
 
 @pytest.mark.req("RUN-4")
-async def test_cancel_lets_an_agent_clean_up_but_hands_on_no_more_output(bench: Any, tmp_path: Path) -> None:
+async def test_cancel_lets_an_agent_clean_up_but_hands_on_no_more_output(
+    bench: Any, tmp_path: Path
+) -> None:
     script = f"""
         trap 'head -c 300000 /dev/zero; echo clean > {tmp_path}/cleaned; exit 0' TERM
         echo ready; while :; do sleep 0.02; done"""
@@ -171,7 +173,9 @@ async def test_cancel_lets_an_agent_clean_up_but_hands_on_no_more_output(bench: 
 
 
 @pytest.mark.req("LSE-2")
-async def test_a_refused_claim_stops_the_work_at_once_and_passes(bench: Any, tmp_path: Path) -> None:
+async def test_a_refused_claim_stops_the_work_at_once_and_passes(
+    bench: Any, tmp_path: Path
+) -> None:
     script = f"trap '' TERM; echo $$ > {tmp_path}/pids; while :; do echo more; sleep 0.01; done"
     bench.desk.over = True
     with pytest.raises(Refused) as caught:
@@ -183,7 +187,9 @@ async def test_a_refused_claim_stops_the_work_at_once_and_passes(bench: Any, tmp
 @pytest.mark.req("LSE-4")
 async def test_a_dead_guard_is_told_and_its_tree_is_gone(bench: Any, tmp_path: Path) -> None:
     inner = f"echo $$ >> {tmp_path}/pids; exec sleep 1000"
-    script = f"setsid sh -c '{inner}' & (setsid sh -c '{inner}' &) ; echo $$ >> {tmp_path}/pids; wait"
+    script = (
+        f"setsid sh -c '{inner}' & (setsid sh -c '{inner}' &) ; echo $$ >> {tmp_path}/pids; wait"
+    )
     endings = []
 
     async def run() -> None:
@@ -199,12 +205,12 @@ async def test_a_dead_guard_is_told_and_its_tree_is_gone(bench: Any, tmp_path: P
 
 
 @pytest.mark.req("LSE-4")
-async def test_a_frozen_guard_cannot_keep_its_tree_from_being_canceled(bench: Any, tmp_path: Path) -> None:
+async def test_a_frozen_guard_cannot_keep_its_tree_from_being_canceled(
+    bench: Any, tmp_path: Path
+) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(bench.shell, f"echo $$ >> {tmp_path}/pids; sleep 1000")
         pids = await bench.pids(1)
         os.kill(descendants(os.getpid())[0][0], signal.SIGSTOP)
         group.cancel_scope.cancel()
     await bench.all_dead(pids, within_s=0.1)
-
-

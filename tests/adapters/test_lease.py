@@ -21,6 +21,7 @@ from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.leases import Leases
 from orch.adapters.process import GuardedProcess, GuardExit
 from orch.system import monotonic_ms
+from tests.adapters.conftest import state_of
 
 pytestmark = pytest.mark.req("LSE-4")
 
@@ -32,6 +33,8 @@ TREE = """
     (setsid sh -c '(setsid sh -c "echo \\$\\$ >> {0}/pids; exec sleep 1000" &) ; exit 0' &)
     while :; do sleep 0.02; done"""
 """A shell, a child, one with a session of its own, and a daemon that forked twice: four pids."""
+STOPPED = "TD"
+"""A shell that waits in vfork for its stopped child is in D: it cannot act either."""
 ENV = {"PATH": os.environ["PATH"]}
 
 
@@ -49,7 +52,7 @@ async def test_a_missed_lease_stops_the_whole_tree_and_its_confirmation_continue
         await bench.in_state(pids, "SRD")
         sent_ms = monotonic_ms()
         leases.confirm(sent_ms, 1_500)
-        await bench.in_state(pids, "T", within_s=3)
+        await bench.in_state(pids, STOPPED, within_s=3)
         assert monotonic_ms() - sent_ms >= 1_500 * STOP_FRACTION - 1
         assert monotonic_ms() - sent_ms < 1_500
         keeper = threading.Thread(target=leases.confirm, args=(monotonic_ms(), 60_000))
@@ -69,7 +72,9 @@ async def test_an_agent_started_on_an_old_lease_never_gets_far(bench: Any, tmp_p
         await bench.until(lambda: process.poll_exit() is None and process.suspended)
 
 
-async def test_a_tree_suspended_for_too_long_is_killed_and_says_why(bench: Any, tmp_path: Path) -> None:
+async def test_a_tree_suspended_for_too_long_is_killed_and_says_why(
+    bench: Any, tmp_path: Path
+) -> None:
     leases = Leases(suspend_max_ms=200)
     async with started(bench, leases, tmp_path) as process:
         pids = await bench.pids(4)
@@ -95,16 +100,21 @@ async def test_a_confirmation_never_moves_the_stop_back(bench: Any, tmp_path: Pa
 async def test_a_suspended_tree_gets_no_grace(bench: Any, tmp_path: Path) -> None:
     leases = Leases(suspend_max_ms=60_000)
     script = f"trap 'echo acted > {tmp_path}/acted' TERM; echo $$ > {tmp_path}/pids; while :; do sleep 0.02; done"
-    async with GuardedProcess.start(["sh", "-c", script], cwd=None, env=ENV, leases=leases) as process:
+    async with GuardedProcess.start(
+        ["sh", "-c", script], cwd=None, env=ENV, leases=leases
+    ) as process:
         pids = await bench.pids(1)
         leases.confirm(monotonic_ms() - 5_000, 1_500)
-        await bench.in_state(pids, "T")
+        await bench.until(lambda: process.poll_exit() is None and process.suspended)
+        assert state_of(pids[0]) in STOPPED
         process.stop(60_000)
         assert (await process.wait()).signal == signal.SIGKILL
     assert not (tmp_path / "acted").exists()
 
 
-async def test_a_condemned_runner_loses_all_trees_and_starts_none(bench: Any, tmp_path: Path) -> None:
+async def test_a_condemned_runner_loses_all_trees_and_starts_none(
+    bench: Any, tmp_path: Path
+) -> None:
     endings = []
 
     async def run() -> None:
@@ -129,7 +139,9 @@ async def test_time_in_suspension_is_not_idle_time(
     endings = []
 
     async def run() -> None:
-        endings.append(await bench.shell(f"echo $$ >> {tmp_path}/pids; sleep 0.6; echo done", idle_ms=1_000))
+        endings.append(
+            await bench.shell(f"echo $$ >> {tmp_path}/pids; exec sleep 0.6", idle_ms=1_000)
+        )
 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
@@ -142,7 +154,9 @@ async def test_time_in_suspension_is_not_idle_time(
     assert endings[0].outcome is Outcome.DONE
 
 
-async def test_signals_to_the_guard_s_group_do_not_reach_the_guard(bench: Any, tmp_path: Path) -> None:
+async def test_signals_to_the_guard_s_group_do_not_reach_the_guard(
+    bench: Any, tmp_path: Path
+) -> None:
     leases = Leases(suspend_max_ms=60_000)
     async with started(bench, leases, tmp_path) as process:
         await bench.pids(4)
@@ -153,7 +167,9 @@ async def test_signals_to_the_guard_s_group_do_not_reach_the_guard(bench: Any, t
         assert (await process.wait()).signal == signal.SIGTERM
 
 
-async def test_the_lifeline_ends_with_the_guard_and_is_not_the_agent_s(bench: Any, tmp_path: Path) -> None:
+async def test_the_lifeline_ends_with_the_guard_and_is_not_the_agent_s(
+    bench: Any, tmp_path: Path
+) -> None:
     read, write = os.pipe()
     leases = Leases(suspend_max_ms=60_000, lifeline_fd=write)
     async with started(bench, leases, tmp_path) as process:
@@ -221,6 +237,6 @@ async def test_the_trees_of_a_frozen_runner_stop_with_its_lease(bench: Any, tmp_
     with runner(tmp_path, lease_ms=3_000) as process:
         pids = await bench.pids(5)
         process.send_signal(signal.SIGSTOP)
-        await bench.in_state(pids, "T", within_s=5)
+        await bench.in_state(pids, STOPPED, within_s=5)
         process.kill()
     await bench.all_dead(pids, within_s=1)

@@ -85,7 +85,9 @@ async def test_small_output_needs_no_blob(bench: Any) -> None:
 
 async def test_a_viewer_sees_a_line_while_the_agent_still_runs(bench: Any, tmp_path: Any) -> None:
     async with anyio.create_task_group() as group:
-        group.start_soon(bench.shell, f"printf 'half a line'; while ! [ -e {tmp_path}/go ]; do sleep 0.02; done")
+        group.start_soon(
+            bench.shell, f"printf 'half a line'; while ! [ -e {tmp_path}/go ]; do sleep 0.02; done"
+        )
         await bench.until(lambda: bench.desk.text() == "half a line", within_s=2)
         (tmp_path / "go").touch()
 

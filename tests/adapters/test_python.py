@@ -137,7 +137,9 @@ async def test_the_job_s_variables_are_there_during_the_call_only(bench: Any, ca
         ("agentcode:Agent.missing", "missing"),
     ],
 )
-async def test_a_callable_that_is_not_there_is_an_environment_fault(call: Any, name: str, message: str) -> None:
+async def test_a_callable_that_is_not_there_is_an_environment_fault(
+    call: Any, name: str, message: str
+) -> None:
     ending = await call(name)
     assert (ending.outcome, ending.reason) == (Outcome.ENVIRONMENT, ReasonCode.NOT_FOUND)
     assert message in ending.message
@@ -250,7 +252,9 @@ async def test_all_that_a_call_prints_reaches_its_own_job(bench: Any, call: Any)
 
 
 @pytest.mark.req("RUN-2")
-async def test_a_line_is_seen_while_the_call_still_runs(bench: Any, call: Any, tmp_path: Path) -> None:
+async def test_a_line_is_seen_while_the_call_still_runs(
+    bench: Any, call: Any, tmp_path: Path
+) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(call, "prints_then_waits", str(tmp_path / "go"))
         await bench.until(lambda: bench.desk.text() == "still here\n", within_s=5)

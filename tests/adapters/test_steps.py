@@ -20,7 +20,12 @@ def shell(step_id: str, script: str, **more: Any) -> dict[str, Any]:
 
 
 def finished(step_id: str) -> dict[str, Any]:
-    return {"state": "finished", "key": step_key("job-1", step_id), "exit_code": 0, "executed": True}
+    return {
+        "state": "finished",
+        "key": step_key("job-1", step_id),
+        "exit_code": 0,
+        "executed": True,
+    }
 
 
 def began(step_id: str, **more: Any) -> dict[str, Any]:
@@ -31,7 +36,9 @@ APPROVE = {"text": "Deploy?", "kind": "approve"}
 
 
 async def test_steps_run_in_order_and_each_end_is_durable(bench: Any) -> None:
-    ending = await bench.run("steps", steps=[shell("a", "echo A"), shell("b", "echo $ORCH_STEP_ID $ORCH_STEP_KEY")])
+    ending = await bench.run(
+        "steps", steps=[shell("a", "echo A"), shell("b", "echo $ORCH_STEP_ID $ORCH_STEP_KEY")]
+    )
     assert (ending.outcome, ending.reason) == (Outcome.DONE, ReasonCode.COMPLETED)
     one = {"exit_code": 0, "executed": True}
     assert ending.result == {"steps": {"a": one, "b": one}}
@@ -78,7 +85,9 @@ async def test_a_step_that_could_not_start_did_not_execute(bench: Any) -> None:
 async def test_a_step_known_to_have_failed_runs_again_without_a_question(bench: Any) -> None:
     progress = {"a": {"state": "failed", "key": step_key("job-1", "a")}}
     steps = [shell("a", "echo again", effect="side_effect")]
-    assert (await bench.run("steps", attempt=2, progress=progress, steps=steps)).outcome is Outcome.DONE
+    assert (
+        await bench.run("steps", attempt=2, progress=progress, steps=steps)
+    ).outcome is Outcome.DONE
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,12 @@ async def test_a_step_known_to_have_failed_runs_again_without_a_question(bench: 
         ({}, Outcome.DONE, ReasonCode.COMPLETED, "ran\n"),
         ({"effect": "side_effect"}, Outcome.HUMAN, ReasonCode.QUESTION, ""),
         ({"on_unknown": "ask"}, Outcome.HUMAN, ReasonCode.QUESTION, ""),
-        ({"effect": "side_effect", "on_unknown": "retry"}, Outcome.DONE, ReasonCode.COMPLETED, "ran\n"),
+        (
+            {"effect": "side_effect", "on_unknown": "retry"},
+            Outcome.DONE,
+            ReasonCode.COMPLETED,
+            "ran\n",
+        ),
         ({"on_unknown": "fail"}, Outcome.LOGIC, ReasonCode.UNKNOWN_STEP, ""),
     ],
 )
@@ -124,18 +138,25 @@ async def test_a_person_rules_on_an_unknown_step(
     steps = [shell("a", "echo ran", effect="side_effect"), shell("b", "echo B")]
     question = await ask_about_unknown(bench, steps)
     answer = {"question_id": question.question_id, "step_id": "a", "value": ruling}
-    ending = await bench.run("steps", attempt=3, progress={"a": began("a")}, answer=answer, steps=steps)
+    ending = await bench.run(
+        "steps", attempt=3, progress={"a": began("a")}, answer=answer, steps=steps
+    )
     assert (ending.outcome, bench.desk.text()) == (outcome, output)
     assert bench.desk.events()[:2] == ["answer_consumed", "job_resumed"]
     assert bench.desk.notes[0].consume_answer
     if executed is None:
-        assert (ending.reason, bench.desk.events()[2:]) == (ReasonCode.UNKNOWN_STEP, ["step_failed"])
+        assert (ending.reason, bench.desk.events()[2:]) == (
+            ReasonCode.UNKNOWN_STEP,
+            ["step_failed"],
+        )
     else:
         assert ending.result["steps"]["a"]["executed"] is executed
 
 
 @pytest.mark.parametrize("seen", range(1, 4))
-async def test_a_crash_after_any_note_of_a_skip_neither_runs_nor_asks_again(bench: Any, seen: int) -> None:
+async def test_a_crash_after_any_note_of_a_skip_neither_runs_nor_asks_again(
+    bench: Any, seen: int
+) -> None:
     steps = [shell("a", "echo ran", effect="side_effect")]
     answer = {"question_id": "unknown-1", "step_id": "a", "value": "skip"}
     await bench.run("steps", attempt=3, progress={"a": began("a")}, answer=answer, steps=steps)
@@ -145,17 +166,28 @@ async def test_a_crash_after_any_note_of_a_skip_neither_runs_nor_asks_again(benc
 
 
 async def test_a_decision_is_asked_before_its_step_runs(bench: Any) -> None:
-    steps = [shell("a", "echo A"), shell("b", "echo B", decision={"text": "Which?", "kind": "choose", "options": ["x", "y"]})]
+    steps = [
+        shell("a", "echo A"),
+        shell("b", "echo B", decision={"text": "Which?", "kind": "choose", "options": ["x", "y"]}),
+    ]
     ending = await bench.run("steps", steps=steps)
     assert (ending.outcome, ending.reason) == (Outcome.HUMAN, ReasonCode.QUESTION)
     question = ending.question
-    assert (question.text, question.kind, question.options, question.step_id) == ("Which?", "choose", ("x", "y"), "b")
+    assert (question.text, question.kind, question.options, question.step_id) == (
+        "Which?",
+        "choose",
+        ("x", "y"),
+        "b",
+    )
     assert bench.desk.text() == "A\n"
     assert "b" not in bench.desk.progress()
 
 
 async def test_an_answer_reaches_its_step_and_is_consumed_once(bench: Any) -> None:
-    steps = [shell("a", "echo \"$ORCH_ANSWER\"; exit 75", decision={"text": "Name?", "kind": "text"}), shell("b", "echo B")]
+    steps = [
+        shell("a", 'echo "$ORCH_ANSWER"; exit 75', decision={"text": "Name?", "kind": "text"}),
+        shell("b", "echo B"),
+    ]
     answer = {"question_id": "decision-1", "step_id": "a", "value": {"name": "ünï"}}
     ending = await bench.run("steps", attempt=2, answer=answer, steps=steps)
     assert ending.outcome is Outcome.TRANSIENT
@@ -171,16 +203,36 @@ async def test_an_answer_reaches_its_step_and_is_consumed_once(bench: Any) -> No
     assert again.outcome is Outcome.TRANSIENT  # it ran on the kept answer, nobody was asked twice
 
 
-@pytest.mark.parametrize(("value", "runs"), [(True, True), ("approve", True), ("Yes", True), (False, False), ("deny", False), ("", False), (None, False)])
-async def test_an_approval_lets_the_step_run_and_all_else_denies_it(bench: Any, value: Any, runs: bool) -> None:
+@pytest.mark.parametrize(
+    ("value", "runs"),
+    [
+        (True, True),
+        ("approve", True),
+        ("Yes", True),
+        (False, False),
+        ("deny", False),
+        ("", False),
+        (None, False),
+    ],
+)
+async def test_an_approval_lets_the_step_run_and_all_else_denies_it(
+    bench: Any, value: Any, runs: bool
+) -> None:
     answer = {"question_id": "decision-1", "step_id": "a", "value": value}
-    ending = await bench.run("steps", attempt=2, answer=answer, steps=[shell("a", "echo A", decision=APPROVE)])
+    ending = await bench.run(
+        "steps", attempt=2, answer=answer, steps=[shell("a", "echo A", decision=APPROVE)]
+    )
     assert bench.desk.text() == ("A\n" if runs else "")
     if not runs:
         assert (ending.outcome, ending.question) == (Outcome.LOGIC, None)
         assert "denied" in ending.message
         assert bench.desk.notes[-1].payload["executed"] is False
-        denied = await bench.run("steps", attempt=3, progress=bench.desk.progress(), steps=[shell("a", "echo A", decision=APPROVE)])
+        denied = await bench.run(
+            "steps",
+            attempt=3,
+            progress=bench.desk.progress(),
+            steps=[shell("a", "echo A", decision=APPROVE)],
+        )
         assert (denied.outcome, bench.desk.text()) == (Outcome.LOGIC, "")
 
 
@@ -198,7 +250,9 @@ async def test_a_pause_stops_before_the_next_step(bench: Any, tmp_path: Path) ->
 
         async def run() -> None:
             script = f"echo A; while ! [ -e {tmp_path}/go ]; do sleep 0.02; done"
-            endings.append(await bench.run("steps", steps=[shell("a", script), shell("b", "echo B")]))
+            endings.append(
+                await bench.run("steps", steps=[shell("a", script), shell("b", "echo B")])
+            )
 
         group.start_soon(run)
         await bench.until(lambda: bench.desk.text() == "A\n")
@@ -235,7 +289,9 @@ async def test_an_artifact_that_is_missing_or_leads_out_fails_the_step(
     (tmp_path / "outside.txt").write_text("secret")
     inside = tmp_path / "inside"
     inside.mkdir()
-    ending = await bench.run("steps", steps=[shell("a", script, artifacts=[artifact])], cwd=str(inside))
+    ending = await bench.run(
+        "steps", steps=[shell("a", script, artifacts=[artifact])], cwd=str(inside)
+    )
     assert ending.outcome is Outcome.LOGIC
     assert words in ending.message
     assert bench.desk.artifacts == {}

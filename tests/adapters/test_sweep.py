@@ -19,7 +19,11 @@ def left_over(**marks: str) -> subprocess.Popen[bytes]:
 
 
 async def test_only_processes_with_a_dead_mark_are_killed(bench: Any) -> None:
-    dead, alive, plain = left_over(ORCH_CLAIM="1.1.dead"), left_over(ORCH_CLAIM="1.2.live"), left_over()
+    dead, alive, plain = (
+        left_over(ORCH_CLAIM="1.1.dead"),
+        left_over(ORCH_CLAIM="1.2.live"),
+        left_over(),
+    )
     orphan, worker = left_over(ORCH_WORKER="999999999.1"), left_over(ORCH_WORKER=worker_mark())
     everyone = (dead, alive, plain, orphan, worker)
     try:

@@ -150,3 +150,26 @@ def test_a_spec_is_read_from_stdin_and_counts_from_here(
         str(tmp_path.resolve() / "sub"),
     )
     assert (ended.stdout, b"nothing new" in ended.stderr) == (b"j1\n", True)
+
+
+@pytest.mark.req("CLI-2")
+@pytest.mark.parametrize(
+    ("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colour_is_for_terminals_that_want_it(
+    gateway: FakeGateway, extra: dict[str, str], coloured: bool
+) -> None:
+    gateway.on("GET", "/v1/jobs", ok({"jobs": [record()], "next_cursor": None}))
+    ours, theirs = os.openpty()
+    env = {**environ(TERM="xterm"), **extra}
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        if name not in extra:
+            env.pop(name, None)
+    try:
+        subprocess.run([*ORCH, "list", "--url", gateway.url], stdout=theirs, env=env, check=True)
+        shown = os.read(ours, 65_536)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert b"hello" in shown
+    assert (b"\x1b[" in shown) == coloured

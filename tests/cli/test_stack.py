@@ -27,11 +27,12 @@ import http.server, json, os, pathlib, signal, sys, threading
 words = sys.argv[1:]
 home = pathlib.Path(words[words.index("--home") + 1])
 if words[0] == "doctor":
-    print(json.dumps({"checks": [{"name": "engine", "ok": os.environ["DO"] == "well", "found": "none", "fix": "get it"}]}))
+    row = {"name": "engine", "ok": os.environ["DO"] == "well", "found": "none", "fix": "get it"}
+    print(json.dumps({"checks": [row]}))
     sys.exit(7)
 (home / "words.json").write_text(json.dumps([words, os.environ.get("ORCH_REDIS_URL")]))
 if os.environ["DO"] == "refuse":
-    body = {"code": "HOME_IN_USE", "message": "locked", "hint": "another", "retriable": False, "request_id": ""}
+    body = {"code": "HOME_IN_USE", "message": "locked", "hint": "another"}
     (home / "up.error.json").write_text(json.dumps(body))
     sys.exit(6)
 if os.environ["DO"] == "crash":
@@ -43,13 +44,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        self.wfile.write(json.dumps({"live": True, "ready": True, "checks": {"redis": "ok"}, "version": "0"}).encode())
+        body = {"live": True, "ready": True, "checks": {"redis": "ok"}, "version": "0"}
+        self.wfile.write(json.dumps(body).encode())
     def log_message(self, *args):
         pass
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-document = {"url": f"http://127.0.0.1:{server.server_port}", "pid": os.getpid(), "redis_url": "unix:///s", "metrics": {}, "started_at_ms": 1}
+url = f"http://127.0.0.1:{server.server_port}"
+document = {"url": url, "pid": os.getpid(), "redis_url": "unix:///s", "metrics": {}, "started_at_ms": 1}
 part = home / "endpoint.json.part"
 part.write_text(json.dumps(document))
 part.rename(home / "endpoint.json")

@@ -32,7 +32,7 @@ def own_of(path: str) -> tuple[str, ...]:
         return ("contracts",)
     if path.startswith("orch/core/"):
         return ("contracts", "orch.core")
-    return ("contracts", "orch.core", ".".join(Path(path).parts[:2]))
+    return ("contracts", "orch.core", "orch.adapters.protocol", ".".join(Path(path).parts[:2]))
 
 
 def imports_of(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -5,7 +5,7 @@
 -- ARGV[3] number integer the note's number in this attempt from 1; a repeated number changes nothing
 -- ARGV[4] progress string JSON that replaces the durable progress, or empty
 -- ARGV[5] consume integer 1 forgets the pending answer
--- ARGV[6] type string event type of the catalogue
+-- ARGV[6] kind string event type of the catalogue
 -- ARGV[7] payload string JSON
 -- returns {"ok", wish} | {"over"} | {"ledger_full"}
 -- flags: allow-oom

@@ -166,6 +166,39 @@ async def test_a_client_that_leaves_within_its_body_leaves_nothing_behind() -> N
         assert house.store.calls["admit"] == 0
 
 
+@pytest.mark.req("API-3", "API-4")
+@pytest.mark.parametrize(
+    "said_to_it",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\n folded\x00: x\r\n\r\n",
+        b"GET  /livez\r\n\r\n",
+        b"X" * 300_000,
+    ],
+)
+async def test_bytes_that_are_no_request_get_the_same_error_body(said_to_it: bytes) -> None:
+    async with running() as house:
+        said = await house.raw(said_to_it)
+
+        assert (status_of(said), body_of(said)["code"]) == (400, "INVALID_REQUEST")
+        assert f"x-correlation-id: {body_of(said)['request_id']}".encode() in said.lower()
+
+
+@pytest.mark.req("API-3", "API-4")
+async def test_a_body_that_breaks_its_framing_ends_the_connection_and_nothing_else() -> None:
+    async with running() as house:
+        said = await house.raw(
+            b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" % house.port
+        )
+
+        assert (status_of(said), body_of(said)["code"]) == (400, "INVALID_REQUEST")
+        assert (await house.http.get("/livez")).status_code == 200
+        assert house.store.calls["admit"] == 0
+
+
 @pytest.mark.req("API-4")
 async def test_headers_are_bounded() -> None:
     async with running() as house:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
-from actors.gateway.serve import bind
-from tests.actors.gateway.house import Reading, running, wait_until
+from actors.gateway.app import create_app
+from actors.gateway.serve import bind, serve
+from tests.actors.gateway.fake_store import FakeStore
+from tests.actors.gateway.house import Reading, running, services_over, wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,6 +67,17 @@ async def test_sigterm_with_an_open_stream_ends_the_process_within_two_seconds()
             process.send_signal(signal.SIGTERM)
             with anyio.fail_after(2):
                 assert await process.wait() == 0
+
+
+@pytest.mark.req("API-1")
+async def test_answers_are_not_held_back_until_the_reader_acknowledges_their_head() -> None:
+    with bind() as sock:
+        app, stop = create_app(services_over(FakeStore())), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(partial(serve, app, sock, stop=stop))
+
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            stop.set()
 
 
 @pytest.mark.req("API-4")

@@ -1,0 +1,108 @@
+"""What every actor process is made of, and the life around its work.
+
+Every role is put together the same way: a greeted connection, an instance that registers and beats, a port
+for metrics and health. What a role does with it is its own `main.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.abc
+
+from actors.instance import Stop, about, depart, keep_beating, register
+from contracts.errors import ErrorCode, Refused
+from orch.core.scheduling import scheduling_policy
+from orch.settings import Settings
+from orch.store.connection import Connection
+from orch.store.leases import Instance
+from orch.store.store import Store, open_store
+from orch.system import SystemClock, SystemIds
+from orch.telemetry.health import Health
+from orch.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process works: its home on disk, and what its starter passed down."""
+
+    home: Path
+    socket_fd: int | None = None
+    """The gateway's listening socket, kept by the supervisor over restarts."""
+    lifeline_fd: int | None = None
+    """Held by a runner and its guards; see orch.adapters.leases."""
+    url: str | None = None
+    """The gateway's address, for agents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What every role is made of."""
+
+    settings: Settings
+    store: Store
+    clock: SystemClock
+    ids: SystemIds
+    health: Health
+    metrics: Metrics
+    stop: Stop
+    instance: Instance
+    place: Place
+
+
+def make_store(settings: Settings, *, actor: str) -> Store:
+    """The store that the settings describe.
+
+    Raises:
+        Refused: INVALID_CONFIG, without a Redis URL or with a bad one.
+    """
+    if settings.redis_url is None:
+        raise Refused(
+            ErrorCode.INVALID_CONFIG,
+            "an actor alone needs a server: give --redis-url or set ORCH_REDIS_URL",
+            details={"key": "redis_url"},
+        )
+    policy = scheduling_policy(
+        settings.classes,
+        default_class=settings.default_class,
+        scheduling=settings.scheduling,
+        aging_ms=settings.aging_ms,
+    )
+    connection = Connection(settings.redis_url, SystemClock(), shard=settings.shard)
+    return open_store(
+        connection, SystemIds(), policy, actor=actor, queue_jobs_max=settings.queue_jobs_max
+    )
+
+
+def make_instance(role: str, settings: Settings, ids: SystemIds) -> Instance:
+    """A new incarnation of a role: a fresh id, what operators see, and a runner's slots."""
+    runs = role == "runner"
+    return Instance(
+        instance_id=f"{role}-{ids.token()}",
+        role=role,  # type: ignore[arg-type]  # argparse offers only ROLES
+        about=about(settings.lease_ms),
+        pool=settings.pool if runs else "",
+        slots=settings.slots if runs else 0,
+    )
+
+
+@asynccontextmanager
+async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
+    """A task group in which the instance is registered and beats; it departs at the end."""
+    leases = body.store.leases
+    await register(leases, body.instance, body.clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(
+            partial(
+                keep_beating, leases, body.instance, body.clock, lease_ms=body.settings.lease_ms
+            )
+        )
+        yield tasks
+        await body.stop.event.wait()
+        await depart(leases, body.instance.instance_id)
+        tasks.cancel_scope.cancel()

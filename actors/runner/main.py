@@ -1,0 +1,40 @@
+"""The runner process: claims and attempts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from actors.body import Body, make_instance
+from actors.runner.perform import Runner, RunnerTerms, Tools
+from contracts.limits import CLAIM_EVERY_MS
+from orch.adapters.leases import Leases as GuardLeases
+from orch.adapters.registry import Adapters
+from orch.adapters.workshop import Workshop
+from orch.blobs import Blobs
+
+
+async def run(body: Body) -> None:
+    """Until the stop."""
+    s = body.settings
+    guards = GuardLeases(suspend_max_ms=s.suspend_max_ms, lifeline_fd=body.place.lifeline_fd)
+    blobs = Blobs(body.place.home / "blobs")
+    scratch = body.place.home / "scratch" / body.instance.instance_id
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    workshop = Workshop(
+        leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,
+        python_workers=s.python_workers, url=body.place.url,
+    )  # fmt: skip
+    async with Adapters(workshop) as adapters:
+        tools = Tools(
+            store=body.store,
+            reader=body.store.connection.reader(CLAIM_EVERY_MS),
+            adapters=adapters,
+            blobs=blobs,
+            guards=guards,
+            clock=body.clock,
+            ids=body.ids,
+            health=body.health,
+            terms=RunnerTerms(s.pool, s.slots, s.lease_ms, s.grace_ms, s.shard, s.question_ttl_ms),
+        )
+        make = partial(make_instance, "runner", s, body.ids)
+        await Runner(tools, make, body.stop).run()
