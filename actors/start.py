@@ -9,7 +9,9 @@ import anyio
 
 from actors.body import Body, Place, make_instance, make_store
 from actors.instance import Stop, stop_on_signal
+from orch import __version__
 from orch.settings import Settings
+from orch.store.store import Store
 from orch.system import SystemClock, SystemIds
 from orch.telemetry.health import Health
 from orch.telemetry.logs import configure_logs
@@ -23,6 +25,13 @@ def _main_of(role: str) -> Callable[[Body], Awaitable[None]]:
     # By name, so that a process loads its own role only: FastAPI alone costs 0.3 s and 30 MB.
     run: Callable[[Body], Awaitable[None]] = import_module(f"actors.{role}.main").run
     return run
+
+
+def _describe(metrics: Metrics, store: Store, role: str) -> None:
+    metrics.gauge("orch_build_info").labels(version=__version__, role=role).set(1)
+    watermark = store.connection.watermark
+    metrics.counted_elsewhere("orch_acked_writes_lost_total", lambda: watermark.lost_writes)
+    metrics.counted_elsewhere("orch_server_restarts_total", lambda: watermark.restarts)
 
 
 async def run_role(
@@ -39,6 +48,7 @@ async def run_role(
     store = make_store(settings, actor=role)
     instance = make_instance(role, settings, ids)
     body = Body(settings, store, clock, ids, health, metrics, stop, instance, place)
+    _describe(metrics, store, role)
     with telemetry_server(settings.metrics_port, metrics.registry, health) as port:
         announce(port)
         async with anyio.create_task_group() as tasks:

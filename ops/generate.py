@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, record, spec, states
+from contracts import defaults, errors, events, metrics, record, spec, states
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +60,14 @@ def _events_page() -> str:
         "",
     ]
     for entry in events.CATALOGUE.values():
-        lines += [f"## {entry.type.value}", "", entry.meaning, "", f"Emitted by: {entry.emitter}.", ""]
+        lines += [
+            f"## {entry.type.value}",
+            "",
+            entry.meaning,
+            "",
+            f"Emitted by: {entry.emitter}.",
+            "",
+        ]
         if entry.fields:
             lines += ["| field | meaning |", "| --- | --- |"]
             lines += [f"| `{name}` | {meaning} |" for name, meaning in entry.fields.items()]
@@ -81,10 +88,12 @@ def _errors_page() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in errors.CATALOGUE.values():
-        http = "–" if row.http_status is None else str(row.http_status)
+        http = "-" if row.http_status is None else str(row.http_status)
         retriable = "yes" if row.retriable else "no"
         meaning, hint = (text.replace("|", "\\|") for text in (row.meaning, row.hint))
-        lines.append(f"| `{row.code.value}` | {http} | {int(row.exit_code)} | {retriable} | {meaning} | {hint} |")
+        lines.append(
+            f"| `{row.code.value}` | {http} | {int(row.exit_code)} | {retriable} | {meaning} | {hint} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -99,7 +108,11 @@ def _bounds(row: defaults.Default) -> str:
         return " or ".join(row.choices)
     if row.minimum is None and row.maximum is None:
         return ""
-    return f"{row.minimum or 0:g} to {row.maximum:g}" if row.maximum is not None else f"from {row.minimum:g}"
+    return (
+        f"{row.minimum or 0:g} to {row.maximum:g}"
+        if row.maximum is not None
+        else f"from {row.minimum:g}"
+    )
 
 
 def _configuration_page() -> str:
@@ -114,17 +127,26 @@ def _configuration_page() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in defaults.DEFAULTS.values():
-        shown = f"`{_shown(row.value)}`" if row.value is not None else "–"
+        shown = f"`{_shown(row.value)}`" if row.value is not None else "-"
         lines.append(
             f"| `{row.key}` | {shown} | {row.unit} | {_bounds(row)} | `{row.env}` | {row.meaning} |"
         )
-    lines += ["", "Names that say where things are; no file can set them:", "", "| name | meaning |", "| --- | --- |"]
+    lines += [
+        "",
+        "Names that say where things are; no file can set them:",
+        "",
+        "| name | meaning |",
+        "| --- | --- |",
+    ]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in defaults.LOCATIONS.items()]
     return "\n".join(lines) + "\n"
 
 
 def _env_example() -> str:
-    lines = ["# Every setting with its default; written by `make generate` from contracts/defaults.py.", ""]
+    lines = [
+        "# Every setting with its default; written by `make generate` from contracts/defaults.py.",
+        "",
+    ]
     for row in defaults.DEFAULTS.values():
         lines += [f"# {row.meaning} ({row.unit})", f"# {row.env}={_shown(row.value)}", ""]
     for name, meaning in defaults.LOCATIONS.items():
@@ -143,7 +165,11 @@ def _state_diagram() -> str:
     for (origin, target), names in moves.items():
         lines.append(f"  {origin.value} --> {target.value}: {', '.join(names)}")
     lines += [f"  {state.value} --> [*]" for state in states.State if state in states.TERMINAL]
-    lines += ["```", "", "Every live state also goes to `canceled` by `cancel` and to `expired` by `expire`."]
+    lines += [
+        "```",
+        "",
+        "Every live state also goes to `canceled` by `cancel` and to `expired` by `expire`.",
+    ]
     return "\n".join(lines)
 
 
@@ -156,21 +182,54 @@ def _with_section(path: Path, name: str, text: str) -> str:
     return f"{head}{begin}\n{text}\n{end}{tail}"
 
 
+def _metrics_lint() -> str:
+    rows = [
+        {
+            "name": row.name,
+            "type": row.type,
+            "unit": row.unit,
+            "help": row.help,
+            "labels": [
+                {"name": one.name, "values": list(one.values)}
+                if one.values is not None
+                else {"name": one.name, "max": one.max}
+                for one in row.labels
+            ],
+            "buckets": None if row.buckets is None else list(row.buckets),
+            "emitted_by": row.emitted_by,
+            "used_by": list(row.used_by),
+            "why_unused": None if row.used_by else row.why_unused,
+            "series_max": row.series_max,
+            "since": row.since,
+        }
+        for row in metrics.CATALOGUE.values()
+    ]
+    limits = {"series_total_max": metrics.SERIES_TOTAL_MAX}
+    return _json({"schema_version": metrics.SCHEMA_VERSION, "limits": limits, "metrics": rows})
+
+
 def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     """Path from the root, and what makes the file's text."""
     schemas = "contracts/schemas/v1"
     yield f"{schemas}/job_spec.json", _job_spec_schema
-    yield f"{schemas}/job_record.json", lambda: _schema("job_record", "Job record", record.JobRecord)
+    yield (
+        f"{schemas}/job_record.json",
+        lambda: _schema("job_record", "Job record", record.JobRecord),
+    )
     yield f"{schemas}/event.json", lambda: _schema("event", "Ledger event", record.LedgerEvent)
     yield f"{schemas}/error.json", lambda: _schema("error", "Error body", record.ErrorBody)
     yield "contracts/openapi.json", lambda: _json(openapi_document())
     yield "contracts/events.md", _events_page
     yield "orch/store/functions/generated.lua", generated_lua
+    yield "metrics.lint.json", _metrics_lint
     yield "docs/errors.md", _errors_page
     yield "docs/configuration.md", _configuration_page
     yield ".env.example", _env_example
     architecture = ROOT / "docs/architecture.md"
-    yield "docs/architecture.md", lambda: _with_section(architecture, "state diagram", _state_diagram())
+    yield (
+        "docs/architecture.md",
+        lambda: _with_section(architecture, "state diagram", _state_diagram()),
+    )
 
 
 def write_atomically(path: Path, text: str) -> bool:

@@ -9,13 +9,15 @@ from actors.mailbox import Entry
 from contracts.errors import OrchError, Refused
 from orch.core.asks import Ask
 from orch.store.store import Store
+from orch.telemetry.metrics import Metrics
 
 
 class AdmissionActor:
     """Handles entries of `requests`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
+        self._answers = metrics.counter("orch_admission_answers_total")
 
     async def handle(self, entries: Sequence[Entry]) -> None:
         """Admits what is valid in one call and answers everything else."""
@@ -29,6 +31,8 @@ class AdmissionActor:
         if not asks:
             return
         answers = await self._store.admission.admit(asks)
+        accepted = sum(not isinstance(answer, Refused) for answer in answers)
+        self._answers.labels(result="accepted").inc(accepted)
         for ask, answer in zip(asks, answers, strict=True):
             if isinstance(answer, Refused):
                 await self._refuse(ask.entry_id, ask.request_id, answer)
@@ -39,4 +43,5 @@ class AdmissionActor:
         await self._refuse(entry.entry_id, request_id_of(entry.fields), refused)
 
     async def _refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:
+        self._answers.labels(result="refused").inc()
         await self._store.admission.refuse(entry_id, request_id, refused)

@@ -12,6 +12,7 @@ from contracts.errors import OrchError
 from orch.core.handover import Verdict
 from orch.ports import Rng
 from orch.store.store import Store
+from orch.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -19,15 +20,19 @@ log = structlog.get_logger()
 class FallbackActor:
     """Handles entries of `outcomes`."""
 
-    def __init__(self, store: Store, rng: Rng, defaults: RetryDefaults) -> None:
+    def __init__(self, store: Store, rng: Rng, defaults: RetryDefaults, metrics: Metrics) -> None:
         self._store = store
+        self._decisions = metrics.counter("orch_fallback_decisions_total")
         self._rng = rng
         self._defaults = defaults
 
     async def handle(self, entries: Sequence[Entry]) -> None:
         """Decides about every outcome that is still open."""
         verdicts = [await self._judge(entry) for entry in entries]
-        await self._store.outcomes.decide(verdicts)
+        carried_out = await self._store.outcomes.decide(verdicts)
+        for verdict, was_open in zip(verdicts, carried_out, strict=True):
+            if was_open:
+                self._decisions.labels(verb=verdict.verb).inc()
 
     async def give_up(self, entry: Entry, error: OrchError) -> None:
         """A hint that cannot be read goes; the outcome stays and the reaper announces it again."""

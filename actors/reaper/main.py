@@ -15,7 +15,9 @@ from orch.telemetry.health import Health
 async def run(body: Body) -> None:
     """Until the stop."""
     s = body.settings
-    reaper = Reaper(body.store, body.clock, lease_ms=s.lease_ms, retention_ms=s.retention_ms)
+    reaper = Reaper(
+        body.store, body.clock, body.metrics, lease_ms=s.lease_ms, retention_ms=s.retention_ms
+    )
     duties: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
         ("look", TICK_MS, reaper.look),
         ("announce", 2 * TICK_MS, reaper.announce),

@@ -8,6 +8,7 @@ from actors.reaper.decide import Observation, observe, silent
 from contracts.limits import BATCH_ITEMS_MAX, UNDECIDED_REANNOUNCE_MS
 from orch.ports import Clock
 from orch.store.store import Store
+from orch.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -18,8 +19,12 @@ RETENTION_HOURS_BACK = 24
 class Reaper:
     """Bounded work each time; any number of reapers may do it at once."""
 
-    def __init__(self, store: Store, clock: Clock, *, lease_ms: int, retention_ms: int) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, metrics: Metrics, *, lease_ms: int, retention_ms: int
+    ) -> None:
         self._store = store
+        self._burials = metrics.counter("orch_reaper_burials_total")
+        self._announced = metrics.counter("orch_reaper_announced_total")
         self._clock = clock
         self._lease_ms = lease_ms
         self._retention_ms = retention_ms
@@ -41,6 +46,7 @@ class Reaper:
                 instance_id, counter, age_ms=silent_ms, most=BATCH_ITEMS_MAX
             )
             if burial.done:
+                self._burials.inc()
                 log.warning("buried", instance=instance_id, silent_ms=silent_ms, freed=burial.freed)
             if not burial.left:
                 return
@@ -50,6 +56,7 @@ class Reaper:
         again = await self._store.outcomes.announce(
             older_ms=UNDECIDED_REANNOUNCE_MS, again_ms=ANNOUNCE_AGAIN_MS, most=BATCH_ITEMS_MAX
         )
+        self._announced.inc(again)
         if again:
             log.info("announced_again", outcomes=again)
 

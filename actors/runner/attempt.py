@@ -43,6 +43,7 @@ class Attempt:
     """A claimed job while the runner holds it."""
 
     offer: Offer
+    began_ms: int
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     desk: RunnerDesk | None = None
     stopped_for: Ending | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from actors.body import Body, make_instance
+from actors.runner.figures import Figures
 from actors.runner.perform import Runner, RunnerTerms, Tools
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
@@ -34,6 +35,7 @@ async def run(body: Body) -> None:
             clock=body.clock,
             ids=body.ids,
             health=body.health,
+            figures=Figures(body.metrics, pool=s.pool, slots=s.slots),
             terms=RunnerTerms(s.pool, s.slots, s.lease_ms, s.grace_ms, s.shard, s.question_ttl_ms),
         )
         make = partial(make_instance, "runner", s, body.ids)

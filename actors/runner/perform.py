@@ -20,6 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from actors.instance import Stop, depart, register
 from actors.runner.attempt import Attempt, Bench, perform
 from actors.runner.emitter import Emitter
+from actors.runner.figures import Figures
 from contracts.errors import Refused, Unavailable
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
@@ -62,6 +63,7 @@ class Tools:
     clock: Clock
     ids: Ids
     health: Health
+    figures: Figures
     terms: RunnerTerms
 
 
@@ -178,18 +180,18 @@ class Life:
         self._report(endings, cycled)
         for offer in cycled.offers:
             self._begin(offer)
+        self._tools.figures.holds(len(self._attempts))
         if self._endings:
             self._work.set()
 
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         for ending, judgement in zip(endings, cycled.judgements, strict=True):
+            self._tools.figures.ended(ending.verb, judgement)
             if judgement == "over":
-                log.warning(
-                    "ending_refused", job=ending.job_id, claim=ending.claim, verb=ending.verb
-                )
+                log.info("ending_refused", job=ending.job_id, claim=ending.claim, verb=ending.verb)
 
     def _begin(self, offer: Offer) -> None:
-        attempt = Attempt(offer)
+        attempt = Attempt(offer, self._tools.clock.monotonic_ms())
         self._attempts[offer.claim] = attempt
         # There is one place in the stream for each slot, and a claim only for a free slot.
         self._offers.send_nowait(attempt)
@@ -200,6 +202,7 @@ class Life:
                 ending = await perform(attempt, self._bench)
                 del self._attempts[attempt.offer.claim]
                 self._endings.append(ending)
+                self._tools.figures.took(self._tools.clock.monotonic_ms() - attempt.began_ms)
                 self._work.set()
 
     # -- hints

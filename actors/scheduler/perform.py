@@ -10,6 +10,7 @@ from orch.ports import Clock
 from orch.store.connection import BlockingReader
 from orch.store.store import Store
 from orch.telemetry.health import Health
+from orch.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -21,9 +22,16 @@ class SchedulerActor:
     """Timers and sweeps."""
 
     def __init__(
-        self, store: Store, reader: BlockingReader, instance_id: str, clock: Clock, health: Health
+        self,
+        store: Store,
+        reader: BlockingReader,
+        instance_id: str,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
     ) -> None:
         self._store = store
+        self._handled = metrics.counter("orch_scheduler_timers_total")
         self._reader = reader
         self._instance_id = instance_id
         self._clock = clock
@@ -45,6 +53,7 @@ class SchedulerActor:
         """Handles everything due; returns how long nothing will be, at most a sweep's period."""
         while True:
             handled, next_in_ms = await self._store.timers.due(most=BATCH_ITEMS_MAX)
+            self._handled.inc(handled)
             if handled < BATCH_ITEMS_MAX:
                 return SWEEP_MS if next_in_ms < 0 else min(next_in_ms + 1, SWEEP_MS)
 

@@ -206,7 +206,8 @@ class Connection:
     async def aclose(self) -> None:
         """Closes every socket."""
         for client in (self._commands, *self._blocking):
-            await client.aclose()
+            # The pool is ours, not the client's: without the flag its sockets would stay open.
+            await client.aclose(close_connection_pool=True)
 
 
 class BlockingReader:

@@ -1,28 +1,72 @@
-"""The metrics of every process. metrics.lint.json is their contract; a test compares both ways."""
+"""The metrics of one process, built from the contract: what is not a row there cannot be made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
-RUN_BUCKETS_S = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0)
+from contracts.metrics import CATALOGUE, Metric
 
 
-@dataclass(frozen=True, slots=True)
 class Metrics:
-    """One registry for each process, so that tests can hold several."""
+    """One registry for each process, so that a test can hold several. A metric appears in it when it is
+    first asked for: a process exports only what it can measure."""
 
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._made: dict[str, Counter | Gauge | Histogram] = {}
 
-    def counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        """A counter; `name` without its _total."""
-        return Counter(name, meaning, labels, registry=self.registry)
+    def counter(self, name: str) -> Counter:
+        """The counter of that contract row, name with its _total."""
+        made = self._made.get(name) or self._make(name, "counter")
+        assert isinstance(made, Counter)
+        return made
 
-    def gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
-        """A gauge."""
-        return Gauge(name, meaning, labels, registry=self.registry)
+    def gauge(self, name: str) -> Gauge:
+        """The gauge of that contract row."""
+        made = self._made.get(name) or self._make(name, "gauge")
+        assert isinstance(made, Gauge)
+        return made
 
-    def histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
-        """A histogram with buckets for agent work, 10 ms to 6 h."""
-        return Histogram(name, meaning, labels, registry=self.registry, buckets=RUN_BUCKETS_S)
+    def histogram(self, name: str) -> Histogram:
+        """The histogram of that contract row."""
+        made = self._made.get(name) or self._make(name, "histogram")
+        assert isinstance(made, Histogram)
+        return made
+
+    def counted_elsewhere(self, name: str, read: Callable[[], float]) -> None:
+        """A counter whose number another object keeps; read at each scrape."""
+        row = _row(name, "counter")
+        self.registry.register(_Read(row, read))
+
+    def _make(self, name: str, kind: str) -> Counter | Gauge | Histogram:
+        row = _row(name, kind)
+        labels = [label.name for label in row.labels]
+        if row.buckets is not None:
+            made: Counter | Gauge | Histogram = Histogram(
+                name, row.help, labels, registry=self.registry, buckets=row.buckets
+            )
+        else:
+            maker = Counter if row.type == "counter" else Gauge
+            made = maker(name, row.help, labels, registry=self.registry)
+        self._made[name] = made
+        return made
+
+
+class _Read(Collector):
+    def __init__(self, row: Metric, read: Callable[[], float]) -> None:
+        self._row = row
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One sample."""
+        yield CounterMetricFamily(self._row.name, self._row.help, value=self._read())
+
+
+def _row(name: str, kind: str) -> Metric:
+    row = CATALOGUE[name]
+    assert row.type == kind, f"{name} is a {row.type} in the contract"
+    return row

@@ -21,7 +21,6 @@ from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.leases import Leases
 from orch.adapters.process import GuardedProcess, GuardExit
 from orch.system import monotonic_ms
-from tests.adapters.conftest import state_of
 
 pytestmark = pytest.mark.req("LSE-4")
 
@@ -106,7 +105,7 @@ async def test_a_suspended_tree_gets_no_grace(bench: Any, tmp_path: Path) -> Non
         pids = await bench.pids(1)
         leases.confirm(monotonic_ms() - 5_000, 1_500)
         await bench.until(lambda: process.poll_exit() is None and process.suspended)
-        assert state_of(pids[0]) in STOPPED
+        await bench.in_state(pids, STOPPED, within_s=0.1)
         process.stop(60_000)
         assert (await process.wait()).signal == signal.SIGKILL
     assert not (tmp_path / "acted").exists()

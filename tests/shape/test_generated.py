@@ -18,7 +18,9 @@ FILES = dict(generated())
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_generated_file_is_what_its_source_says(name: str) -> None:
     make: Callable[[], str] = FILES[name]
-    assert (ROOT / name).read_text(encoding="utf-8") == make(), f"{name} is stale: run `make generate`"
+    assert (ROOT / name).read_text(encoding="utf-8") == make(), (
+        f"{name} is stale: run `make generate`"
+    )
 
 
 @pytest.mark.req("CON-1")

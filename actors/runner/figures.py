@@ -1,0 +1,28 @@
+"""What a runner tells operators in numbers."""
+
+from __future__ import annotations
+
+from orch.core.handover import Judgement
+from orch.telemetry.metrics import Metrics
+
+
+class Figures:
+    """The runner's metrics, bound once: no label lookup per job beyond the ending's."""
+
+    def __init__(self, metrics: Metrics, *, pool: str, slots: int) -> None:
+        metrics.gauge("orch_runner_slots").labels(pool=pool).set(slots)
+        self._attempts = metrics.gauge("orch_runner_attempts").labels(pool=pool)
+        self._endings = metrics.counter("orch_runner_endings_total")
+        self._seconds = metrics.histogram("orch_runner_attempt_seconds")
+
+    def holds(self, attempts: int) -> None:
+        """How many jobs the runner holds now."""
+        self._attempts.set(attempts)
+
+    def ended(self, verb: str, judgement: Judgement) -> None:
+        """The store answered to an ending."""
+        self._endings.labels(verb=verb, accepted=judgement).inc()
+
+    def took(self, duration_ms: int) -> None:
+        """An attempt ended on this runner."""
+        self._seconds.observe(duration_ms / 1000)

@@ -1,0 +1,67 @@
+"""One world a test on every engine; after each test the store must still keep all its promises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from fakeredis import FakeServer
+
+from orch.store.connection import Connection
+from orch.system import SystemClock
+from tests.store.engines import (
+    NAMES,
+    Servers,
+    connect_fake,
+    greet_fake,
+    must_be_here,
+    real_servers,
+    why_absent,
+)
+from tests.store.invariants import faults_of
+from tests.store.world import World
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The real servers of this pytest process."""
+    with real_servers(tmp_path_factory.mktemp("engines")) as started:
+        yield started
+
+
+@pytest.fixture(params=NAMES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of an engine that is here."""
+    name: str = request.param
+    reason = why_absent(name)
+    if reason and must_be_here():
+        pytest.fail(f"{reason}, and .ci/run could have installed it")
+    if reason:
+        pytest.skip(reason)
+    return name
+
+
+@pytest.fixture
+async def connection(engine: str, servers: Servers) -> AsyncIterator[Connection]:
+    """A greeted connection to an empty server."""
+    if engine == "fakeredis":
+        made = connect_fake(FakeServer())
+        await greet_fake(made)
+    else:
+        made = Connection(servers.url(engine), SystemClock())
+        await made.execute("FLUSHALL")
+        await made.load()
+        # The data are gone, the server is the same: a new socket greets it again.
+        await made.aclose()
+        made = Connection(servers.url(engine), SystemClock())
+        await made.ping()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def world(connection: Connection) -> AsyncIterator[World]:
+    """An empty store, and the proof after the test that every promise about its data holds."""
+    made = World(connection)
+    yield made
+    assert await faults_of(made, half_written=made.half_written) == []

@@ -1,0 +1,130 @@
+"""What must be true of the data at any moment, checked after every conformance test.
+
+The ledger is the proof of the state (JOB-4), the job hash is the truth of every index (REA-3), and no key
+is without an owner or a time to live.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.states import TERMINAL, State
+from orch.core.ledger import parse_ledger, replay, state_of
+from orch.core.views import job_record
+from orch.store.keys import OWNERS
+from tests.store.world import World
+
+Jobs = Mapping[str, Mapping[str, str]]
+
+
+async def faults_of(world: World, *, half_written: bool) -> list[str]:
+    """Every broken promise, in words."""
+    contents = await world.contents()
+    prefix = world.connection.keys.prefix
+    data = {name.removeprefix(prefix): value for name, value in contents.items()}
+    jobs = {name.removeprefix("job:"): value for name, value in data.items() if name.startswith("job:")}
+    ttls = {name: int(await world.redis("PTTL", prefix + name)) for name in data if name.startswith("answer:")}
+    faults = [f"{name}: not under the shard's prefix" for name in contents if not name.startswith(prefix)]
+    faults += [fault for name in data for fault in _owner_faults(name, data, jobs, ttls)]
+    for job_id, fields in jobs.items():
+        faults += _ledger_faults(job_id, fields)
+        if not half_written:
+            faults += _index_faults(job_id, fields, data)
+    return faults if half_written else faults + _count_faults(jobs, data) + _held_faults(jobs, data)
+
+
+def _owner_faults(name: str, data: Mapping[str, Any], jobs: Jobs, ttls: Mapping[str, int]) -> list[str]:
+    family, _, rest = name.partition(":")
+    owner = OWNERS.get(family)
+    first = rest.partition(":")[0]
+    alive = {
+        "job": lambda: (data[name] if family == "idem" else rest) in jobs,
+        "pool": lambda: first in data.get("pools", ()),
+        "instance": lambda: first in data.get("instances", {}),
+        "tenant": lambda: first in data.get("tenants", ()),
+        "ttl": lambda: ttls[name] > 0,
+        "shard": lambda: family == "retire" or not rest,
+    }
+    if owner is None:
+        return [f"{name}: no family of keys.OWNERS"]
+    return [] if alive[owner]() else [f"{name}: its owner, a {owner}, is gone"]
+
+
+def _ledger_faults(job_id: str, fields: Mapping[str, str]) -> list[str]:
+    events = parse_ledger(fields)
+    faults = []
+    if replay(events) is not state_of(fields["state"]):
+        faults.append(f"{job_id}: the ledger proves {replay(events)}, stored is {fields['state']}")
+    numbered = [name for name in fields if name.isdigit()]
+    if len(numbered) != int(fields["seq"]):
+        faults.append(f"{job_id}: {len(numbered)} ledger entries, seq {fields['seq']}")
+    view = job_record(job_id, dict(fields))
+    if view.pause_wished and view.state in TERMINAL:
+        faults.append(f"{job_id}: over, and still wished to pause")
+    return faults
+
+
+def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any]) -> list[str]:
+    state = state_of(fields["state"])
+    pool, ticket = fields["pool"], f"{job_id}:{fields.get('ticket')}"
+    ready = [entry["j"] for _, entry in data.get(f"ready:{pool}", [])]
+    line = data.get(f"queue:{pool}:{fields['class']}:{fields['tenant']}", [])
+    timers = {member for member, _ in data.get("due", [])}
+    waiting = {member for member, _ in data.get("undecided", [])}
+    retired = {one for name, ids in data.items() if name.startswith("retire:") for one in ids}
+    deadline = f"deadline:{job_id}:0"
+    holds = {
+        "is in its line once": (state is State.QUEUED, line.count(ticket) == 1),
+        "is in ready once": (state is State.READY, ready.count(ticket) == 1),
+        "has its timer": (state is State.SCHEDULED, f"later:{ticket}" in timers),
+        "has its question's timer": (
+            state is State.BLOCKED and "question" in fields,
+            f"question:{ticket}" in timers,
+        ),
+        "is held": (
+            "claim" in fields,
+            data.get(f"held:{fields.get('runner')}", {}).get(job_id) == fields.get("claim"),
+        ),
+        "waits for a decision": (
+            state is State.RUNNING and "claim" not in fields,
+            f"{job_id}:{fields.get('undecided')}" in waiting,
+        ),
+        "waits for its retirement": (state in TERMINAL, job_id in retired),
+        "has its deadline": ("deadline" in fields and state not in TERMINAL, deadline in timers),
+    }
+    faults = [f"{job_id} ({state}): not true that it {what}" for what, (due, true) in holds.items() if due and not true]
+    if state in TERMINAL and (deadline in timers or "undecided" in fields or "claim" in fields):
+        faults.append(f"{job_id} ({state}): over, and something of its life is left")
+    if state is not State.RUNNING and ("claim" in fields or "undecided" in fields):
+        faults.append(f"{job_id} ({state}): claimed or undecided without running")
+    return faults
+
+
+def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
+    queued = Counter(f"depth:{job['pool']}:{job['class']}" for job in jobs.values() if job["state"] == "q")
+    counted = {name: int(count) for name, count in data.get("counters", {}).items() if int(count)}
+    faults = [] if queued == counted else [f"depth counters say {counted}, the jobs {dict(queued)}"]
+    for member, _ in data.get("undecided", []):
+        job_id, _, seq = member.partition(":")
+        if jobs.get(job_id, {}).get("undecided") != seq:
+            faults.append(f"undecided {member}: the job says otherwise")
+    for member, _ in data.get("due", []):
+        found = re.match(r"^(later|question|deadline):(.+):(\d+)$", member)
+        if found is None or found[2] not in jobs:
+            faults.append(f"due {member}: no such job")
+    return faults
+
+
+def _held_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
+    """A slot is held by a claim in force, or by a job that ended under its runner and still runs."""
+    faults = []
+    for name, held in data.items():
+        if name.startswith("held:"):
+            for job_id, claim in held.items():
+                job = jobs.get(job_id)
+                if job is None or (job.get("claim") != claim and state_of(job["state"]) not in TERMINAL):
+                    faults.append(f"{name}: {job_id} is held without a claim")
+    return faults
