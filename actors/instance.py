@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import anyio
 import structlog
 
+from actors.outage import Outage
 from contracts import limits
 from contracts.errors import OrchError, Refused, Unavailable
 from orch import __version__
@@ -23,9 +24,6 @@ from orch.store.leases import Instance, Leases
 from orch.telemetry.health import Health
 
 log = structlog.get_logger()
-
-PAUSE_MS = 250
-"""Between two tries while Redis is away."""
 
 
 @dataclass(slots=True)
@@ -60,25 +58,27 @@ async def stop_on_signal(stop: Stop) -> None:
 
 async def keep_beating(leases: Leases, instance: Instance, clock: Clock, *, lease_ms: int) -> None:
     """Beats every third of the lease; registers anew when it was buried."""
+    outage = Outage("beat", clock)
     while True:
         await clock.sleep_ms(lease_ms * limits.BEAT_FRACTION)
         try:
             await leases.beat(instance.instance_id)
+            outage.over()
         except Refused:
             log.warning("actor_buried", instance=instance.instance_id)
             await register(leases, instance, clock)
         except Unavailable as error:
-            log.warning("beat_missed", instance=instance.instance_id, error=error.message)
+            await outage.wait(error)
 
 
 async def register(leases: Leases, instance: Instance, clock: Clock) -> None:
     """Registers, waiting for Redis as long as it takes."""
+    outage = Outage("register", clock)
     while True:
         try:
             await leases.register(instance)
         except Unavailable as error:
-            log.warning("register_waits", instance=instance.instance_id, error=error.message)
-            await clock.sleep_ms(PAUSE_MS)
+            await outage.wait(error)
         else:
             return
 
@@ -87,12 +87,14 @@ async def every(
     period_ms: int, act: Callable[[], Awaitable[object]], *, clock: Clock, health: Health, what: str
 ) -> None:
     """Acts, then waits; a Redis that is away is waited for, never fatal."""
+    outage = Outage(what, clock)
     while True:
         try:
             await act()
             health.cycled(what)
+            outage.over()
         except Unavailable as error:
-            log.warning("cycle_failed", what=what, error=error.message)
+            await outage.wait(error)
         await clock.sleep_ms(period_ms)
 
 

@@ -15,6 +15,7 @@ from functools import partial
 import structlog
 
 from actors.body import Body
+from actors.outage import Outage
 from contracts.errors import OrchError, Unavailable
 from contracts.limits import DELIVERIES_MAX
 from orch.ports import Clock
@@ -25,7 +26,6 @@ log = structlog.get_logger()
 
 BLOCK_MS = 5_000
 _ENTRIES = 100
-_PAUSE_MS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ async def serve(
 ) -> None:
     """Handles entries in order until it is canceled."""
     failures: Counter[str] = Counter()
+    outage = Outage(mailbox.stream, clock)
     start = "0"
     while True:
         try:
@@ -85,10 +86,10 @@ async def serve(
             # Our own pending entries first; when none is left, the new ones.
             start = "0" if start == "0" and entries else ">"
             health.cycled("mailbox")
+            outage.over()
         except Unavailable as error:
-            log.warning("mailbox_waits", stream=mailbox.stream, error=error.message)
             start = "0"
-            await clock.sleep_ms(_PAUSE_MS)
+            await outage.wait(error)
             if "NOGROUP" in error.message:
                 await mailbox.register()
 

@@ -35,7 +35,7 @@ log = structlog.get_logger()
 RESTART_MS_FIRST = 200
 RESTART_MS_MAX = 5_000
 EXIT_MS = 3_000
-"""Above the runners' grace: the farewell itself."""
+"""Above twice the grace (an agent may finish, then is asked to leave): the farewell itself."""
 
 
 @dataclass(slots=True)
@@ -260,7 +260,7 @@ async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
                 tasks.start_soon(partial(_keep, part, stack, store, env, ups[part.name]))
             await stack.stop.event.wait()
             (stack.home / "endpoint.json").unlink(missing_ok=True)
-            within_ms = stack.settings.grace_ms + EXIT_MS
+            within_ms = 2 * stack.settings.grace_ms + EXIT_MS
             with anyio.CancelScope(shield=True):
                 await leave_together(
                     list(stack.children.values()), stack.clock, within_ms=within_ms

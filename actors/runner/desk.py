@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import structlog
 
+from actors.outage import Outage
 from actors.runner.emitter import Emitter, Sheet
 from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.events import EventType
@@ -19,10 +19,6 @@ from orch.blobs import Blobs
 from orch.core.handover import Offer
 from orch.ports import Clock
 from orch.store.claims import Claims
-
-log = structlog.get_logger()
-
-_PAUSE_MS = 100
 
 
 class RunnerDesk:
@@ -84,12 +80,12 @@ class RunnerDesk:
             self.pause_is_wished = wish == "pause"
 
     async def _until_written(self, write: Callable[[], Awaitable[str]]) -> str:
+        outage = Outage("note", self._clock)
         while True:
             try:
                 return await write()
             except Unavailable as error:
-                log.warning("note_waits", job=self._offer.job_id, error=error.message)
-                await self._clock.sleep_ms(_PAUSE_MS)
+                await outage.wait(error)
 
     async def artifact(self, name: str, path: Path, *, step_id: str | None = None) -> str:
         """Stores a file by content and records it."""

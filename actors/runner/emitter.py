@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-import structlog
 
+from actors.outage import Outage
 from contracts.errors import Unavailable
 from contracts.limits import BATCH_ITEMS_MAX
 from orch.adapters.protocol import Stream
@@ -14,11 +14,8 @@ from orch.core.handover import Pieces
 from orch.ports import Clock
 from orch.store.output import Output
 
-log = structlog.get_logger()
-
 BUFFER_PIECES_MAX = 256
 """Above this an adapter waits: backpressure reaches the agent through its pipe."""
-_PAUSE_MS = 100
 
 
 class Sheet:
@@ -56,7 +53,7 @@ class Emitter:
 
     def __init__(self, output: Output, clock: Clock) -> None:
         self._output = output
-        self._clock = clock
+        self._outage = Outage("emit", clock)
         self._sheets: dict[str, Sheet] = {}
         self._buffered = 0
         self._work = anyio.Event()
@@ -117,9 +114,9 @@ class Emitter:
             try:
                 self._judge(batch, await self._output.emit(batch))
             except Unavailable as error:
-                log.warning("output_waits", error=error.message)
-                await self._clock.sleep_ms(_PAUSE_MS)
+                await self._outage.wait(error)
             else:
+                self._outage.over()
                 return
 
     def _judge(self, batch: list[Pieces], accepted: list[bool]) -> None:

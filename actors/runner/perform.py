@@ -18,6 +18,7 @@ from anyio.lowlevel import current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from actors.instance import Stop, depart, register
+from actors.outage import Outage
 from actors.runner.attempt import Attempt, Bench, perform
 from actors.runner.emitter import Emitter
 from actors.runner.figures import Figures
@@ -36,6 +37,8 @@ from orch.telemetry.health import Health
 
 log = structlog.get_logger()
 
+FAREWELL_MS = 2_000
+"""After the grace: for killing what did not stop, and for delivering how it ended."""
 _PAUSE_MS = 100
 
 
@@ -86,6 +89,7 @@ class Life:
             clock=tools.clock,
             question_ttl_ms=tools.terms.question_ttl_ms,
         )
+        self._outage = Outage("cycle", tools.clock)
         self._scope = anyio.CancelScope()
         self._over = False
         self._offers: MemoryObjectSendStream[Attempt]
@@ -143,10 +147,10 @@ class Life:
 
     async def _cycle_until_done(self) -> None:
         while True:
-            await self._until_work()
+            await self._cycle()
             if self._stop.wished and not self._attempts and not self._endings:
                 return
-            await self._cycle()
+            await self._until_work()
 
     async def _until_work(self) -> None:
         with anyio.move_on_after(CLAIM_EVERY_MS / 1000):
@@ -166,15 +170,15 @@ class Life:
                 endings=endings,
             )
         except Unavailable as error:
-            log.warning("cycle_waits", error=error.message)
             self._endings = endings + self._endings
             self._work.set()
-            await self._tools.clock.sleep_ms(_PAUSE_MS)
+            await self._outage.wait(error)
             return
         except Refused:
             self._tools.guards.condemn()
             self._end()
             return
+        self._outage.over()
         self._number += 1
         self._tools.health.cycled("cycle")
         self._report(endings, cycled)
@@ -210,6 +214,7 @@ class Life:
     async def _listen(self, tasks: TaskGroup) -> None:
         """Tokens and inbox on one blocking connection; both are hints, the job hash is the truth."""
         keys = self._tools.store.connection.keys
+        outage = Outage("listen", self._tools.clock)
         wake, inbox = keys.wake(self._tools.terms.pool), keys.inbox(self._instance.instance_id)
         while True:
             try:
@@ -218,9 +223,11 @@ class Life:
                     "BLOCK", CLAIM_EVERY_MS, "STREAMS", wake, inbox, ">", ">",
                 )  # fmt: skip
             except Unavailable as error:
-                log.warning("listen_waits", error=error.message)
-                await self._tools.clock.sleep_ms(_PAUSE_MS)
+                await outage.wait(error)
+                if "NOGROUP" in error.message:
+                    await register(self._tools.store.leases, self._instance, self._tools.clock)
                 continue
+            outage.over()
             for _, fields in streams.get(inbox, []):
                 self._heed(fields, tasks)
             if wake in streams:
@@ -267,9 +274,12 @@ class Life:
         with anyio.move_on_after(self._tools.terms.grace_ms / 1000):
             while self._attempts:
                 await self._tools.clock.sleep_ms(_PAUSE_MS)
-            return
         for attempt in list(self._attempts.values()):
             attempt.interrupt()
+        # A Redis that is gone for good must not keep us: what is undelivered will be found lost.
+        await self._tools.clock.sleep_ms(self._tools.terms.grace_ms + FAREWELL_MS)
+        log.warning("left_undelivered", endings=len(self._endings), held=len(self._attempts))
+        self._scope.cancel()
 
     async def _drain_lanes(self) -> None:
         """Hands back what no lane has begun."""

@@ -9,8 +9,6 @@ from actors.scheduler.perform import SWEEP_MS, SchedulerActor
 async def run(body: Body) -> None:
     """Until the stop."""
     reader = body.store.connection.reader(SWEEP_MS)
-    actor = SchedulerActor(
-        body.store, reader, body.instance.instance_id, body.clock, body.health, body.metrics
-    )
+    actor = SchedulerActor(body.store, reader, body.instance, body.clock, body.health, body.metrics)
     async with living(body) as tasks:
         tasks.start_soon(actor.run)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import structlog
-
+from actors.outage import Outage
 from contracts.errors import Unavailable
 from contracts.limits import BATCH_ITEMS_MAX
 from orch.ports import Clock
 from orch.store.connection import BlockingReader
+from orch.store.leases import Instance
 from orch.store.store import Store
 from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
 
-log = structlog.get_logger()
-
 SWEEP_MS = 5_000
-_PAUSE_MS = 250
 
 
 class SchedulerActor:
@@ -25,7 +22,7 @@ class SchedulerActor:
         self,
         store: Store,
         reader: BlockingReader,
-        instance_id: str,
+        instance: Instance,
         clock: Clock,
         health: Health,
         metrics: Metrics,
@@ -33,21 +30,25 @@ class SchedulerActor:
         self._store = store
         self._handled = metrics.counter("orch_scheduler_timers_total")
         self._reader = reader
-        self._instance_id = instance_id
+        self._instance = instance
+        self._sweep_at_ms = 0
         self._clock = clock
         self._health = health
 
     async def run(self) -> None:
         """Until it is canceled."""
+        outage = Outage("scheduler", self._clock)
         while True:
             try:
-                await self._sweep()
+                await self._sweep_now_and_then()
                 wait_ms = await self._timers()
                 self._health.cycled("timers")
                 await self._sleep_until_alarm(wait_ms)
+                outage.over()
             except Unavailable as error:
-                log.warning("scheduler_waits", error=error.message)
-                await self._clock.sleep_ms(_PAUSE_MS)
+                await outage.wait(error)
+                if "NOGROUP" in error.message:
+                    await self._store.leases.register(self._instance)
 
     async def _timers(self) -> int:
         """Handles everything due; returns how long nothing will be, at most a sweep's period."""
@@ -57,13 +58,18 @@ class SchedulerActor:
             if handled < BATCH_ITEMS_MAX:
                 return SWEEP_MS if next_in_ms < 0 else min(next_in_ms + 1, SWEEP_MS)
 
-    async def _sweep(self) -> None:
+    async def _sweep_now_and_then(self) -> None:
+        """The functions that free slots dispatch themselves; this is for what fell between them."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms < self._sweep_at_ms:
+            return
+        self._sweep_at_ms = now_ms + SWEEP_MS
         for pool in await self._store.timers.pools():
             await self._store.timers.unready(pool, most=BATCH_ITEMS_MAX)
             await self._store.timers.dispatch(pool, most=BATCH_ITEMS_MAX)
 
     async def _sleep_until_alarm(self, wait_ms: int) -> None:
         await self._reader.read(
-            "XREADGROUP", "GROUP", "scheduler", self._instance_id, "COUNT", 16, "NOACK",
+            "XREADGROUP", "GROUP", "scheduler", self._instance.instance_id, "COUNT", 16, "NOACK",
             "BLOCK", max(1, wait_ms), "STREAMS", self._store.connection.keys.alarm, ">",
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """The watchman: one small process per agent tree that never leaves a process behind.
 
-A stand-alone program of the standard library only, started by `launch.py` in a session of its own; it
-outlives neither its runner nor its agent, whatever either of them does. Its start is paid by every job.
+A program of its own, of the standard library and little of it (its start is paid by every job), started by
+`launch.py` in its own session; it outlives neither its runner nor its agent, whatever either of them does.
 
 Order (fd 0, read to its end; fields closed by a zero byte, so no JSON is imported for it):
     control fd, status fd, stdin fd, stdout fd, stderr fd, kept fds (with blanks), lease (as in the line
@@ -19,138 +19,22 @@ Status pipe, one JSON object a line, {"event": started | suspended | continued |
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
 import sys
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # importing typing would cost more than all else here
-    from typing import NoReturn
+from orch.adapters.birth import IGNORED_SIGNALS, Order, become_agent, error_word, prctl, read_order
+from orch.adapters.tree import descendants, send
 
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 KILL_ROUND_MS = 20
-ENOENT, EACCES, ENOEXEC, ENOTDIR = 2, 13, 8, 20
-ERRORS = {
-    ENOENT: "not_found",
-    ENOTDIR: "not_found",
-    EACCES: "not_executable",
-    ENOEXEC: "not_executable",
-}
-IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Aimed at a group or a session, they are not for the guard."""
-CHANGED_SIGNALS = (*IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
-"""What the guard or its interpreter changed and an agent must not inherit."""
-
-_prctl = ctypes.CDLL(None).prctl
 
 
 def now_ms() -> int:
     """The clock of every lease line: the same for all processes of the host, unmoved by `date`."""
     return time.monotonic_ns() // 1_000_000
-
-
-def descendants(root: int) -> list[tuple[int, str]]:
-    """Every process below `root` as (pid, state letter), parents first.
-
-    Found by parent ids, so setsid and a double fork do not hide: the guard is the subreaper, an orphan
-    becomes its child. One pass may miss a process forked meanwhile; callers repeat until it is stable.
-    """
-    children: dict[int, list[tuple[int, str]]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b") ")[2].split(None, 2)[:2]
-        except (OSError, ValueError):
-            continue
-        children.setdefault(int(parent), []).append((int(name), state.decode()))
-    found: list[tuple[int, str]] = []
-    level = [root]
-    while level:
-        below = [child for pid in level for child in children.get(pid, ())]
-        found.extend(below)
-        level = [pid for pid, _ in below]
-    return found
-
-
-def send(pid: int, number: int) -> None:
-    """Signals `pid`; one that has gone meanwhile, or changed its user, is no fault."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-class Order:
-    """What to run, as the runner wrote it."""
-
-    def __init__(self, data: bytes) -> None:
-        fields = data.split(b"\0")[:-1]
-        self.control_fd, self.status_fd, *streams = (int(field) for field in fields[:5])
-        self.streams = streams
-        self.kept_fds = [int(field) for field in fields[5].split()]
-        self.lease = fields[6].decode()
-        self.cwd = fields[7]
-        argc = int(fields[8])
-        self.argv = fields[9 : 9 + argc]
-        pairs = (field.split(b"=", 1) for field in fields[9 + argc :])
-        self.env = {pair[0]: pair[1] for pair in pairs}
-
-
-def read_order() -> Order:
-    """Reads fd 0 to its end."""
-    with open(0, "rb", closefd=True) as file:
-        order = Order(file.read())
-    os.open(os.devnull, os.O_RDONLY)
-    return order
-
-
-def execute(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
-    """Becomes `argv`, looked up in the PATH of `env` (not of this process).
-
-    Raises:
-        OSError: ENOENT when no folder has it, EACCES or ENOEXEC when it cannot be run.
-    """
-    if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    refusal = OSError(ENOENT, "not found")
-    for folder in env.get(b"PATH", b"/usr/bin:/bin").split(b":"):
-        try:
-            os.execve(os.path.join(folder or b".", argv[0]), argv, env)
-        except OSError as error:
-            if error.errno not in (ENOENT, ENOTDIR, EACCES):
-                raise
-            if error.errno == EACCES:
-                refusal = error
-    raise refusal
-
-
-def become_agent(order: Order, guard: int, error_fd: int) -> NoReturn:
-    """The forked child's way into the agent; a fault goes to `error_fd` as `<stage> <errno>`."""
-    stage = "spawn"
-    try:
-        os.setpgid(0, 0)
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:  # it died between fork and prctl: no death signal would come
-            os._exit(127)
-        for number in CHANGED_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        for target, source in enumerate(order.streams):
-            os.dup2(source, target)
-        stage = "cwd"
-        if order.cwd:
-            os.chdir(order.cwd)
-        stage = "exec"
-        execute(order.argv, order.env)
-    except OSError as error:
-        os.write(error_fd, f"{stage} {error.errno}".encode())
-    finally:
-        os._exit(127)
 
 
 class Watchman:
@@ -230,8 +114,7 @@ class Watchman:
             self.report("started", pid=self.agent)
             return True
         stage, errno = fault[0], int(fault[1])
-        error = "bad_cwd" if stage == "cwd" else ERRORS.get(errno, "spawn_failed")
-        self.report_exit(None, None, error, errno)
+        self.report_exit(None, None, error_word(stage, errno), errno)
         return False
 
     def reap(self) -> None:
@@ -400,11 +283,7 @@ def main() -> None:
     """Takes the order, then watches until nothing is left."""
     for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    if _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         sys.exit("guard: the kernel refuses PR_SET_CHILD_SUBREAPER")
     Watchman(read_order()).run()
     os._exit(0)  # nothing is buffered, and taking the interpreter down costs milliseconds
-
-
-if __name__ == "__main__":
-    main()

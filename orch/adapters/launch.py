@@ -18,9 +18,11 @@ from typing import Final
 from orch.adapters.leases import Leases
 
 GUARD_BOOT: Final = (
-    f"import sys; sys.path.append({str(Path(__file__).parent)!r}); import guard; guard.main()"
+    f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
+    "from orch.adapters.guard import main; main()"
 )
-"""Imported, not run as a script: then its compiled form is cached, a third of its start."""
+"""Imported, not run as a script: then its compiled form is cached, a third of its start. Our folder comes
+last, and `site` is off, so that nothing installed can stand in the way of the standard library."""
 
 
 @dataclass(frozen=True, slots=True)

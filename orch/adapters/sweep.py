@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from orch.adapters.guard import descendants, send
+from orch.adapters.tree import descendants, send
 
 CLAIM_MARK: Final = "ORCH_CLAIM"
 WORKER_MARK: Final = "ORCH_WORKER"

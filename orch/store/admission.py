@@ -16,6 +16,7 @@ from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.record import Submitted
 from contracts.spec import JobSpec, parse_spec
+from contracts.states import State
 from orch.core.asks import Ask
 from orch.core.canonical import digest
 from orch.core.ledger import state_of
@@ -77,13 +78,12 @@ class Admission:
 
     def _judge(self, ask: Ask) -> _Item | Refused:
         try:
-            spec = parse_spec(ask.document)
-            return self._item(ask, spec)
+            return self._item(ask, parse_spec(_with_key(ask)))
         except Refused as refused:
             return refused
 
     def _item(self, ask: Ask, spec: JobSpec) -> _Item:
-        key = ask.idempotency_key or spec.idempotency_key
+        key = spec.idempotency_key
         content = spec.model_dump(
             mode="json", exclude_defaults=True, exclude={"id", "idempotency_key"}
         )
@@ -124,6 +124,13 @@ class Admission:
         await self._connection.call("refuse", entry_id, request_id, body)
 
 
+def _with_key(ask: Ask) -> object:
+    """The document with the header's key in it, which so obeys the schema's bounds."""
+    if ask.idempotency_key is None or not isinstance(ask.document, dict):
+        return ask.document
+    return {**ask.document, "idempotency_key": ask.idempotency_key}
+
+
 def _encoded(content: dict[str, Any]) -> str:
     try:
         text = orjson.dumps(content)
@@ -157,10 +164,11 @@ def _answer(reply: list[Any]) -> Submitted | Refused:
     if reply[0] == "refused":
         return Refused(ErrorCode(reply[1]), reply[2], details=orjson.loads(reply[3]))
     position = int(reply[3])
+    state = state_of(reply[2])
     return Submitted(
         job_id=reply[1],
-        state=state_of(reply[2]),
+        state=state,
         queue_position=position if position >= 0 else None,
-        predicted_start_ms=0 if position == 0 else None,
+        predicted_start_ms=0 if state is State.READY else None,
         duplicate=reply[0] == "duplicate",
     )

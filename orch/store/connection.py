@@ -41,6 +41,7 @@ SOCKET_TIMEOUT_MS = 5_000
 
 _PASSING = (
     "LOADING",
+    "NOGROUP",
     "BUSY",
     "MISCONF",
     "READONLY",

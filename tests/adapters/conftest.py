@@ -14,10 +14,10 @@ import pytest
 
 from contracts.errors import ErrorCode, Refused
 from contracts.spec import parse_spec
-from orch.adapters.guard import descendants
 from orch.adapters.leases import Leases
 from orch.adapters.protocol import Claim, Desk, Ending, Run, Stream
 from orch.adapters.registry import Adapters
+from orch.adapters.tree import descendants
 from orch.adapters.workshop import Workshop
 from orch.blobs import Blobs
 from orch.system import SystemClock

@@ -15,7 +15,7 @@ import pytest
 
 from contracts.errors import ErrorCode, Refused
 from contracts.outcomes import Outcome, ReasonCode
-from orch.adapters.guard import descendants
+from orch.adapters.tree import descendants
 
 pytestmark = pytest.mark.req("RUN-1")
 
@@ -134,7 +134,8 @@ async def test_what_an_agent_leaves_running_is_killed_with_it(bench: Any, tmp_pa
 
 
 async def test_files_in_the_artifact_folder_are_recorded(bench: Any) -> None:
-    script = 'cd "$ORCH_ARTIFACT_DIR"; echo one > a; mkdir d; echo two > d/b; ln -s /etc/passwd link; mkfifo p'
+    made = "echo one > a; mkdir d; echo two > d/b; ln -s /etc/passwd link; mkfifo p"
+    script = f'cd "$ORCH_ARTIFACT_DIR"; {made}'
     assert (await bench.shell(script)).outcome is Outcome.DONE
     assert bench.desk.artifacts == {"a": b"one\n", "d/b": b"two\n"}
 
@@ -146,7 +147,8 @@ async def test_cancel_ends_the_whole_tree_within_a_second(
     script = f"""
         echo $$ >> {tmp_path}/pids
         sh -c 'echo $$ >> {tmp_path}/pids; sleep 1000' &
-        setsid sh -c 'echo $$ >> {tmp_path}/pids; (sh -c "echo \\$\\$ >> {tmp_path}/pids; sleep 1000" &); sleep 1000' &
+        setsid sh -c 'echo $$ >> {tmp_path}/pids; sleep 1000' &
+        (setsid sh -c '(sh -c "echo \\$\\$ >> {tmp_path}/pids; sleep 1000" &)' &)
         wait"""
     async with anyio.create_task_group() as group:
         group.start_soon(bench.shell, script)

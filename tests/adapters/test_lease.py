@@ -18,6 +18,7 @@ import pytest
 from contracts.errors import ErrorCode, Refused
 from contracts.limits import STOP_FRACTION
 from contracts.outcomes import Outcome, ReasonCode
+from orch.adapters.launch import GUARD_BOOT
 from orch.adapters.leases import Leases
 from orch.adapters.process import GuardedProcess, GuardExit
 from orch.system import monotonic_ms
@@ -98,7 +99,8 @@ async def test_a_confirmation_never_moves_the_stop_back(bench: Any, tmp_path: Pa
 
 async def test_a_suspended_tree_gets_no_grace(bench: Any, tmp_path: Path) -> None:
     leases = Leases(suspend_max_ms=60_000)
-    script = f"trap 'echo acted > {tmp_path}/acted' TERM; echo $$ > {tmp_path}/pids; while :; do sleep 0.02; done"
+    trap = f"trap 'echo acted > {tmp_path}/acted' TERM; echo $$ > {tmp_path}/pids"
+    script = f"{trap}; while :; do sleep 0.02; done"
     async with GuardedProcess.start(
         ["sh", "-c", script], cwd=None, env=ENV, leases=leases
     ) as process:
@@ -151,6 +153,15 @@ async def test_time_in_suspension_is_not_idle_time(
         await bench.until(lambda: stopwatch() - stopped_at > 1.2)  # past the idle limit
         bench.leases.confirm(monotonic_ms(), 60_000)
     assert endings[0].outcome is Outcome.DONE
+
+
+async def test_a_guard_imports_little_for_its_start_is_paid_by_every_job() -> None:
+    listing = GUARD_BOOT.replace("main()", "print(*sorted(sys.modules))")
+    run = await anyio.run_process([sys.executable, "-I", "-S", "-E", "-c", listing])
+    modules = set(run.stdout.decode().split())
+    assert "orch.adapters.guard" in modules
+    assert not modules & {"typing", "re", "json", "subprocess", "threading", "site", "anyio"}
+    assert len(modules) < 60
 
 
 async def test_signals_to_the_guard_s_group_do_not_reach_the_guard(

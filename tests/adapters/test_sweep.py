@@ -37,9 +37,7 @@ async def test_only_processes_with_a_dead_mark_are_killed(bench: Any) -> None:
             process.wait()
 
 
-async def test_a_runner_inside_an_agent_does_not_sweep_itself_away(
-    bench: Any,
-) -> None:
+def test_a_runner_inside_an_agent_does_not_sweep_itself_away() -> None:
     source = "from orch.adapters.sweep import sweep; print(sweep(lambda mark: mark == '1.9.self'))"
     child = subprocess.run(
         [sys.executable, "-c", source],

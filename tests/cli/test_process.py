@@ -107,7 +107,7 @@ def test_a_reader_that_has_enough_is_no_error(gateway: FakeGateway) -> None:
 
 @pytest.mark.req("CLI-2")
 def test_ctrl_c_exits_130_and_the_job_goes_on(gateway: FakeGateway) -> None:
-    first = {"i": 1, "stream": "stdout", "text": "hi"}
+    first = {"i": 1, "stream": "stdout", "text": "hi\n"}
     gateway.on("GET", "/v1/jobs/j1/events", sse(("0-1", "log", first), hold=True))
     with subprocess.Popen(
         [*ORCH, "logs", "j1", "-f", "--url", gateway.url],
@@ -154,7 +154,8 @@ def test_a_spec_is_read_from_stdin_and_counts_from_here(
 
 @pytest.mark.req("CLI-2")
 @pytest.mark.parametrize(
-    ("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+    ("extra", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
 )
 def test_colour_is_for_terminals_that_want_it(
     gateway: FakeGateway, extra: dict[str, str], coloured: bool

@@ -220,7 +220,9 @@ class World:
             "zset": ("ZRANGE", name, 0, -1, "WITHSCORES"),
             "stream": ("XRANGE", name, "-", "+"),
         }
-        return await self.redis(*read[await self.redis("TYPE", name)])
+        kind = await self.redis("TYPE", name)
+        value = await self.redis(*read[kind])
+        return list(zip(value[::2], value[1::2], strict=True)) if kind == "zset" else value
 
 
 def verdict(found: Undecided, verb: Any, **keys: Any) -> Verdict:

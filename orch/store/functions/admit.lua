@@ -18,6 +18,14 @@ local function item_at(argv, base)
   }
 end
 
+local function known_pools(call)
+  local pools = redis.call('SMEMBERS', call.shard .. 'pools')
+  table.sort(pools)
+  -- cjson would write an empty list as an object.
+  for n, pool in ipairs(pools) do pools[n] = quoted(pool) end
+  return '{"path":"pool","pools":[' .. table.concat(pools, ',') .. ']}'
+end
+
 local function conflict(item, other_id, other_digest)
   return { 'refused', 'IDEMPOTENCY_CONFLICT', 'the key or id stands for other content: job ' .. other_id,
     cjson.encode({ job_id = other_id, digest = item.digest, other_digest = other_digest }) }
@@ -27,26 +35,26 @@ end
 local function find_first(call, item, batch)
   local idem_key = item.idem ~= '' and (call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem)
   local id = idem_key and (batch.keys[idem_key] or redis.call('GET', idem_key)) or item.id
-  if batch.jobs[id] then return id, { batch.jobs[id], false, 'q' }, true end
+  if batch.jobs[id] then return id, { batch.jobs[id].digest, false, 'q' }, batch.jobs[id] end
   local found = redis.call('HMGET', call.shard .. 'job:' .. id, 'digest', 'nonce', 'state')
   return id, found[1] and found or nil
 end
 
 local function judge(call, item, batch, capacity)
-  local id, first, in_batch = find_first(call, item, batch)
+  local id, first, earlier = find_first(call, item, batch)
   if first then
     if first[1] ~= item.digest then return conflict(item, id, first[1]) end
     -- The nonce is the caller's own (none is stored for an id that admission chose): the same call
     -- again, after a lost reply, is answered as at first.
-    local again = not in_batch and (first[2] or '') == item.nonce
-    return { again and 'new' or 'duplicate', id, first[3], -1 }
+    local again = not earlier and (first[2] or '') == item.nonce
+    return { again and 'new' or 'duplicate', id, first[3], -1, earlier = earlier }
   end
   if redis.call('SISMEMBER', call.shard .. 'pools', item.pool) == 0 then
     return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
-      cjson.encode({ path = 'pool', pools = redis.call('SMEMBERS', call.shard .. 'pools') }) }
+      known_pools(call) }
   end
-  if item.deadline > 0 and item.deadline <= call.now then
-    return { 'refused', 'DEADLINE_UNMET', 'deadline_ms has passed', cjson.encode({ now_ms = int(call.now) }) }
+  if item.deadline > 0 and item.deadline <= math.max(call.now, item.not_before) then
+    return { 'refused', 'DEADLINE_UNMET', 'deadline_ms has passed or lies before not_before_ms', cjson.encode({ now_ms = int(call.now) }) }
   end
   local depth = item.pool .. ':' .. item.class
   batch.depth[depth] = batch.depth[depth]
@@ -56,8 +64,8 @@ local function judge(call, item, batch, capacity)
       cjson.encode({ queue_depth = batch.depth[depth], policy = 'reject' }) }
   end
   item.position = batch.depth[depth]
-  batch.depth[depth] = batch.depth[depth] + 1
-  batch.jobs[item.id] = item.digest
+  if item.not_before <= call.now then batch.depth[depth] = batch.depth[depth] + 1 end
+  batch.jobs[item.id] = item
   if item.idem ~= '' then batch.keys[call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem] = item.id end
   return nil
 end
@@ -105,8 +113,8 @@ local function answer_request(call, item, answer)
         .. quoted(item.request) .. ',"details":' .. answer[4] .. '}'
     else
       body = '{"job_id":"' .. answer[2] .. '","state":"' .. STATE_NAMES[answer[3]] .. '","queue_position":'
-        .. (answer[4] >= 0 and answer[4] or 'null') .. ',"predicted_start_ms":null,"duplicate":'
-        .. tostring(answer[1] == 'duplicate') .. '}'
+        .. (answer[4] >= 0 and answer[4] or 'null') .. ',"predicted_start_ms":'
+        .. (answer[3] == 'y' and '0' or 'null') .. ',"duplicate":' .. tostring(answer[1] == 'duplicate') .. '}'
     end
     redis.call('SET', call.shard .. 'answer:' .. item.request, body, 'PX', ANSWER_TTL_MS)
   end
@@ -123,13 +131,17 @@ local function admit(keys, argv)
     items[n] = item_at(argv, 5 + (n - 1) * ITEM)
     answers[n] = judge(call, items[n], batch, capacity) or false
   end
-  for n = 1, count do answers[n] = answers[n] or make_job(call, items[n], actor) end
+  for n = 1, count do
+    answers[n] = answers[n] or make_job(call, items[n], actor)
+    items[n].answer = answers[n]
+  end
   dispatch_touched(call, policy, actor)
   for n = 1, count do
+    local answer = answers[n]
     -- Its second event is the dispatch of this very call: nothing waited before it.
-    if answers[n][1] == 'new' and call.touched[answers[n][2]] == 2 then
-      answers[n][3], answers[n][4] = 'y', 0
-    end
+    if answer[1] == 'new' and call.touched[answer[2]] == 2 then answer[3] = 'y' end
+    if answer.earlier then answer[3] = answer.earlier.answer[3] end
+    if answer[3] == 'y' then answer[4] = 0 end
     answer_request(call, items[n], answers[n])
   end
   local seq = finish_call(call)

@@ -54,22 +54,36 @@ end
 -- The tenant whose turn it is takes `run` entries from the head of its line.
 local function pop_turn(call, pool, class, most, alone)
   local turn = turn_of(call, pool, class.name)
-  local name = call.shard .. 'turn:' .. pool .. ':' .. class.name
-  local head = redis.call('ZRANGE', name, 0, 0, 'WITHSCORES')
-  local tenant, finish_tag = head[1], tonumber(head[2])
+  local name = pool .. ':' .. class.name
+  local head = redis.call('ZRANGE', call.shard .. 'turn:' .. name, 0, 0, 'WITHSCORES')
   local run = (alone and turn.active == 1) and most or 1
-  local line = call.shard .. 'queue:' .. pool .. ':' .. class.name .. ':' .. tenant
+  local line = call.shard .. 'queue:' .. name .. ':' .. head[1]
   local popped = redis.call('LPOP', line, run) or {}
-  turn.clock = finish_tag
-  if #popped > 0 then redis.call('ZADD', name, finish_tag + #popped, tenant) end
-  if #popped < run or redis.call('LLEN', line) == 0 then
-    redis.call('ZREM', name, tenant)
-    redis.call('ZADD', call.shard .. 'rested:' .. pool .. ':' .. class.name, finish_tag + #popped, tenant)
-    redis.call('ZREMRANGEBYSCORE', call.shard .. 'rested:' .. pool .. ':' .. class.name, '-inf', finish_tag)
+  local empty = #popped < run or redis.call('LLEN', line) == 0
+  return popped, { name = name, tenant = head[1], tag = tonumber(head[2]), empty = empty }
+end
+
+-- A tenant and a class pay for what was served, never for stale entries. The clocks stand where the last
+-- job served began: who comes back later starts there and has no credit for the time it was away.
+local function pay_turn(call, turn, taken, served, weight)
+  local finish = taken.tag + served
+  turn.clock = math.max(turn.clock, finish - math.min(served, 1))
+  if taken.empty then
+    local rested = call.shard .. 'rested:' .. taken.name
+    redis.call('ZREM', call.shard .. 'turn:' .. taken.name, taken.tenant)
+    redis.call('ZADD', rested, finish, taken.tenant)
+    redis.call('ZREMRANGEBYSCORE', rested, '-inf', turn.clock)
     turn.active = turn.active - 1
-    turn.seen[tenant] = nil
+    turn.seen[taken.tenant] = nil
+  elseif served > 0 then
+    redis.call('ZADD', call.shard .. 'turn:' .. taken.name, finish, taken.tenant)
   end
-  return popped, turn
+  if served > 0 then
+    turn.pool_clock = math.max(turn.pool_clock, turn.finish + (served - 1) / weight)
+    turn.finish = turn.finish + served / weight
+  end
+  turn.aged = nil
+  turn.dirty = true
 end
 
 local function ready_one(call, pool, entry, actor)
@@ -110,19 +124,13 @@ local function dispatch_pool(call, pool, most, policy, actor)
   while done < want and looked < want + DROPS_MAX do
     local class, waiting = next_class(call, pool, policy)
     if not class then break end
-    local popped, turn = pop_turn(call, pool, class, want - done, waiting == 1)
-    looked = looked + math.max(1, #popped)
+    local turn = turn_of(call, pool, class.name)
+    local popped, taken = pop_turn(call, pool, class, want - done, waiting == 1)
     local served = 0
     for _, entry in ipairs(popped) do served = served + ready_one(call, pool, entry, actor) end
-    if served > 0 then
-      turn.pool_clock = math.max(turn.pool_clock, turn.finish)
-      for _, other in ipairs(policy.classes) do
-        turn_of(call, pool, other.name).pool_clock = turn.pool_clock
-      end
-      turn.finish = turn.finish + served / class.weight
-      turn.aged = nil
-    end
-    turn.dirty = true
+    pay_turn(call, turn, taken, served, class.weight)
+    for _, other in ipairs(policy.classes) do turn_of(call, pool, other.name).pool_clock = turn.pool_clock end
+    looked = looked + math.max(1, #popped)
     done = done + served
   end
   save_turns(call, pool, policy)

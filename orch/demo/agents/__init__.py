@@ -1,0 +1,1 @@
+"""What runs as an agent in the demo: child programs that start without Orch's packages."""

@@ -1,0 +1,44 @@
+"""What jobs of the tests call in a worker process; imported by its path, not as a part of the tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+
+def echo(value: object) -> object:
+    """A small job."""
+    return value
+
+
+def slow_echo(value: object, ms: int) -> object:
+    """A small job that takes a moment."""
+    threading.Event().wait(ms / 1000)
+    return value
+
+
+async def async_echo(value: object) -> object:
+    """The same for `isolation: inline`."""
+    return value
+
+
+def fail() -> None:
+    """Raises."""
+    message = "it broke"
+    raise RuntimeError(message)
+
+
+def block() -> None:
+    """Never returns."""
+    threading.Event().wait()
+
+
+def exit_hard() -> None:
+    """Ends the worker process below python."""
+    os._exit(9)
+
+
+def exit_soft() -> None:
+    """Ends the worker as a script would."""
+    sys.exit(3)
