@@ -53,6 +53,8 @@ class ReasonCode(StrEnum):
     GUARD_LOST = "guard_lost"
     UNKNOWN_STEP = "unknown_step"
     QUESTION = "question"
+    DENIED = "denied"
+    ARTIFACT = "artifact"
     PAUSED = "paused"
     INTERRUPTED = "interrupted"
     LEASE_OVER = "lease_over"

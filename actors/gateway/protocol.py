@@ -6,30 +6,27 @@ that answer is ours.
 
 from __future__ import annotations
 
-from typing import Final
-
-import h11
 import orjson
 from typing_extensions import override
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from contracts.errors import ErrorCode, Refused
 from orch.ports import Ids
 
-_CAN_ANSWER: Final = (h11.IDLE, h11.SEND_RESPONSE)
 
-
-def _answer(request_id: str) -> tuple[h11.Response, h11.Data, h11.EndOfMessage]:
+def _answer(request_id: str) -> bytes:
     refused = Refused(ErrorCode.INVALID_REQUEST, "this is no HTTP/1.1 request")
     body = orjson.dumps(refused.body(request_id))
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("X-Correlation-Id", request_id),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Connection", "close"),
-    ]
-    return h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()
+    head = (
+        "HTTP/1.1 400 Bad Request",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"X-Correlation-Id: {request_id}",
+        "X-Content-Type-Options: nosniff",
+        "Connection: close",
+        "\r\n",
+    )
+    return "\r\n".join(head).encode() + body
 
 
 def protocol_with(ids: Ids) -> type[H11Protocol]:
@@ -38,10 +35,10 @@ def protocol_with(ids: Ids) -> type[H11Protocol]:
     class Protocol(H11Protocol):
         @override
         def send_400_response(self, msg: str) -> None:
-            # Within a body that breaks off, the application may have begun its answer already.
-            if self.conn.our_state in _CAN_ANSWER:
-                for event in _answer(ids.token()):
-                    self.transport.write(self.conn.send(event) or b"")
+            # Where a body breaks off, the application may be within its answer: nothing fits there.
+            cycle: RequestResponseCycle | None = self.cycle
+            if cycle is None or cycle.response_complete or not cycle.response_started:
+                self.transport.write(_answer(ids.token()))
             self.transport.close()
 
     return Protocol

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 
 from actors.body import Body, make_instance
 from actors.runner.figures import Figures
+from actors.runner.leftovers import fresh_scratch, sweep_processes
 from actors.runner.perform import Runner, RunnerTerms, Tools
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
@@ -19,8 +21,8 @@ async def run(body: Body) -> None:
     s = body.settings
     guards = GuardLeases(suspend_max_ms=s.suspend_max_ms, lifeline_fd=body.place.lifeline_fd)
     blobs = Blobs(body.place.home / "blobs")
-    scratch = body.place.home / "scratch" / body.instance.instance_id
-    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = fresh_scratch(body.place.home / "scratch")
+    await sweep_processes(body.store.claims)
     workshop = Workshop(
         leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,
         python_workers=s.python_workers, url=body.place.url,
@@ -40,3 +42,4 @@ async def run(body: Body) -> None:
         )
         make = partial(make_instance, "runner", s, body.ids)
         await Runner(tools, make, body.stop).run()
+    shutil.rmtree(scratch, ignore_errors=True)

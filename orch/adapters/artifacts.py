@@ -54,16 +54,16 @@ def declared(paths: Sequence[str], root: Path) -> list[tuple[str, Path]]:
 def _inside(path: str, root: Path) -> Path:
     relative = Path(path)
     if relative.is_absolute() or ".." in relative.parts:
-        raise _refuse(ReasonCode.BAD_CONFIG, f"artifact {path!r} is not a path below the directory")
+        raise _refuse(ReasonCode.ARTIFACT, f"artifact {path!r} is not a path below the directory")
     try:
         real = (root / relative).resolve(strict=True)
         mode = real.lstat().st_mode
     except (OSError, RuntimeError):
-        raise _refuse(ReasonCode.NOT_FOUND, f"artifact {path!r} was not made") from None
+        raise _refuse(ReasonCode.ARTIFACT, f"artifact {path!r} was not made") from None
     if not real.is_relative_to(root):
-        raise _refuse(ReasonCode.BAD_CONFIG, f"artifact {path!r} leads out of the directory")
+        raise _refuse(ReasonCode.ARTIFACT, f"artifact {path!r} leads out of the directory")
     if not stat.S_ISREG(mode):
-        raise _refuse(ReasonCode.BAD_CONFIG, f"artifact {path!r} is not a regular file")
+        raise _refuse(ReasonCode.ARTIFACT, f"artifact {path!r} is not a regular file")
     return real
 
 
@@ -79,7 +79,7 @@ def dropped(folder: Path) -> list[tuple[str, Path]]:
             found.append((str(path.relative_to(folder)), path))
         if len(found) > limits.ARTIFACTS_PER_JOB_MAX:
             raise _refuse(
-                ReasonCode.BAD_CONFIG,
+                ReasonCode.ARTIFACT,
                 f"more than {limits.ARTIFACTS_PER_JOB_MAX} files in ORCH_ARTIFACT_DIR",
                 Outcome.RESOURCE,
             )
@@ -96,8 +96,8 @@ async def record(
     """
     for name, path in files:
         if len(name) > limits.ARTIFACT_NAME_CHARS_MAX:
-            raise _refuse(ReasonCode.BAD_CONFIG, f"artifact name too long: {name[:80]!r}…")
+            raise _refuse(ReasonCode.ARTIFACT, f"artifact name too long: {name[:80]!r}…")
         if path.stat().st_size > limits.ARTIFACT_BYTES_MAX:
             message = f"artifact {name!r} has more than {limits.ARTIFACT_BYTES_MAX} bytes"
-            raise _refuse(ReasonCode.BAD_CONFIG, message, Outcome.RESOURCE)
+            raise _refuse(ReasonCode.ARTIFACT, message, Outcome.RESOURCE)
         await desk.artifact(name, path, step_id=step_id)

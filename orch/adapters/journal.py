@@ -63,18 +63,28 @@ class Journal:
         record = {"state": "started", **self._kept(step_id)}
         await self._write("step_started", payload, step_id, record)
 
-    async def finished(self, step_id: str, *, executed: bool, duration_ms: int = 0) -> None:
-        """It exited 0 and its artifacts are stored; or, not executed, a person had it skipped."""
-        exit_code = 0 if executed else None
+    async def unknown(self, step_id: str, rule: str) -> None:
+        """An earlier attempt started it and left no end; its rule decides what happens."""
+        payload = {"step_id": step_id, "key": self.key(step_id), "rule": rule}
+        await self._desk.note("step_unknown", payload)
+
+    async def finished(self, step_id: str, *, duration_ms: int) -> None:
+        """It exited 0 and its artifacts are stored."""
         payload = {
             "step_id": step_id,
             "key": self.key(step_id),
-            "exit_code": exit_code,
-            "executed": executed,
+            "exit_code": 0,
+            "executed": True,
             "duration_ms": duration_ms,
         }
-        record = {"state": "finished", "exit_code": exit_code, "executed": executed}
+        record = {"state": "finished", "exit_code": 0, "executed": True}
         await self._write("step_finished", payload, step_id, record)
+
+    async def skipped(self, step_id: str) -> None:
+        """A person had it skipped: over, but never counted as run (RUN-8)."""
+        payload = {"step_id": step_id, "key": self.key(step_id), "executed": False}
+        record = {"state": "finished", "exit_code": None, "executed": False}
+        await self._write("step_skipped", payload, step_id, record)
 
     async def failed(
         self, step_id: str, message: str, *, exit_code: int | None, executed: bool, known: bool

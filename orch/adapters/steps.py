@@ -84,13 +84,14 @@ class _Walk:
         ruling = known.get("ruling")
         if known.get("state") == "started":
             ruling = step.unknown_rule
+            await self.journal.unknown(step.id, ruling)
         if ruling is None or ruling == "retry":
             return None
         if ruling == "ask":
             question = unknown_question(self._run, step.id)
             return Ending(Outcome.HUMAN, ReasonCode.QUESTION, question.text, question=question)
         if ruling == "skip":
-            await self.journal.finished(step.id, executed=False)
+            await self.journal.skipped(step.id)
             return None
         message = f"step {step.id!r} started in an earlier attempt and has no known end"
         await self.journal.failed(step.id, message, exit_code=None, executed=False, known=False)
@@ -110,7 +111,7 @@ class _Walk:
             return None
         message = f"step {step.id!r} was denied by the answer to its question"
         await self.journal.failed(step.id, message, exit_code=None, executed=False, known=False)
-        return Ending(Outcome.LOGIC, ReasonCode.QUESTION, message)
+        return Ending(Outcome.LOGIC, ReasonCode.DENIED, message)
 
     def _question(self, step: Step, decision: Decision) -> Question:
         return Question(
@@ -132,7 +133,7 @@ class _Walk:
             ending = await self._keep(step, folder, ending)
         if ending is None:
             duration_ms = self._workshop.clock.monotonic_ms() - began_ms
-            await self.journal.finished(step.id, executed=True, duration_ms=duration_ms)
+            await self.journal.finished(step.id, duration_ms=duration_ms)
             return None
         return await self._failed(step, ending, executed=finished.exit.error is None)
 

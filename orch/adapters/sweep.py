@@ -14,6 +14,7 @@ from typing import Final
 from orch.adapters.tree import descendants, send
 
 CLAIM_MARK: Final = "ORCH_CLAIM"
+JOB_MARK: Final = "ORCH_JOB_ID"
 WORKER_MARK: Final = "ORCH_WORKER"
 ROUNDS_MAX: Final = 200
 """Rounds of KILL before giving up on a process that the kernel does not let die."""
@@ -33,7 +34,8 @@ def worker_mark() -> str:
     return f"{os.getpid()}.{started_ticks(os.getpid())}"
 
 
-def _owner_lives(mark: str) -> bool:
+def owner_lives(mark: str) -> bool:
+    """Whether the process that a `worker_mark` names still runs."""
     pid, _, ticks = mark.partition(".")
     return pid.isdigit() and started_ticks(int(pid)) == ticks
 
@@ -59,7 +61,7 @@ def _marks(pid: str) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (field.decode("utf-8", "replace").partition("=") for field in fields)
-    return {key: value for key, _, value in pairs if key in (CLAIM_MARK, WORKER_MARK)}
+    return {key: value for key, _, value in pairs if key in (CLAIM_MARK, JOB_MARK, WORKER_MARK)}
 
 
 def _marked() -> Iterator[tuple[int, dict[str, str]]]:
@@ -94,6 +96,12 @@ def kill_below(root: int) -> int:
     return _kill_while(lambda: [pid for pid, state in descendants(root) if state not in "ZX"])
 
 
+def claimed() -> set[tuple[str, str]]:
+    """(job id, claim) of every agent of our user on this host, of this stack or another."""
+    found = {(marks.get(JOB_MARK, ""), marks.get(CLAIM_MARK, "")) for _, marks in _marked()}
+    return {(job_id, claim) for job_id, claim in found if job_id and claim}
+
+
 def sweep(mark_is_dead: Callable[[str], bool]) -> int:
     """KILLs what dead runners left: processes whose ORCH_CLAIM `mark_is_dead` knows to be over, and
     python workers whose runner is gone. Called at runner start; returns how many there were."""
@@ -107,5 +115,5 @@ def sweep(mark_is_dead: Callable[[str], bool]) -> int:
 def _is_dead(marks: dict[str, str], mark_is_dead: Callable[[str], bool]) -> bool:
     claim, worker = marks.get(CLAIM_MARK), marks.get(WORKER_MARK)
     return (claim is not None and mark_is_dead(claim)) or (
-        worker is not None and not _owner_lives(worker)
+        worker is not None and not owner_lives(worker)
     )

@@ -102,13 +102,27 @@ def _toml(row: Default) -> str:
             return f"{row.key} = {number}"
 
 
-def demo() -> int:
-    """Run the demonstration: crash a runner in the middle of a job, and lose nothing."""
-    import importlib
+def demo(
+    *,
+    keep: Annotated[
+        bool, Parameter(negative="", help="Leave the demonstration's home and stack behind.")
+    ] = False,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative="", help="Print the checks as one JSON document.")
+    ] = False,
+) -> int:
+    """Run the demonstration on a private stack of its own: crash a runner, lose nothing."""
+    from functools import partial
 
     import anyio
 
-    return int(anyio.run(importlib.import_module("orch.demo").demo) or 0)
+    from orch.cli import stack
+    from orch.demo import demo as tour
+
+    environ = stack.actors_environ({})
+    return anyio.run(
+        partial(tour, up_argv=stack.actors_argv("up"), environ=environ, keep=keep, as_json=as_json)
+    )
 
 
 def version(

@@ -16,19 +16,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import anyio
 
 from contracts.errors import ErrorCode, OrchError, Unavailable
 from orch.client import Orch, find_endpoint, read_endpoint_file
 from orch.client.answers import error_of_body
-from orch.demo.processes import Process, children_of, kill, lives
+from orch.demo.processes import SERVER, Process, children_of, kill, lives
 from orch.system import SystemClock
 
 RUNNERS: Final = 2
 ROLES: Final = (
-    "admission", "fallback", "gateway", "reaper", *["runner"] * RUNNERS, "scheduler", "valkey-server",
+    "admission", "fallback", "gateway", "reaper", *["runner"] * RUNNERS, "scheduler", SERVER,
 )  # fmt: skip
 """What a whole stack consists of, besides its supervisor."""
 READY_MS_MAX: Final = 30_000
@@ -45,10 +45,38 @@ class House:
     """A home and the stack that runs in it."""
 
     home: Path
-    supervisor: subprocess.Popen[bytes]
+    supervisor: subprocess.Popen[bytes] | None = None
     clock: SystemClock = field(default_factory=SystemClock)
     seen: set[Process] = field(default_factory=set)
     """Every process of the stack that was ever looked at."""
+    stubborn: list[Process] = field(default_factory=list)
+    """Those that `leave` had to kill."""
+
+    @classmethod
+    def new(cls) -> Self:
+        """A house that does not stand yet."""
+        return cls(Path(tempfile.mkdtemp(prefix="orch-demo-")))
+
+    @asynccontextmanager
+    async def standing(
+        self, up_argv: Sequence[str], environ: Mapping[str, str], *, is_kept: Callable[[], bool]
+    ) -> AsyncIterator[None]:
+        """A stack that answers, for as long as the scope lasts; longer if `is_kept()` says so at its end.
+
+        Raises:
+            Refused, Unavailable: the stack did not start.
+        """
+        kept = False
+        try:
+            self.supervisor = _start(self.home, up_argv, environ)
+            await _until_ready(self)
+            yield
+            kept = is_kept()
+        finally:
+            if not kept:
+                with anyio.CancelScope(shield=True):
+                    await self._leave()
+                    shutil.rmtree(self.home, ignore_errors=True)
 
     def client(self) -> Orch:
         """A client of the gateway; close it with `async with`."""
@@ -56,9 +84,19 @@ class House:
 
     def processes(self) -> list[Process]:
         """The actors and the server that live now."""
-        found = children_of(self.supervisor.pid)
+        found = [] if self.supervisor is None else children_of(self.supervisor.pid)
         self.seen.update(found)
         return found
+
+    def left(self) -> list[str]:
+        """Those of the stack's processes, its supervisor included, that live."""
+        if self.supervisor is not None:
+            self.supervisor.poll()  # else it would stay a zombie
+        return [f"{process.role} {process.pid}" for process in self.seen if lives(process)]
+
+    def has_ended(self) -> bool:
+        """Whether the supervisor is no more."""
+        return self.supervisor is None or self.supervisor.poll() is not None
 
     def folder(self, name: str) -> Path:
         """A fresh directory for one part's work."""
@@ -69,9 +107,8 @@ class House:
     def log_tail(self, lines: int = 15) -> str:
         """The last words of the actors."""
         with suppress(OSError):
-            return "\n".join(
-                (self.home / LOG_FILE).read_text(errors="replace").splitlines()[-lines:]
-            )
+            text = (self.home / LOG_FILE).read_text(errors="replace")
+            return "\n".join(text.splitlines()[-lines:])
         return ""
 
     async def until(
@@ -87,55 +124,20 @@ class House:
                 return False
             await self.clock.sleep_ms(LOOK_EVERY_MS)
 
-    async def leave(self) -> list[Process]:
-        """Stop the stack; the processes that had to be killed because they did not end."""
+    async def _leave(self) -> None:
+        """Stop the stack; who does not end in time is killed."""
+        if self.supervisor is None:
+            return
         self.processes()
         mine = Process.of(self.supervisor.pid)
-        if self.supervisor.poll() is None:
+        if mine is not None:
+            self.seen.add(mine)
             self.supervisor.send_signal(signal.SIGTERM)
-        everybody = self.seen | ({mine} if mine else set())
-        await self.until(lambda: self._is_over(everybody), LEAVE_MS_MAX)
-        left = [process for process in everybody if self._still_lives(process)]
-        for process in left:
+        await self.until(lambda: not self.left(), LEAVE_MS_MAX)
+        self.stubborn = [process for process in self.seen if lives(process)]
+        for process in self.stubborn:
             kill(process)
-        self.supervisor.wait()
-        return left
-
-    def _is_over(self, everybody: set[Process]) -> bool:
-        return not any(self._still_lives(process) for process in everybody)
-
-    def _still_lives(self, process: Process) -> bool:
-        self.supervisor.poll()  # else it would stay a zombie
-        return lives(process)
-
-    def remove(self) -> None:
-        """Take the home away."""
-        shutil.rmtree(self.home, ignore_errors=True)
-
-
-@asynccontextmanager
-async def private_house(
-    up_argv: Sequence[str], environ: Mapping[str, str], *, is_kept: Callable[[], bool]
-) -> AsyncIterator[House]:
-    """A stack that answers, for as long as the scope lasts; longer if `is_kept()` says so at its end.
-
-    Raises:
-        Refused, Unavailable: the stack did not start.
-    """
-    home = Path(tempfile.mkdtemp(prefix="orch-demo-"))
-    house: House | None = None
-    kept = False
-    try:
-        house = House(home, _start(home, up_argv, environ))
-        await _until_ready(house)
-        yield house
-        kept = is_kept()
-    finally:
-        if not kept:
-            with anyio.CancelScope(shield=True):
-                if house is not None:
-                    await house.leave()
-                shutil.rmtree(home, ignore_errors=True)
+        await self.until(lambda: not self.left())
 
 
 def _start(
@@ -160,9 +162,9 @@ async def _until_ready(house: House) -> None:
     """Until every actor has announced itself and the gateway says that it is ready."""
 
     async def is_settled() -> bool:
-        return house.supervisor.poll() is not None or await _answers(house)
+        return house.has_ended() or await _answers(house)
 
-    if await house.until(is_settled, READY_MS_MAX) and house.supervisor.poll() is None:
+    if await house.until(is_settled, READY_MS_MAX) and not house.has_ended():
         house.processes()
         return
     raise _why_not(house)
@@ -181,7 +183,7 @@ async def _answers(house: House) -> bool:
 
 
 def _why_not(house: House) -> OrchError:
-    code = house.supervisor.poll()
+    code = house.supervisor.poll() if house.supervisor else None
     with suppress(OSError, ValueError, KeyError):
         return error_of_body(json.loads((house.home / "up.error.json").read_bytes()))
     how = "was not ready in time" if code is None else f"ended with exit code {code}"

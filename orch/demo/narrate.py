@@ -1,4 +1,8 @@
-"""Ledger entries in plain words, for somebody who sees Orch for the first time."""
+"""Ledger entries in plain words, for somebody who sees Orch for the first time.
+
+A sentence is a template over the entry's payload and a few words made from it (`_words`). Entries that are
+not in the tables are not worth a newcomer's line.
+"""
 
 from __future__ import annotations
 
@@ -10,64 +14,61 @@ from contracts.states import Event
 
 _LOW: Final = 2**32 - 1
 
+_EVENTS: Final = {
+    EventType.STEP_STARTED: "step {step_id} starts",
+    EventType.STEP_FINISHED: "step {step_id} succeeded after {took}",
+    EventType.STEP_FAILED: "step {step_id} failed with exit code {exit_code}",
+    EventType.STEP_SKIPPED: "step {step_id} is skipped: a human said so",
+    EventType.STEP_UNKNOWN: "step {step_id} had started, its end is unknown; its rule: {rule}",
+    EventType.ARTIFACT_RECORDED: "kept {name}: {bytes} bytes, sha256 {digest}",
+    EventType.QUESTION_ASKED: "asked: {text} ({choices})",
+    EventType.QUESTION_ANSWERED: "answered by {by}: {value}",
+    EventType.ANSWER_CONSUMED: "step {step_id} has taken the answer",
+    EventType.STALE_RECOVERED: "runner {worker} is dead; its claim {claim_epoch} is void",
+}
+_MOVES: Final = {
+    Event.ADMIT: "accepted and written down",
+    Event.CLAIM: "{runner} takes it: attempt {attempt}, epoch {claim_epoch}",
+    Event.BURY: "attempt {attempt} is over: {outcome} ({reason})",
+    Event.RELEASE: "attempt {attempt} is over: {outcome} ({reason})",
+    Event.RETRY: "fallback decides: another attempt, at once",
+    Event.BACKOFF: "fallback decides: another attempt, a little later",
+    Event.FAIL: "fallback decides: no further attempt; the job has failed",
+    Event.ASK: "blocked: it waits for a human",
+    Event.ANSWER: "queued again",
+    Event.HANDBACK: "handed back by a runner that leaves; queued again",
+    Event.SETTLE: "result accepted: completed",
+    Event.CANCEL: "canceled",
+    Event.EXPIRE: "expired",
+}
+
+
+class _Words(dict[str, Any]):
+    """What is not known reads as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
 
 def sentence(event: LedgerEvent) -> str | None:
     """What the entry says; None for what a newcomer need not know."""
-    payload = event.payload
-    step = payload.get("step_id")
-    match event.type:
-        case EventType.STATUS_CHANGED:
-            return _move(event)
-        case EventType.STEP_STARTED:
-            return f"step {step} starts"
-        case EventType.STEP_FINISHED:
-            return f"step {step} succeeded after {seconds(payload.get('duration_ms'))}"
-        case EventType.STEP_FAILED:
-            return f"step {step} failed: {payload.get('reason')}"
-        case EventType.STEP_UNKNOWN:
-            return f"step {step} had started and has no known end; its rule says: {payload.get('rule')}"
-        case EventType.ARTIFACT_RECORDED:
-            return f"kept {payload.get('name')}: {payload.get('bytes')} bytes, sha256 {_short(payload)}"
-        case EventType.QUESTION_ASKED:
-            return f"asked: {payload.get('text')} {_options(payload)}"
-        case EventType.QUESTION_ANSWERED:
-            return f"answered by {payload.get('by')}: {payload.get('value')}"
-        case EventType.ANSWER_CONSUMED:
-            return f"step {step} has taken the answer"
-        case EventType.STALE_RECOVERED:
-            return f"runner {payload.get('worker')} is dead; its claim {epoch(event.epoch)} is void"
-        case _:
-            return None
+    if event.type is EventType.STATUS_CHANGED:
+        template = _MOVES.get(Event(event.payload["cause"]))
+    else:
+        template = _EVENTS.get(event.type)
+    return None if template is None else template.format_map(_words(event))
 
 
-def _move(event: LedgerEvent) -> str | None:
+def _words(event: LedgerEvent) -> _Words:
     payload = event.payload
-    match Event(payload["cause"]):
-        case Event.ADMIT:
-            return "accepted and written down"
-        case Event.CLAIM:
-            return (
-                f"runner {payload.get('runner')} takes it: attempt {event.attempt}, "
-                f"epoch {epoch(event.epoch)}"
-            )
-        case Event.BURY:
-            return f"attempt {event.attempt} is over: {payload.get('outcome')} ({payload.get('reason')})"
-        case Event.RELEASE:
-            return f"attempt {event.attempt} failed: {payload.get('outcome')} ({payload.get('reason')})"
-        case Event.RETRY:
-            return "fallback decides: another attempt, at once"
-        case Event.BACKOFF:
-            return "fallback decides: another attempt, a little later"
-        case Event.ASK:
-            return "blocked: it waits for a human"
-        case Event.ANSWER:
-            return "queued again"
-        case Event.SETTLE:
-            return "result accepted: completed"
-        case Event.DISPATCH | Event.DUE:
-            return None
-        case _:
-            return f"{payload.get('from')} to {payload.get('to')} ({payload['cause']})"
+    return _Words(
+        payload,
+        attempt=event.attempt,
+        claim_epoch=epoch(event.epoch),
+        took=seconds(payload.get("duration_ms")),
+        digest=f"{str(payload.get('sha256'))[:12]}…",
+        choices=" or ".join(map(str, payload.get("options") or ["any text"])),
+    )
 
 
 def epoch(number: int) -> str:
@@ -78,12 +79,3 @@ def epoch(number: int) -> str:
 def seconds(duration_ms: int | None) -> str:
     """A duration for a human."""
     return "?" if duration_ms is None else f"{duration_ms / 1_000:.2f} s"
-
-
-def _short(payload: dict[str, Any]) -> str:
-    return f"{str(payload.get('sha256'))[:12]}…"
-
-
-def _options(payload: dict[str, Any]) -> str:
-    options = payload.get("options")
-    return f"({' or '.join(map(str, options))})" if options else ""

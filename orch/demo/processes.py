@@ -7,7 +7,9 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
+
+SERVER: Final = "server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Process:
     """In clock ticks since the machine booted."""
     parent: int = field(compare=False)
     role: str = field(compare=False)
-    """Of an actor its role, else the name of its program."""
+    """Of an actor its role; whatever else a supervisor starts is the server."""
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
@@ -37,7 +39,9 @@ def lives(process: Process) -> bool:
 
 def children_of(pid: int) -> list[Process]:
     """Its children that live now, by role."""
-    found = (Process.of(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    found = (
+        Process.of(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+    )
     return sorted(
         (process for process in found if process is not None and process.parent == pid),
         key=lambda process: (process.role, process.pid),
@@ -64,6 +68,4 @@ def _role(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return ""
-    if "actors" in words[:-1]:
-        return words[words.index("actors") + 1]
-    return Path(words[0].partition(" ")[0]).name
+    return words[words.index("actors") + 1] if "actors" in words[:-1] else SERVER

@@ -5,6 +5,7 @@ git is told to ignore everything that belongs to the user: configuration, hooks,
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from typing import Any, Final
 import anyio
 
 from contracts.errors import ErrorCode, Refused
-from orch.demo import agents
+from orch.demo.agents import coder
+from orch.demo.agents.coder import BUG, FIX
 
-CODER: Final = str(Path(agents.__file__).with_name("coder.py"))
+CODER: Final = coder.__file__
 GIT_ENV: Final = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 AGENT_ENV: Final = {**GIT_ENV, "PYTHONDONTWRITEBYTECODE": "1"}
 """What an agent in the repository gets besides PATH, HOME, LANG and ORCH_*."""
@@ -24,16 +26,14 @@ AGENT_ENV: Final = {**GIT_ENV, "PYTHONDONTWRITEBYTECODE": "1"}
 FILES: Final = {
     ".gitignore": "__pycache__/\nfix.patch\n",
     "bill/__init__.py": '"""Bills, shared and tipped."""\n',
-    "bill/split.py": '''\
+    "bill/split.py": f'''\
 """Share a restaurant bill, in cents."""
 
 
 def split(total_cents, people):
     """What each of `people` pays."""
-    share = total_cents // people
-    return [share] * people
-''',
-    "test_split.py": '''\
+{BUG}''',
+    "test_split.py": """\
 import unittest
 
 from bill.split import split
@@ -49,7 +49,7 @@ class SplitTest(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
-''',
+""",
 }
 
 
@@ -63,8 +63,8 @@ def need_git() -> None:
         )
 
 
-async def make_project(folder: Path) -> None:
-    """A repository with one commit; the tests fail.
+async def make_project(folder: Path, *, has_bug: bool) -> None:
+    """A repository with one commit; with the bug its tests fail.
 
     Raises:
         Refused: DEPENDENCY_MISSING when git cannot make it.
@@ -72,7 +72,7 @@ async def make_project(folder: Path) -> None:
     for name, text in FILES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text if has_bug else text.replace(BUG, FIX))
     await git(folder, "init", "--quiet", "--template=")
     await git(folder, "symbolic-ref", "HEAD", "refs/heads/main")
     await git(folder, "config", "user.name", "Orch demo")
@@ -104,8 +104,6 @@ async def git(folder: Path, *words: str) -> str:
 
 
 def _git_environ() -> dict[str, str]:
-    import os
-
     return {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ} | GIT_ENV
 
 

@@ -30,13 +30,13 @@ class Stage:
     house: House
     client: Orch
     voice: Voice
-    started_at_ms: int
     checks: list[Check] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     """Numbers worth keeping, units in their names."""
-    job: str = "-"
-    state: str = "-"
-    attempts: str = "-"
+    job: str | None = None
+    """Its id, or which ones."""
+    state: str | None = None
+    attempts: int | None = None
     duration_ms: int | None = None
 
     @property
@@ -54,6 +54,10 @@ class Stage:
         self.checks.append(check)
         self.voice.check(check)
         return fact
+
+    def say(self, text: str) -> None:
+        """What the demo itself does."""
+        self.voice.say(text)
 
     async def submit(self, spec: Mapping[str, Any]) -> str:
         """Submit a job over HTTP; its id."""
@@ -79,8 +83,12 @@ class Stage:
         record = await self.client.job(job_id)
         ledger = await self.ledger(job_id)
         self.equal("the job is completed", record.state.value, "completed")
-        self.equal("its ledger, replayed from the first entry, gives that state", replayed(ledger), "completed")
-        self.state, self.attempts = record.state.value, str(len(record.attempts))
+        self.equal(
+            "its ledger, replayed from the first entry, gives that state",
+            replayed(ledger),
+            "completed",
+        )
+        self.state, self.attempts = record.state.value, len(record.attempts)
         if record.finished_at_ms is not None:
             self.duration_ms = record.finished_at_ms - record.created_at_ms
         return record, ledger
@@ -102,9 +110,9 @@ class Stage:
             "name": self.name,
             "title": self.title,
             "ok": self.ok,
-            "job_id": None if self.job == "-" else self.job,
-            "state": None if self.state == "-" else self.state,
-            "attempts": None if self.attempts == "-" else self.attempts,
+            "job_id": self.job,
+            "state": self.state,
+            "attempts": self.attempts,
             "duration_ms": self.duration_ms,
             "facts": self.facts,
             "checks": [

@@ -6,7 +6,6 @@ stops nothing but the talk: what was started must still be taken down.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, Literal, TextIO
@@ -31,9 +30,7 @@ class Voice:
         """One line."""
         safe = harmless(text)
         with suppress(OSError, ValueError):
-            print(
-                safe.translate(ASCII) if self._is_plain else safe, file=self._stream, flush=True
-            )
+            print(safe.translate(ASCII) if self._is_plain else safe, file=self._stream, flush=True)
 
     def heading(self, text: str) -> None:
         """A new part begins."""
@@ -98,15 +95,6 @@ class Voice:
                 self.line(f"    {done} of {total}", "quiet")
 
         yield tell
-
-
-def voice_for(stream: TextIO) -> Voice:
-    """The brightest voice that the stream can take."""
-    if not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return Voice(stream)
-    from orch.demo.bright import BrightVoice
-
-    return BrightVoice(stream)
 
 
 def harmless(text: str) -> str:

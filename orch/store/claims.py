@@ -55,6 +55,12 @@ class Claims:
             raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
         return Cycled(list(reply[3]), [_offer(item) for item in reply[4]])
 
+    async def is_over(self, job_id: str, claim: str) -> bool:
+        """Whether this claim on a job of ours is no longer in force; False for a job nobody knows here."""
+        key = self._connection.keys.job(job_id)
+        state, current = await self._connection.execute("HMGET", key, "state", "claim")
+        return state is not None and current != claim
+
     async def pass_on(self, pool: str) -> None:
         """Gives a wake token back that a runner without a free slot took."""
         await self._connection.execute(

@@ -112,6 +112,7 @@ async def test_an_unknown_step_follows_its_rule(
     ending = await bench.run("steps", attempt=2, progress={"a": began("a")}, steps=steps)
     assert (ending.outcome, ending.reason) == (outcome, reason)
     assert bench.desk.text() == output
+    assert bench.desk.events()[0] == "step_unknown"
 
 
 async def ask_about_unknown(bench: Any, steps: list[dict[str, Any]]) -> Any:
@@ -142,10 +143,13 @@ async def test_a_person_rules_on_an_unknown_step(
         "steps", attempt=3, progress={"a": began("a")}, answer=answer, steps=steps
     )
     assert (ending.outcome, bench.desk.text()) == (outcome, output)
-    assert bench.desk.events()[:2] == ["answer_consumed", "job_resumed"]
-    assert bench.desk.notes[0].consume_answer
+    # Twice it was found unknown and asked about; the third attempt heard the ruling.
+    asked, events = bench.desk.events()[:2], bench.desk.events()[2:]
+    assert asked == ["step_unknown", "step_unknown"]
+    assert events[:2] == ["answer_consumed", "job_resumed"]
+    assert bench.desk.notes[2].consume_answer
     if executed is None:
-        assert (ending.reason, bench.desk.events()[2:]) == (
+        assert (ending.reason, events[2:]) == (
             ReasonCode.UNKNOWN_STEP,
             ["step_failed"],
         )

@@ -9,7 +9,7 @@ from typing import Final
 import redis
 
 from contracts.errors import Corrupt
-from contracts.states import TERMINAL
+from contracts.states import STATE_CODES, TERMINAL, State
 from orch.core.ledger import attempts, parse_ledger, replay, state_of
 from orch.store.keys import OWNERS, Keys
 
@@ -24,8 +24,13 @@ def job_ids(client: redis.Redis) -> list[str]:
 
 def ledger_faults(client: redis.Redis) -> list[str]:
     """Jobs whose ledger does not prove their state, or proves more than one end of an attempt."""
-    found = ((job_id, client.hgetall(Keys().job(job_id))) for job_id in job_ids(client))
+    found = ((job_id, stored(client, job_id)) for job_id in job_ids(client))
     return [fault for job_id, fields in found if fields for fault in _ledger(job_id, fields)]
+
+
+def stored(client: redis.Redis, job_id: str) -> dict[str, str]:
+    """The raw hash of a job."""
+    return {str(name): str(value) for name, value in client.hgetall(Keys().job(job_id)).items()}
 
 
 def _ledger(job_id: str, fields: dict[str, str]) -> Iterator[str]:
@@ -95,7 +100,7 @@ _OWNED_BY: Final[dict[str, Callable[[redis.Redis, str, str, str], bool]]] = {
 def settled_once(fields: dict[str, str]) -> bool:
     """Whether a stored job is completed, by exactly one accepted result."""
     causes = [e.payload.get("cause") for e in parse_ledger(fields)]
-    return fields["state"] == "c" and causes.count("settle") == 1
+    return fields["state"] == STATE_CODES[State.COMPLETED] and causes.count("settle") == 1
 
 
 def result_of(fields: dict[str, str]) -> object:

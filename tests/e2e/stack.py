@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,16 @@ from redis.retry import Retry
 
 from actors.start import ROLES
 from contracts.errors import OrchError
+from contracts.events import EventType
+from contracts.record import JobRecord, LedgerEvent
+from contracts.states import STATE_CODES, State
 from orch.cli.stack import actors_argv, actors_environ
 from orch.client import Endpoint, OrchSync
+from orch.core.ledger import parse_ledger
 from orch.store.keys import Keys
 from orch.system import monotonic_ms
-from tests.e2e.invariants import key_faults, ledger_faults
+from tests.e2e.invariants import key_faults, ledger_faults, result_of, settled_once, stored
+from tests.e2e.specs import call
 
 T = TypeVar("T")
 
@@ -79,7 +84,7 @@ class Process:
 
 
 def processes_below(root: Path) -> list[Process]:
-    """Every living process that works somewhere below `root`; a stack's actors, server, guards and agents do."""
+    """Every living process that works below `root`: actors, server, guards and agents do."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -226,6 +231,10 @@ class Stack:
         os.kill(pid, number)
         return pid
 
+    def kill_pid(self, pid: int, number: int = signal.SIGKILL) -> None:
+        """Signals one of its processes."""
+        os.kill(pid, number)
+
     # -- what is stored
 
     def instances(self) -> dict[str, dict[str, Any]]:
@@ -244,7 +253,7 @@ class Stack:
 
     def stored(self, job_id: str) -> dict[str, str]:
         """The raw hash of a job."""
-        return dict(self.redis.hgetall(Keys().job(job_id)))
+        return stored(self.redis, job_id)
 
     # -- the command line
 
@@ -261,6 +270,57 @@ class Stack:
             check=False,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    # -- what tests do often
+
+    def run(self, spec: Mapping[str, Any]) -> JobRecord:
+        """Submits a job and waits until it is over or blocked."""
+        return self.client.wait(self.client.submit(spec).job_id, timeout_s=DEADLINE_S)
+
+    def events_of(self, job_id: str, *types: EventType) -> list[LedgerEvent]:
+        """The ledger of a job, or its entries of some types."""
+        events = self.client.ledger(job_id, limit=500).events
+        return [event for event in events if event.type in types or not types]
+
+    def wait_for_event(self, job_id: str, type_: EventType, **payload: object) -> LedgerEvent:
+        """The first entry of this type whose payload holds these values."""
+
+        def found() -> LedgerEvent | None:
+            return next(
+                (
+                    event
+                    for event in parse_ledger(self.stored(job_id))
+                    if event.type is type_ and payload.items() <= event.payload.items()
+                ),
+                None,
+            )
+
+        return wait_until(found, what=f"{type_} {payload} of job {job_id}")
+
+    def wait_for_state(self, job_id: str, state: State) -> None:
+        """Until the job is stored in this state."""
+        wait_until(
+            lambda: self.stored(job_id)["state"] == STATE_CODES[state],
+            what=f"{state} of job {job_id}",
+        )
+
+    def submit_echoes(self, count: int, *, each_ms: int = 20) -> dict[str, int]:
+        """Small python jobs, each with a result of its own: job id -> result."""
+        answer = self.client.submit_batch([call("slow_echo", n, each_ms) for n in range(count)])
+        return {item.job.job_id: n for n, item in enumerate(answer.items) if item.job is not None}
+
+    def completed(self, job_ids: Iterable[str]) -> int:
+        """How many of these are completed, each by exactly one result."""
+        return sum(settled_once(self.stored(job_id)) for job_id in job_ids)
+
+    def wait_for_echoes(self, echoes: Mapping[str, int], deadline_s: float = DEADLINE_S) -> None:
+        """Until all are completed, once, each with its own result."""
+        wait_until(
+            lambda: self.completed(echoes) == len(echoes),
+            deadline_s,
+            what=f"{len(echoes)} jobs completed once",
+        )
+        assert all(result_of(self.stored(job_id)) == n for job_id, n in echoes.items())
 
     def faults(self) -> list[str]:
         """What its server holds and should not: ledgers that do not replay, keys that nobody owns."""

@@ -66,9 +66,7 @@ def test_steps_run_in_order_and_leave_their_artifacts(stack: Stack) -> None:
 
 
 @pytest.mark.req("RUN-1")
-@pytest.mark.parametrize(
-    ("function", "isolation"), [("echo", "process"), ("async_echo", "inline")]
-)
+@pytest.mark.parametrize(("function", "isolation"), [("echo", "process"), ("async_echo", "inline")])
 def test_a_python_function_gives_its_value_as_the_result(
     stack: Stack, function: str, isolation: str
 ) -> None:

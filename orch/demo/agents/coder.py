@@ -1,7 +1,7 @@
 """A stand-in for a coding agent: works in the current directory, in a way that can be foretold.
 
-A stand-alone program: `python coder.py <deed> [<path> …]`. Whatever it prints is the output of its step. A real
-agent would think where this one knows; for Orch there is no difference.
+A stand-alone program: `python coder.py <deed> [<path> …]`. Whatever it prints is the output of its step.
+A real agent would think where this one knows; for Orch there is no difference.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+
+THINK_S = 0.3
+"""So that somebody who watches can follow; nothing depends on it."""
 
 CODE = Path("bill/split.py")
 BUG = """\
@@ -22,14 +26,29 @@ FIX = """\
     share, rest = divmod(total_cents, people)
     return [share + 1] * rest + [share] * (people - rest)
 """
-TIP = '''\
+NEW_FILES = {
+    "bill/tip.py": '''\
 """Add a tip to a bill, in cents."""
 
 
 def with_tip(total_cents, percent):
     """The bill with a tip, rounded up to a whole cent."""
-    return total_cents + -(-total_cents * percent // 100)
-'''
+    return total_cents - -total_cents * percent // 100
+''',
+    "test_tip.py": """\
+import unittest
+
+from bill.tip import with_tip
+
+
+class TipTest(unittest.TestCase):
+    def test_a_tenth(self):
+        self.assertEqual(with_tip(1000, 10), 1100)
+
+    def test_rounds_up(self):
+        self.assertEqual(with_tip(999, 10), 1099)
+""",
+}
 
 
 def reproduce() -> None:
@@ -65,14 +84,14 @@ def plan(diary: Path) -> None:
 
 
 def write(diary: Path, go: Path) -> None:
-    """Leave a line with our process id, work until `go` is there, then write the code."""
+    """Leave a line with our process id, work until `go` is there, then write the files."""
     with diary.open("a") as file:
         file.write(f"{os.getpid()} attempt {os.environ['ORCH_ATTEMPT']}\n")
-    pause = threading.Event()
     while not go.exists():
-        pause.wait(0.02)
-    Path("bill/tip.py").write_text(TIP)
-    print("bill/tip.py is written")
+        pause(0.02)
+    for name, text in NEW_FILES.items():
+        Path(name).write_text(text)
+        print(f"{name} is written")
 
 
 def release(record: Path) -> None:
@@ -82,9 +101,21 @@ def release(record: Path) -> None:
     print(f"released to {where}")
 
 
+def pause(duration_s: float) -> None:
+    """Do nothing for a while."""
+    threading.Event().wait(duration_s)
+
+
 def main() -> None:
     """One deed."""
-    deeds = {"reproduce": reproduce, "fix": fix, "plan": plan, "write": write, "release": release}
+    deeds: dict[str, Callable[..., None]] = {
+        "reproduce": reproduce,
+        "fix": fix,
+        "plan": plan,
+        "write": write,
+        "release": release,
+    }
+    pause(THINK_S)
     deeds[sys.argv[1]](*map(Path, sys.argv[2:]))
 
 

@@ -6,8 +6,7 @@ local function ask_one(call, id, claim, ending, question, expires_in)
   if verdict ~= 'ok' then return verdict end
   local asked = cjson.decode(question)
   local expires_at = call.now + expires_in
-  local closing = '"expires_at_ms":' .. int(expires_at) .. '}'
-  local full = string.sub(question, 1, -2) .. ',' .. closing
+  local full = with_member(question, '"expires_at_ms":' .. int(expires_at))
   record(call, job, 'question_asked', 'runner', full)
   move(call, job, 'ask', 'runner', ending)
   end_claim(call, job)

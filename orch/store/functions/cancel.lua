@@ -20,10 +20,7 @@ local function cancel(keys, argv)
   leave_line(call, job)
   move(call, job, 'cancel', actor, payload .. '}')
   -- The slot stays held until the runner says that the work has stopped.
-  if job.claim then
-    drop(job, 'claim')
-    drop(job, 'wish')
-  end
+  if job.claim then drop(job, 'claim') end
   set(job, 'outcome', 'canceled')
   drop(job, 'question')
   drop(job, 'question_id')

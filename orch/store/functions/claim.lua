@@ -4,9 +4,19 @@
 -- what was read is deleted at once, and the ticket says whether it is still the job's.
 local CLAIM_FIELDS = { 'spec', 'progress', 'answer', 'wish', 'outs' }
 
+local function read_ready(ready, runner, most)
+  local command = { 'XREADGROUP', 'GROUP', 'runners', runner, 'COUNT', most, 'NOACK', 'STREAMS', ready, '>' }
+  -- The one pcall: this read is never refused for memory. A stream that was lost and begun anew by
+  -- dispatch has no group, and without one no runner of the pool could ever claim again.
+  local reply = redis.pcall(unpack(command))
+  if not (type(reply) == 'table' and reply.err) then return reply end
+  ensure_group(ready, 'runners')
+  return redis.call(unpack(command))
+end
+
 local function take_ready(call, pool, runner, most)
   local ready = call.shard .. 'ready:' .. pool
-  local reply = redis.call('XREADGROUP', 'GROUP', 'runners', runner, 'COUNT', most, 'NOACK', 'STREAMS', ready, '>')
+  local reply = read_ready(ready, runner, most)
   local jobs, read = {}, {}
   for _, entry in ipairs(entries_of(reply)) do
     read[#read + 1] = entry[1]

@@ -21,14 +21,19 @@ local function end_one(call, argv, base)
   return handback_one(call, id, claim, payload)
 end
 
--- The jobs that an earlier call of the same number claimed and whose reply was lost.
+-- The jobs that an earlier call of the same number claimed and whose reply was lost. One that ended in
+-- between never reached its runner: nothing of it runs, and nobody else would give its slot back.
 local function offers_again(call, shard, runner, number)
   local last = redis.call('HMGET', shard .. 'lastcall:' .. runner, 'number', 'jobs')
   if last[1] ~= number then return nil end
   local offers = {}
   for id in string.gmatch(last[2], '%S+') do
     local job = load_job(call, id)
-    if job and job.state == 'r' and job.runner == runner and job.claim then offers[#offers + 1] = offer_of(job) end
+    if job and job.state == 'r' and job.runner == runner and job.claim then
+      offers[#offers + 1] = offer_of(job)
+    else
+      redis.call('HDEL', shard .. 'held:' .. runner, id)
+    end
   end
   return offers
 end

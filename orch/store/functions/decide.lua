@@ -16,7 +16,7 @@ local function carry_out(call, job, verb, delay, payload)
     enqueue(call, job, true)
   elseif verb == 'backoff' then
     local due_at = call.now + delay
-    move(call, job, 'backoff', 'fallback', string.sub(payload, 1, -2) .. ',"due_at_ms":' .. int(due_at) .. '}')
+    move(call, job, 'backoff', 'fallback', with_member(payload, '"due_at_ms":' .. int(due_at)))
     park(call, job, 'later', due_at)
   elseif verb == 'block' then
     move(call, job, 'block', 'fallback', payload)

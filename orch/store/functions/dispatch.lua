@@ -81,8 +81,8 @@ local function pay_turn(call, turn, taken, served, weight)
   if served > 0 then
     turn.pool_clock = math.max(turn.pool_clock, turn.finish + (served - 1) / weight)
     turn.finish = turn.finish + served / weight
+    turn.aged = nil
   end
-  turn.aged = nil
   turn.dirty = true
 end
 

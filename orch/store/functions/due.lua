@@ -13,10 +13,7 @@ local function expire(call, job, reason)
   end
   leave_line(call, job)
   move(call, job, 'expire', 'scheduler', payload .. '}')
-  if job.claim then
-    drop(job, 'claim')
-    drop(job, 'wish')
-  end
+  if job.claim then drop(job, 'claim') end
   set(job, 'outcome', 'expired')
   drop(job, 'question')
   drop(job, 'question_id')

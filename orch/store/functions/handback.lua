@@ -4,10 +4,8 @@ local function handback_one(call, id, claim, ending)
   local job = load_job(call, id)
   local verdict = judge_claim(job, claim)
   if verdict ~= 'ok' then return verdict end
-  local wish = job.wish
   move(call, job, 'handback', 'runner', ending)
   end_claim(call, job)
-  if wish then set(job, 'wish', wish) end
   enqueue(call, job, true)
   save(job)
   return 'ok'

@@ -18,6 +18,8 @@ local function pause(keys, argv)
   elseif allowed(job, 'pause') then
     leave_line(call, job)
     move(call, job, 'pause', actor, '{"by":' .. by .. '}')
+    -- Wished while it ran, fulfilled now: after a resume it must not stop again.
+    if job.wish then drop(job, 'wish') end
   else
     return { 'refused', job.state }
   end

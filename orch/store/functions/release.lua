@@ -14,9 +14,7 @@ local function release_one(call, id, claim, ending)
   local verdict = judge_claim(job, claim)
   if verdict ~= 'ok' then return verdict end
   move(call, job, 'release', 'runner', ending)
-  local wish = job.wish
   end_claim(call, job)
-  if wish then set(job, 'wish', wish) end
   undecide(call, job, ending)
   save(job)
   return 'ok'

@@ -12,7 +12,7 @@ local function resume(keys, argv)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
   local payload = '{"by":' .. by .. '}'
-  if job.state == 'r' and job.wish == 'pause' then
+  if job.wish == 'pause' then
     record(call, job, 'pause_withdrawn', actor, payload)
     drop(job, 'wish')
     if job.claim then tell_runner(call, job, 'resume') end

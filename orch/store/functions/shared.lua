@@ -16,6 +16,11 @@ local function quoted(text)
   return cjson.encode(text)
 end
 
+-- A JSON object with one more member at its end.
+local function with_member(object, member)
+  return string.sub(object, 1, -2) .. (object == '{}' and '' or ',') .. member .. '}'
+end
+
 -- {a, b} -> {a = b}; HGETALL answers so on every engine inside a function.
 local function pairs_of(flat)
   local map = {}
@@ -200,17 +205,18 @@ local function tell_runner(call, job, what)
   end
 end
 
--- Ends the claim in force, accepted: the same claim again is answered 'same'.
+-- Ends the claim in force, accepted: the same claim again is answered 'same'. A wish to pause stays: it
+-- is about the job, not about this attempt.
 local function end_claim(call, job)
   redis.call('HDEL', call.shard .. 'held:' .. job.runner, job.id)
   set(job, 'past', job.claim)
   drop(job, 'claim')
-  drop(job, 'wish')
 end
 
 -- What every terminal transition does beside its own fields.
 local function finish(call, job)
   set(job, 'finished_at', int(call.now))
+  if job.wish then drop(job, 'wish') end
   if job.deadline then redis.call('ZREM', call.shard .. 'due', 'deadline:' .. job.id .. ':0') end
   redis.call('SADD', call.shard .. 'retire:' .. int(math.floor(call.now / 3600000)), job.id)
 end

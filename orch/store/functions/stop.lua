@@ -8,6 +8,7 @@ local function stop_one(call, id, claim, ending)
   if job.wish ~= 'pause' then return handback_one(call, id, claim, ending) end
   move(call, job, 'stop', 'runner', ending)
   end_claim(call, job)
+  drop(job, 'wish')
   save(job)
   return 'ok'
 end

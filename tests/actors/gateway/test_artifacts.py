@@ -59,6 +59,7 @@ async def test_only_digests_that_this_job_recorded_are_served() -> None:
     async with running() as house:
         _, sha256 = await _job_with_artifact(house)
         other = await house.submit()
+        house.blobs.content[house.store.leave(other, "its own", b"x")] = b"x"
 
         foreign = await house.http.get(f"/v1/jobs/{other}/artifacts/{sha256}")
         path = await house.http.get(f"/v1/jobs/{other}/artifacts/..%2f..%2fetc%2fpasswd")

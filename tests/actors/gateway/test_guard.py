@@ -154,7 +154,9 @@ async def test_a_body_that_never_comes_is_not_waited_for() -> None:
 
 
 @pytest.mark.req("API-4")
-async def test_a_client_that_leaves_within_its_body_leaves_nothing_behind() -> None:
+async def test_a_client_that_leaves_within_its_body_leaves_nothing_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with running() as house:
         await house.raw(
             b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
@@ -163,7 +165,8 @@ async def test_a_client_that_leaves_within_its_body_leaves_nothing_behind() -> N
         )
 
         assert (await house.http.get("/livez")).status_code == 200
-        assert house.store.calls["admit"] == 0
+    assert house.store.calls["admit"] == 0
+    assert not [one for one in caplog.records if one.name == "orch.gateway"], "no defect of ours"
 
 
 @pytest.mark.req("API-3", "API-4")
@@ -184,6 +187,19 @@ async def test_bytes_that_are_no_request_get_the_same_error_body(said_to_it: byt
 
         assert (status_of(said), body_of(said)["code"]) == (400, "INVALID_REQUEST")
         assert f"x-correlation-id: {body_of(said)['request_id']}".encode() in said.lower()
+
+
+@pytest.mark.req("API-3", "API-4")
+async def test_nonsense_after_a_good_request_is_told_so_too() -> None:
+    async with running() as house:
+        good = b"GET /livez HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % house.port
+
+        said = await house.raw(good + b"nonsense\r\n\r\n")
+
+        assert [line for line in said.split(b"\r\n") if b"HTTP/1.1" in line][:2] == [
+            b"HTTP/1.1 200 OK",
+            b'{"live":true}HTTP/1.1 400 Bad Request',
+        ]
 
 
 @pytest.mark.req("API-3", "API-4")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from typing_extensions import override
 
 from actors.gateway.hub import Hub, Watcher
 from contracts.errors import Unavailable
@@ -36,8 +37,10 @@ class GatedReading:
 
 
 @asynccontextmanager
-async def hub_over(reading: GatedReading) -> AsyncIterator[tuple[Hub, anyio.abc.TaskGroup]]:
-    hub = Hub(feed=FakeStore(), reading=reading, clock=SystemClock(), block_ms=60_000)
+async def hub_over(
+    reading: GatedReading, feed: FakeStore | None = None
+) -> AsyncIterator[tuple[Hub, anyio.abc.TaskGroup]]:
+    hub = Hub(feed=feed or FakeStore(), reading=reading, clock=SystemClock(), block_ms=60_000)
     async with anyio.create_task_group() as tasks:
         await tasks.start(hub.run)
         yield hub, tasks
@@ -77,6 +80,33 @@ async def test_who_was_nudged_is_not_served_from_a_read_that_began_before() -> N
             tasks.start_soon(watcher.ledger, 0)
             await wait_until(lambda: reading.begun == 2)
             reading.gate.set()
+
+
+class LateTail(FakeStore):
+    """A feed that takes its time to say where it stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = anyio.Event()
+
+    @override
+    async def tail(self) -> str:
+        self._called("tail")
+        await self.gate.wait()
+        return await super().tail()
+
+
+@pytest.mark.req("EVT-3", "EVT-2")
+async def test_what_happened_before_the_hub_knew_where_the_feed_stands_is_not_missed() -> None:
+    feed = LateTail()
+    async with hub_over(GatedReading(), feed) as (hub, _):
+        with hub.watch("a") as watcher:
+            await wait_until(lambda: feed.calls["tail"] == 1)
+            watcher.rest()  # here it reads, and then the job moves: the tail lies behind that
+
+            feed.gate.set()
+            with anyio.fail_after(1):
+                await watcher.changed()
 
 
 @pytest.mark.req("EVT-3")

@@ -116,7 +116,7 @@ async def test_pause_and_resume_answer_with_the_record() -> None:
 
 
 @pytest.mark.req("API-1")
-@pytest.mark.parametrize("body", [{"reson": "typo"}, {"reason": 7}, [], "text"])
+@pytest.mark.parametrize("body", [{"because": "typo"}, {"reason": 7}, [], "text"])
 async def test_a_steering_body_that_says_nothing_known_is_refused_and_changes_nothing(
     body: object,
 ) -> None:

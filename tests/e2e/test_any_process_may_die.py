@@ -1,0 +1,120 @@
+"""`kill -9` of any one actor under load: no job is lost, every job completes once, the part serves again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from actors.start import ROLES
+from contracts.events import EventType
+from contracts.outcomes import Outcome
+from contracts.states import State
+from orch.store.keys import Keys
+from orch.system import SystemIds
+from tests.e2e.specs import shell, step, steps
+from tests.e2e.stack import Stack, a_stack, wait_until
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    root = tmp_path_factory.mktemp("stack")
+    with a_stack(root, runners=2, backoff_ms=10, backoff_ms_max=10) as running:
+        yield running
+
+
+def three_steps(stack: Stack, name: str) -> str:
+    """A job whose first step tells every run, and whose second one goes on until the test says so."""
+    told, go = stack.root / f"{name}.told", stack.root / f"{name}.go"
+    spec = steps(
+        step("first", f"echo ran >> {told}"),
+        step("second", f"while [ ! -e {go} ]; do sleep 0.05; done"),
+        step("third", f"cat {told}"),
+    )
+    job_id = stack.client.submit(spec).job_id
+    stack.wait_for_event(job_id, EventType.STEP_STARTED, step_id="second")
+    return job_id
+
+
+def let_go(stack: Stack, name: str) -> None:
+    (stack.root / f"{name}.go").touch()
+
+
+def proves_admission(stack: Stack) -> None:
+    request_id = SystemIds().token()
+    fields = {"v": "1", "request_id": request_id, "spec": json.dumps(shell("true"))}
+    stack.redis.xadd(Keys().requests, fields)
+    answer = wait_until(lambda: stack.redis.get(Keys().answer(request_id)), what="an answer")
+    job_id = json.loads(answer)["job_id"]
+    assert stack.client.wait(job_id, timeout_s=30).state is State.COMPLETED
+
+
+def proves_fallback(stack: Stack) -> None:
+    spec = shell('[ "$ORCH_ATTEMPT" = 2 ] || exit 75')
+    record = stack.run(spec)
+    assert [one.outcome for one in record.attempts] == [Outcome.TRANSIENT, Outcome.DONE]
+
+
+def proves_scheduler(stack: Stack) -> None:
+    soon = int(stack.redis.time()[0] + 1) * 1_000
+    record = stack.run(shell("true", not_before_ms=soon))
+    assert record.started_at_ms is not None
+    assert record.started_at_ms >= soon
+
+
+def proves_any(stack: Stack) -> None:
+    assert stack.run(shell("true")).state is State.COMPLETED
+
+
+PROOFS = {
+    "admission": proves_admission,
+    "fallback": proves_fallback,
+    "scheduler": proves_scheduler,
+}
+
+
+@pytest.mark.req("ARC-1", "LSE-1", "REA-4")
+@pytest.mark.parametrize("role", ROLES)
+def test_a_killed_part_loses_nothing_and_serves_again(stack: Stack, role: str) -> None:
+    slow = three_steps(stack, role)
+    echoes = stack.submit_echoes(200, each_ms=5)
+    wait_until(lambda: stack.completed(echoes) > 10, what="the load runs")
+    dead = stack.kill(role)
+    many = len(stack.pids(role)) + 1
+    stack.wait_for_echoes(echoes)
+    wait_until(
+        lambda: dead not in stack.serving_pids(role) and len(stack.serving_pids(role)) >= many,
+        what=f"{role} is back and its predecessor forgotten",
+    )
+    wait_until(stack.answers, what="the gateway answers")
+    let_go(stack, role)
+    assert stack.client.wait(slow, timeout_s=30).state is State.COMPLETED
+    assert "".join(line.text for line in stack.client.logs(slow).lines) == "ran\n"
+    PROOFS.get(role, proves_any)(stack)
+
+
+@pytest.mark.req("REA-2", "REA-4", "RUN-5", "LSE-1")
+def test_another_runner_takes_over_at_once_and_finished_steps_do_not_run_again(
+    stack: Stack,
+) -> None:
+    job_id = three_steps(stack, "taken")
+    before = stack.client.job(job_id)
+    assert before.lease is not None
+    about = stack.instances()[before.lease.worker_id]
+    victims = [one for one in stack.pids("runner") if one == about["pid"]]
+    assert victims
+    stack.kill_pid(victims[0])
+    stack.wait_for_event(job_id, EventType.STALE_RECOVERED, worker=before.lease.worker_id)
+    let_go(stack, "taken")
+    record = stack.client.wait(job_id, timeout_s=30)
+    assert (record.state, record.attempt) == (State.COMPLETED, 2)
+    first, second = record.attempts
+    assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.DONE)
+    assert first.epoch < second.epoch
+    assert first.runner != second.runner
+    started = [
+        (event.attempt, event.payload["step_id"])
+        for event in stack.events_of(job_id, EventType.STEP_STARTED)
+    ]
+    assert started == [(1, "first"), (1, "second"), (2, "second"), (2, "third")]
