@@ -7,11 +7,15 @@ from typing import Any
 
 import orjson
 
-from contracts.errors import ErrorCode, Refused
+from contracts.errors import ErrorCode, Misuse, Refused
+from contracts.events import EventType
 from contracts.limits import WAKE_TOKENS_MAX
 from orch.core.handover import ClaimEnding, Cycled, Offer
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
+
+
+_NOTED = frozenset(EventType) - {EventType.STATUS_CHANGED}
 
 
 class Claims:
@@ -89,7 +93,11 @@ class Claims:
 
         Raises:
             Refused: LEASE_OVER, the claim is over; PAYLOAD_TOO_LARGE, the ledger is full.
+            Misuse: no type of the catalogue, or the one that only transitions write: a note must not
+                forge a state that nobody could replay.
         """
+        if event not in _NOTED:
+            raise Misuse(ErrorCode.INTERNAL, f"{event!r} is no event that an attempt can note")
         reply = await self._connection.call(
             "note",
             job_id,

@@ -255,6 +255,11 @@ class Stack:
         """The raw hash of a job."""
         return stored(self.redis, job_id)
 
+    def held(self) -> dict[str, str]:
+        """Job -> claim, of everything that runners hold."""
+        runners = [name for name, one in self.instances().items() if one["role"] == "runner"]
+        return {k: v for name in runners for k, v in self.redis.hgetall(Keys().held(name)).items()}
+
     # -- the command line
 
     def orch(self, *words: str, stdin: str | None = None, cwd: Path | None = None) -> Ended:

@@ -14,13 +14,13 @@ from contracts.states import State
 from orch.store.keys import Keys
 from orch.system import SystemIds
 from tests.e2e.specs import shell, step, steps
-from tests.e2e.stack import Stack, a_stack, wait_until
+from tests.e2e.stack import Stack, a_stack, is_alive, wait_until
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     root = tmp_path_factory.mktemp("stack")
-    with a_stack(root, runners=2, backoff_ms=10, backoff_ms_max=10) as running:
+    with a_stack(root, runners=2, lease_ms=4_000, backoff_ms=10, backoff_ms_max=10) as running:
         yield running
 
 
@@ -81,11 +81,10 @@ def test_a_killed_part_loses_nothing_and_serves_again(stack: Stack, role: str) -
     echoes = stack.submit_echoes(200, each_ms=5)
     wait_until(lambda: stack.completed(echoes) > 10, what="the load runs")
     dead = stack.kill(role)
-    many = len(stack.pids(role)) + 1
     stack.wait_for_echoes(echoes)
     wait_until(
-        lambda: dead not in stack.serving_pids(role) and len(stack.serving_pids(role)) >= many,
-        what=f"{role} is back and its predecessor forgotten",
+        lambda: stack.pids(role) and set(stack.pids(role)) <= stack.serving_pids(role) - {dead},
+        what=f"{role} is back",
     )
     wait_until(stack.answers, what="the gateway answers")
     let_go(stack, role)
@@ -118,3 +117,15 @@ def test_another_runner_takes_over_at_once_and_finished_steps_do_not_run_again(
         for event in stack.events_of(job_id, EventType.STEP_STARTED)
     ]
     assert started == [(1, "first"), (1, "second"), (2, "second"), (2, "third")]
+
+
+@pytest.mark.req("REA-1", "LSE-6")
+def test_the_dead_are_buried_and_nothing_of_them_is_kept(stack: Stack) -> None:
+    dead = stack.kill("admission")
+    wait_until(
+        lambda: all(is_alive(about["pid"]) for about in stack.instances().values()),
+        what="only the living are registered",
+    )
+    wait_until(lambda: stack.serving_pids("admission") - {dead}, what="admission is back")
+    readers = stack.redis.xinfo_consumers(Keys().requests, "admission")
+    assert {one["name"] for one in readers} <= set(stack.instances())
