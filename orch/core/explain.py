@@ -17,6 +17,9 @@ class Facts:
     held: int
     queued_in_class: int
     undecided: bool
+    queue_position: int | None = None
+    """Jobs ahead of it in its own tenant's line; None when it does not queue or stands far behind."""
+    predicted_start_ms: int | None = None
 
 
 def _queued(job: JobRecord, facts: Facts) -> tuple[str, str]:

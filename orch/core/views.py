@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from contracts.events import EventType
 from contracts.outcomes import Outcome
@@ -80,11 +80,16 @@ def job_record(
     )
 
 
+OUTPUT_NAME: Final = "output.log"
+"""What the whole output of the last attempt that stored one is called among the artifacts."""
+
+
 def artifacts_of(events: list[LedgerEvent]) -> list[Artifact]:
     """What the ledger says was stored; a later file of the same name and step replaces the earlier."""
     found: dict[tuple[str, str | None], Artifact] = {}
     for event in events:
-        if event.type is EventType.ARTIFACT_RECORDED:
-            artifact = Artifact.model_validate({"attempt": event.attempt, **event.payload})
+        if event.type in (EventType.ARTIFACT_RECORDED, EventType.OUTPUT_STORED):
+            named = {"name": OUTPUT_NAME, "step_id": None, "attempt": event.attempt}
+            artifact = Artifact.model_validate({**named, **event.payload})
             found[artifact.name, artifact.step_id] = artifact
     return list(found.values())

@@ -14,7 +14,6 @@ from orch.core.handover import ClaimEnding, Cycled, Offer
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
 
-
 _NOTED = frozenset(EventType) - {EventType.STATUS_CHANGED}
 
 

@@ -31,6 +31,10 @@ class Keys:
         """Stream: the tail of a job's output, entry `<i>-1` is piece i."""
         return self._name(f"out:{job_id}")
 
+    def queue(self, pool: str, class_name: str, tenant: str) -> str:
+        """List: id:ticket of jobs that wait, the next one first."""
+        return self._name(f"queue:{pool}:{class_name}:{tenant}")
+
     def ready(self, pool: str) -> str:
         """Stream: dispatched jobs of a pool, `j` = id:ticket; group `runners`."""
         return self._name(f"ready:{pool}")

@@ -26,7 +26,7 @@ class Output:
         return [verdict == "ok" for verdict in reply[1]]
 
     async def read(self, job_id: str, *, after: int, limit: int) -> tuple[list[LogLine], int]:
-        """Pieces with i > `after`, and how many before the first of them are gone for good."""
+        """Pieces with i > `after`, and how many were trimmed: all before the first one that is kept."""
         name = self._connection.keys.output(job_id)
         entries = await self._connection.execute(
             "XRANGE", name, f"{after + 1}-0", "+", "COUNT", limit
@@ -35,5 +35,7 @@ class Output:
         for entry_id, fields in entries:
             stream, text = next(iter(fields.items())) if isinstance(fields, dict) else fields[:2]
             lines.append(LogLine(i=int(entry_id.partition("-")[0]), stream=stream, text=text))
-        trimmed = lines[0].i - after - 1 if lines else 0
-        return lines, trimmed
+        if after == 0 or not lines or lines[0].i > after + 1:
+            return lines, lines[0].i - 1 if lines else 0
+        oldest = await self._connection.execute("XRANGE", name, "-", "+", "COUNT", 1)
+        return lines, int(oldest[0][0].partition("-")[0]) - 1 if oldest else 0

@@ -28,6 +28,8 @@ from orch.core.views import artifacts_of, job_record, question_of
 from orch.store.connection import Connection
 from orch.store.output import Output
 
+_LINE_LOOKED_AT = 1_000
+"""Entries of a line searched for one job's place."""
 _SCAN_MAX = 5_000
 """Jobs looked at for one filtered page; the cursor goes on where it stopped."""
 
@@ -135,8 +137,17 @@ class Reading:
                 held=sum(held),
                 queued_in_class=int(depth or 0),
                 undecided="undecided" in fields,
+                queue_position=await self._position(job_id, record, fields),
             ),
         )
+
+    async def _position(self, job_id: str, record: JobRecord, fields: dict[str, str]) -> int | None:
+        if record.state is not State.QUEUED:
+            return None
+        line = self._connection.keys.queue(record.pool, record.priority, record.tenant)
+        entry = f"{job_id}:{fields['ticket']}"
+        place = await self._connection.execute("LPOS", line, entry, "MAXLEN", _LINE_LOOKED_AT)
+        return None if place is None else int(place)
 
     async def jobs(
         self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None
