@@ -16,7 +16,7 @@ import structlog
 
 from actors.body import Body
 from actors.outage import Outage
-from contracts.errors import OrchError, Unavailable
+from contracts.errors import Corrupt, ErrorCode, OrchError, Unavailable
 from contracts.limits import DELIVERIES_MAX
 from orch.ports import Clock
 from orch.store.connection import BlockingReader
@@ -101,7 +101,7 @@ async def _handle(
         await handle(entries)
     except Unavailable:
         raise
-    except OrchError as error:
+    except Exception as error:  # noqa: BLE001 - the boundary: no entry may end its actor
         # One bad entry must not hold up the others: a failing batch is tried one by one.
         if len(entries) > 1:
             for entry in entries:
@@ -113,10 +113,16 @@ async def _handle(
             "entry_failed",
             entry=entry.entry_id,
             times=failures[entry.entry_id],
-            error=error.message,
+            error=repr(error),
         )
         if failures[entry.entry_id] >= DELIVERIES_MAX:
-            await give_up(entry, error)
+            await give_up(entry, _as_ours(error))
             del failures[entry.entry_id]
         else:
             await _handle(entries, handle, give_up, failures)
+
+
+def _as_ours(error: Exception) -> OrchError:
+    if isinstance(error, OrchError):
+        return error
+    return Corrupt(ErrorCode.INTERNAL, f"the entry cannot be handled: {error!r}"[:500])

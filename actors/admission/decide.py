@@ -10,6 +10,7 @@ from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_id
 from contracts.limits import SPEC_BYTES_MAX
 from orch.core.asks import Ask
+from orch.core.canonical import canonical
 from orch.core.derived import job_id_of_entry
 
 VERSION = "1"
@@ -27,7 +28,9 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         double = next(key for key in keys if keys.count(key) > 1)
         raise Refused(
-            ErrorCode.INVALID_SPEC, f"{double}: duplicate key", details={"path": str(double)[:200]}
+            ErrorCode.INVALID_SPEC,
+            f"{ascii(double)}: duplicate key",
+            details={"path": ascii(double)[1:-1][:200]},
         )
     return document
 
@@ -36,7 +39,8 @@ def document_of(text: str) -> object:
     """The parsed spec.
 
     Raises:
-        Refused: INVALID_SPEC for what is no JSON or has a key twice; PAYLOAD_TOO_LARGE.
+        Refused: INVALID_SPEC for what is no JSON, has a key twice or no canonical form (bytes that are no
+            UTF-8 arrive as lone surrogates); PAYLOAD_TOO_LARGE.
     """
     if len(text) > SPEC_BYTES_MAX:
         raise Refused(
@@ -45,11 +49,13 @@ def document_of(text: str) -> object:
             details={"bytes_max": SPEC_BYTES_MAX},
         )
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates)
+        document: object = json.loads(text, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
         raise Refused(
             ErrorCode.INVALID_SPEC, f"$: not valid JSON: {error}", details={"path": "$"}
         ) from error
+    canonical(document)
+    return document
 
 
 def ask_of(entry_id: str, fields: Mapping[str, str], *, incarnation: int) -> Ask:
@@ -61,7 +67,7 @@ def ask_of(entry_id: str, fields: Mapping[str, str], *, incarnation: int) -> Ask
     if fields.get("v") != VERSION:
         raise Refused(
             ErrorCode.INVALID_REQUEST,
-            f"v: {fields.get('v')!r} is no version of a request; there is 1",
+            f"v: {fields.get('v', '')[:40]!r} is no version of a request; there is 1",
             details={"path": "v"},
         )
     return Ask(

@@ -219,19 +219,37 @@ class Life:
         while True:
             try:
                 streams = await self._tools.reader.read(
-                    "XREADGROUP", "GROUP", "runners", self._instance.instance_id, "COUNT", 256, "NOACK",
+                    # One token a read: two runners that wait must not both be woken in one of them.
+                    "XREADGROUP", "GROUP", "runners", self._instance.instance_id, "COUNT", 1, "NOACK",
                     "BLOCK", CLAIM_EVERY_MS, "STREAMS", wake, inbox, ">", ">",
                 )  # fmt: skip
             except Unavailable as error:
                 await outage.wait(error)
                 if "NOGROUP" in error.message:
-                    await register(self._tools.store.leases, self._instance, self._tools.clock)
+                    await self._mend()
                 continue
             outage.over()
             for _, fields in streams.get(inbox, []):
                 self._heed(fields, tasks)
             if wake in streams:
                 await self._wakened()
+
+    async def _mend(self) -> None:
+        """Our streams are gone: lost with the server's data, or removed by our burial.
+
+        Only the living may register again: a buried runner made known anew under its old id would have
+        its guards confirmed, and agents whose jobs have moved on would act.
+        """
+        leases = self._tools.store.leases
+        try:
+            await leases.beat(self._instance.instance_id)
+        except Unavailable:
+            return
+        except Refused:
+            self._tools.guards.condemn()
+            self._end()
+        else:
+            await register(leases, self._instance, self._tools.clock)
 
     async def _wakened(self) -> None:
         if len(self._attempts) < self._tools.terms.slots and not self._stop.wished:
@@ -242,6 +260,8 @@ class Life:
             await self._tools.store.claims.pass_on(self._tools.terms.pool)
         except Unavailable:
             log.warning("token_lost", pool=self._tools.terms.pool)
+        # When all are full the token would go round and round.
+        await self._tools.clock.sleep_ms(_PAUSE_MS)
 
     def _heed(self, hint: dict[str, str], tasks: TaskGroup) -> None:
         attempt = self._attempts.get(hint.get("claim", ""))

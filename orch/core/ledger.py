@@ -16,6 +16,7 @@ from contracts.outcomes import Outcome
 from contracts.record import Attempt, LedgerEvent
 from contracts.states import STATE_CODES, Event, Refusal, State, step
 
+_CAUSES = frozenset(Event)
 _STATE_OF = {code: state for state, code in STATE_CODES.items()}
 
 
@@ -45,20 +46,19 @@ def parse_entry(seq: int, text: str) -> LedgerEvent:
                 "cause": cause,
                 **payload,
             }
-        type_ = EventType.STATUS_CHANGED if colon else EventType(kind)
-    except (ValueError, TypeError) as error:
+        return LedgerEvent(
+            seq=seq,
+            at_ms=int(at_ms),
+            type=EventType.STATUS_CHANGED if colon else EventType(kind),
+            actor=actor,
+            attempt=int(attempt),
+            epoch=int(epoch),
+            payload=payload,
+        )
+    except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
         raise Corrupt(
             ErrorCode.INTERNAL, f"ledger entry {seq} is malformed: {text[:120]!r}"
         ) from error
-    return LedgerEvent(
-        seq=seq,
-        at_ms=int(at_ms),
-        type=type_,
-        actor=actor,
-        attempt=int(attempt),
-        epoch=int(epoch),
-        payload=payload,
-    )
 
 
 def parse_ledger(fields: Mapping[str, str]) -> list[LedgerEvent]:
@@ -67,7 +67,10 @@ def parse_ledger(fields: Mapping[str, str]) -> list[LedgerEvent]:
     Raises:
         Corrupt: an entry is missing or malformed; a ledger is dense from 1 to `seq`.
     """
-    last = int(fields["seq"])
+    try:
+        last = int(fields["seq"])
+    except (KeyError, ValueError) as error:
+        raise Corrupt(ErrorCode.INTERNAL, "a job hash without the number of its last entry") from error
     missing = next((n for n in range(1, last + 1) if str(n) not in fields), None)
     if missing is not None:
         raise Corrupt(ErrorCode.INTERNAL, f"ledger entry {missing} of {last} is missing")
@@ -90,17 +93,13 @@ def replay(events: Iterable[LedgerEvent]) -> State:
         if event.type is not EventType.STATUS_CHANGED:
             continue
         origin = None if state is None else state.value
-        target = step(state, Event(event.payload["cause"]))
-        if (
-            isinstance(target, Refusal)
-            or event.payload["from"] != origin
-            or event.payload["to"] != target.value
-        ):
+        cause, target = event.payload.get("cause"), event.payload.get("to")
+        told = step(state, Event(cause)) if cause in _CAUSES else Refusal.NO_SUCH_JOB
+        if isinstance(told, Refusal) or event.payload.get("from") != origin or target != told.value:
             raise Corrupt(
-                ErrorCode.INTERNAL,
-                f"entry {event.seq}: {event.payload['cause']} from {origin} is not {event.payload['to']}",
+                ErrorCode.INTERNAL, f"entry {event.seq}: {cause} from {origin} is not {target}"
             )
-        state = target
+        state = told
     if state is None:
         raise Corrupt(ErrorCode.INTERNAL, "a ledger without a first state")
     return state

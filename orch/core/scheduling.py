@@ -52,7 +52,7 @@ class SchedulingPolicy:
 
 def _class_from(word: str) -> PriorityClass:
     name, _, weight = word.partition(":")
-    if not is_id(name) or not weight.isdigit() or not 1 <= int(weight) <= 1_000:
+    if not is_id(name) or not weight.isdecimal() or not 1 <= int(weight) <= 1_000:
         raise Refused(
             ErrorCode.INVALID_CONFIG,
             f"classes: {word!r} is not name:weight with a weight of 1 to 1000",

@@ -48,11 +48,11 @@ def _spec(number: int) -> dict[str, Any]:
 
 
 async def _submit(stage: Stage, tell: Callable[[int], None]) -> int:
-    """Submit all in batches; how many were accepted as new."""
+    """Submit all in batches; how many were accepted."""
     accepted = 0
     for first in range(0, JOBS, CHUNK):
         answer = await stage.client.submit_batch([_spec(n) for n in range(first, first + CHUNK)])
-        accepted += sum(item.job is not None and not item.job.duplicate for item in answer.items)
+        accepted += sum(item.job is not None for item in answer.items)
         tell(max(0, accepted - await _open(stage, first)))
     return accepted
 

@@ -23,6 +23,7 @@ import anyio
 from contracts.errors import ErrorCode, OrchError, Unavailable
 from orch.client import Orch, find_endpoint, read_endpoint_file
 from orch.client.answers import error_of_body
+from orch.demo.patience import PatientOrch
 from orch.demo.processes import SERVER, Process, children_of, kill, lives
 from orch.system import SystemClock
 
@@ -80,7 +81,7 @@ class House:
 
     def client(self) -> Orch:
         """A client of the gateway; close it with `async with`."""
-        return Orch(find_endpoint(None, self.home, {}), clock=self.clock)
+        return PatientOrch(find_endpoint(None, self.home, {}), self.clock)
 
     def processes(self) -> list[Process]:
         """The actors and the server that live now."""
@@ -175,7 +176,7 @@ async def _answers(house: House) -> bool:
     if endpoint is None or len(endpoint.get("metrics", {})) < len(ROLES) - 1:  # the server has none
         return False
     try:
-        async with house.client() as client:
+        async with Orch(find_endpoint(None, house.home, {}), clock=house.clock) as client:
             await client.ready()
     except OrchError:
         return False

@@ -10,7 +10,9 @@ import orjson
 from contracts.errors import ErrorCode, Misuse, Refused
 from contracts.events import EventType
 from contracts.limits import WAKE_TOKENS_MAX
+from contracts.states import Event
 from orch.core.handover import ClaimEnding, Cycled, Offer
+from orch.core.ledger import parse_ledger
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
 
@@ -59,10 +61,17 @@ class Claims:
         return Cycled(list(reply[3]), [_offer(item) for item in reply[4]])
 
     async def is_over(self, job_id: str, claim: str) -> bool:
-        """Whether this claim on a job of ours is no longer in force; False for a job nobody knows here."""
-        key = self._connection.keys.job(job_id)
-        state, current = await self._connection.execute("HMGET", key, "state", "claim")
-        return state is not None and current != claim
+        """Whether we gave this claim once and it is no longer in force.
+
+        False for a claim that another stack gave on a job of the same id: its agents are not ours.
+        """
+        fields = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
+        if not fields or fields.get("claim") == claim:
+            return False
+        given = (
+            e.payload for e in parse_ledger(fields) if e.payload.get("cause") == Event.CLAIM.value
+        )
+        return any(payload["claim"] == claim for payload in given)
 
     async def pass_on(self, pool: str) -> None:
         """Gives a wake token back that a runner without a free slot took."""

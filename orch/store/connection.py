@@ -38,6 +38,7 @@ PAUSE_MS_FIRST = 20
 PAUSE_MS_MAX = 1_000
 CALL_DEADLINE_MS = 5_000
 SOCKET_TIMEOUT_MS = 5_000
+CONNECT_TIMEOUT_MS = 2_000
 
 _PASSING = (
     "LOADING",
@@ -50,6 +51,7 @@ _PASSING = (
     "NOREPLICAS",
     "TRYAGAIN",
     "OOM",
+    "NOGROUP",  # the stream was lost or its reader buried; registering makes it again
 )
 """Server answers that pass: the call was not carried out, the same call may work later."""
 
@@ -98,16 +100,19 @@ class Connection:
         self.watermark = Watermark()
         self.deadline_ms = deadline_ms
         self._make = client or self._client
-        self._commands = self._make(SOCKET_TIMEOUT_MS)
+        # Half the deadline at most: a reply lost in silence must leave room to ask once more.
+        self._commands = self._make(min(SOCKET_TIMEOUT_MS, deadline_ms // 2))
         self._blocking: list[Redis] = []
 
     def _client(self, socket_timeout_ms: int) -> Redis:
         pool = ConnectionPool.from_url(
             self.url,
             decode_responses=True,
+            # A raw producer may send any bytes; what is no UTF-8 must reach the one who refuses it.
+            encoding_errors="surrogateescape",
             protocol=2,
             socket_timeout=socket_timeout_ms / 1000,
-            socket_connect_timeout=2,
+            socket_connect_timeout=min(CONNECT_TIMEOUT_MS, socket_timeout_ms) / 1000,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
             redis_connect_func=self._greet,
@@ -155,8 +160,9 @@ class Connection:
         """
         function = library().function(verb)
         reply = await self.execute("FCALL", function, 1, self.keys.prefix, *args)
-        if len(reply) > 2 and reply[0] == "ok" and isinstance(reply[2], int):
-            self.watermark.acknowledged(int(reply[1]), reply[2])
+        # Only where the header says so: other verbs have other numbers in these places.
+        if reply[0] == "ok" and verb in library().headed:
+            self.watermark.acknowledged(int(reply[1]), int(reply[2]))
         return list(reply)
 
     async def execute(self, *command: str | int | float) -> Any:
@@ -166,11 +172,8 @@ class Connection:
         while True:
             try:
                 with anyio.CancelScope(shield=True):
-                    return await self._commands.execute_command(*command)
+                    return await self._carried_out(*command)
             except RedisError as error:
-                if _is_missing_function(error):
-                    await self.load()
-                    continue
                 failure = translate(error)
                 if (
                     not isinstance(failure, Unavailable)
@@ -179,6 +182,16 @@ class Connection:
                     raise failure from error
             await self.clock.sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
+
+    async def _carried_out(self, *command: str | int | float) -> Any:
+        try:
+            return await self._commands.execute_command(*command)
+        except ResponseError as error:
+            if not _is_missing_function(error):
+                raise
+        # Once: a function that is still missing is one that our library does not have.
+        await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
+        return await self._commands.execute_command(*command)
 
     async def load(self) -> None:
         """Loads the function library; loading the same text again changes nothing."""
@@ -254,7 +267,8 @@ def _is_missing_function(error: RedisError) -> bool:
 def translate(error: RedisError) -> OrchError:
     """What a failure of redis-py means to a caller of ours; the one place where that is decided."""
     text = str(error)
-    word = text.split(" ", 1)[0].rstrip(":")
+    # redis-py takes the word off where it has a class for it.
+    word = error.status_code or text.split(" ", 1)[0].rstrip(":")
     if isinstance(error, AuthenticationError | NoPermissionError) or word in {
         "NOAUTH",
         "WRONGPASS",

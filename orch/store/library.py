@@ -35,6 +35,8 @@ class Library:
     digest: str
     code: str
     verbs: tuple[str, ...]
+    headed: frozenset[str]
+    """Verbs whose reply begins with the incarnation and the server's count of calls."""
 
     @property
     def name(self) -> str:
@@ -44,6 +46,9 @@ class Library:
     def function(self, verb: str) -> str:
         """Function name of a verb on the server."""
         return f"{verb}_{self.digest}"
+
+
+_HEAD = '-- returns {"ok", incarnation, seq'
 
 
 def source(name: str) -> str:
@@ -73,7 +78,8 @@ def library() -> Library:
     digest = hashlib.sha256(body.encode()).hexdigest()[:10]
     verbs = tuple(name for name in ORDER if name not in PARTS)
     registrations = "".join(_registration(verb, digest, texts[verb]) for verb in verbs)
-    return Library(digest, f"#!lua name=orch_{digest}\n{body}{registrations}", verbs)
+    headed = frozenset(verb for verb in verbs if _HEAD in texts[verb])
+    return Library(digest, f"#!lua name=orch_{digest}\n{body}{registrations}", verbs, headed)
 
 
 def _lua_string(text: str) -> str:

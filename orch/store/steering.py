@@ -12,6 +12,7 @@ from contracts.states import Event, step
 from orch.core.ledger import state_of
 from orch.core.questions import checked_answer
 from orch.core.scheduling import SchedulingPolicy
+from orch.ports import Ids
 from orch.store.connection import Connection
 from orch.store.reading import Reading, no_such_job
 
@@ -82,10 +83,17 @@ class Questions:
     """Answers to what agents ask."""
 
     def __init__(
-        self, connection: Connection, reading: Reading, policy: SchedulingPolicy, *, actor: str
+        self,
+        connection: Connection,
+        reading: Reading,
+        ids: Ids,
+        policy: SchedulingPolicy,
+        *,
+        actor: str,
     ) -> None:
         self._connection = connection
         self._reading = reading
+        self._ids = ids
         self._policy = policy.text()
         self._actor = actor
 
@@ -110,6 +118,7 @@ class Questions:
             _json(reason),
             self._actor,
             self._policy,
+            self._ids.token(),
         )
         if reply[0] == "answered":
             raise Refused(

@@ -50,7 +50,7 @@ def open_store(
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),
         output=output,
-        questions=Questions(connection, reading, policy, actor=actor),
+        questions=Questions(connection, reading, ids, policy, actor=actor),
         reading=reading,
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),

@@ -37,7 +37,7 @@ from tests.e2e.specs import call
 
 T = TypeVar("T")
 
-DEADLINE_S: Final = 30.0
+DEADLINE_S: Final = 6.0
 """Generous: it bounds a failure, a passing test never waits for it."""
 _POLL_S: Final = 0.02
 _QUICK: Final[Mapping[str, object]] = {"grace_ms": 1_000, "log_level": "info"}
@@ -136,26 +136,40 @@ class Stack:
         self._settings = {**_QUICK, **settings}
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._open = ExitStack()
+        self.found: list[str] = []
+        """Faults, looked for whenever it was asked to leave."""
 
     # -- its life
 
     def start(self) -> None:
         """Starts it and waits until every part is registered and the gateway is ready."""
+        self._supervisor = self.spawn_up()
+        wait_until(self._endpoint_is_ours, what=f"endpoint.json; {self.log}")
+        self._open.close()
+        self.client = self._open.enter_context(OrchSync(Endpoint(self.url)))
+        self.redis = self._open.enter_context(connect(self.redis_url))
+        wait_until(self._is_serving, what=f"all parts serve; {self.log}")
+
+    def spawn_up(self) -> subprocess.Popen[bytes]:
+        """`python -m actors up` on this home, as a child of ours."""
         words = [word for k, v in self._settings.items() for word in ("--set", f"{k}={v}")]
+        return self._spawn("up", "--home", str(self.home), *words)
+
+    def spawn_actor(self, role: str, *words: str) -> subprocess.Popen[bytes]:
+        """`python -m actors ROLE --redis-url URL`, as somebody starts it by hand."""
+        home = self.root / "by-hand"
+        return self._spawn(role, "--redis-url", self.redis_url, "--home", str(home), *words)
+
+    def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self._supervisor = subprocess.Popen(
-                actors_argv("up", "--home", str(self.home), *words),
+            return subprocess.Popen(
+                actors_argv(*words),
                 cwd=self.root,
                 env=environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._endpoint_is_ours, what=f"endpoint.json; {self.log}")
-        self._open.close()
-        self.client = self._open.enter_context(OrchSync(Endpoint(self.url)))
-        self.redis = self._open.enter_context(connect(self.redis_url))
-        wait_until(self._is_serving, what=f"all parts serve; {self.log}")
 
     def _endpoint_is_ours(self) -> bool:
         assert self._supervisor is not None
@@ -178,8 +192,9 @@ class Stack:
         return True
 
     def end(self) -> None:
-        """SIGTERM to the supervisor; returns when it and everything of it is gone."""
+        """Looks for faults, then SIGTERM to the supervisor; returns when everything of it is gone."""
         if self._supervisor is not None:
+            self.found += self.faults()
             self._supervisor.terminate()
             self._supervisor.wait(DEADLINE_S)
             self._supervisor = None
@@ -346,7 +361,7 @@ def a_stack(root: Path, **settings: object) -> Iterator[Stack]:
     try:
         stack.start()
         yield stack
-        faults = stack.faults()
+        stack.end()
     except BaseException:
         sys.stderr.write(stack.log.read_text()[-6_000:])
         with suppress(AssertionError, subprocess.TimeoutExpired):
@@ -354,5 +369,4 @@ def a_stack(root: Path, **settings: object) -> Iterator[Stack]:
         for left in stack.processes():
             os.kill(left.pid, signal.SIGKILL)
         raise
-    stack.end()
-    assert faults == []
+    assert stack.found == []

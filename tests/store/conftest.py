@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import redis
+from anyio.from_thread import start_blocking_portal
 from fakeredis import FakeServer
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from orch.store.connection import Connection
 from orch.system import SystemClock
@@ -19,6 +24,7 @@ from tests.store.engines import (
     why_absent,
 )
 from tests.store.invariants import faults_of
+from tests.store.proxy import Link, lossy_link
 from tests.store.world import World
 
 
@@ -48,11 +54,8 @@ async def connection(engine: str, servers: Servers) -> AsyncIterator[Connection]
         made = connect_fake(FakeServer())
         await greet_fake(made)
     else:
-        made = Connection(servers.url(engine), SystemClock())
-        await made.execute("FLUSHALL")
-        await made.load()
-        # The data are gone, the server is the same: a new socket greets it again.
-        await made.aclose()
+        with redis.Redis.from_url(servers.url(engine), retry=Retry(NoBackoff(), 0)) as client:
+            client.flushall()
         made = Connection(servers.url(engine), SystemClock())
         await made.ping()
     yield made
@@ -65,3 +68,15 @@ async def world(connection: Connection) -> AsyncIterator[World]:
     made = World(connection)
     yield made
     assert await faults_of(made, half_written=made.half_written) == []
+
+
+@pytest.fixture
+def link(connection: Connection, tmp_path: Path) -> Iterator[Link]:
+    """A link that can lose replies, to the world's own server."""
+    if not connection.url.startswith("unix://"):
+        pytest.skip("fakeredis has no link that could lose anything")
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(lossy_link(connection.url, tmp_path)) as made,
+    ):
+        yield made

@@ -16,7 +16,13 @@ async def test_a_ready_job_is_claimed_and_runs_under_a_fresh_claim(world: World)
     incarnation, number, mark = offer.claim.split(".")
     assert (int(incarnation), mark) == (world.connection.watermark.incarnation, "r1")
     assert offer.epoch == int(incarnation) * 2**32 + int(number)
-    assert (offer.attempt, offer.progress, offer.answer, offer.wish, offer.outs) == (1, "", "", "", 0)
+    assert (offer.attempt, offer.progress, offer.answer, offer.wish, offer.outs) == (
+        1,
+        "",
+        "",
+        "",
+        0,
+    )
     record = await world.store.reading.job("job")
     assert (record.state, record.attempt, record.epoch) == (State.RUNNING, 1, offer.epoch)
     assert record.lease is not None
@@ -93,7 +99,11 @@ async def test_a_settled_job_is_completed_and_its_slot_is_free(world: World) -> 
     runner, offer = await world.running("job")
     assert await runner.end(ending("settle", offer)) == ["ok"]
     record = await world.store.reading.job("job")
-    assert (record.state, record.outcome, record.result) == (State.COMPLETED, "done", {"answer": 42})
+    assert (record.state, record.outcome, record.result) == (
+        State.COMPLETED,
+        "done",
+        {"answer": 42},
+    )
     assert (record.lease, record.attempts[0].exit_code) == (None, 0)
     assert record.finished_at_ms is not None
     assert await world.redis("EXISTS", world.connection.keys.held(runner.runner_id)) == 0
@@ -131,7 +141,9 @@ async def test_an_ending_is_accepted_once_and_same_on_repetition(
 
 @pytest.mark.req("LSE-2")
 @pytest.mark.parametrize("verb", ["settle", "release", "ask", "handback", "stop"])
-async def test_an_old_claim_is_over_and_changes_nothing_but_the_evidence(world: World, verb: str) -> None:
+async def test_an_old_claim_is_over_and_changes_nothing_but_the_evidence(
+    world: World, verb: str
+) -> None:
     runner, offer = await world.running("job")
     await runner.end(ending("handback", offer))
     second = await runner.claim_one()
@@ -232,3 +244,14 @@ async def test_a_second_claimant_finds_nothing(world: World) -> None:
     assert (await other.cycle()).offers == []
     assert await world.fields("job") == before
     assert before["claim"] == offer.claim
+
+
+@pytest.mark.req("LSE-2")
+async def test_only_a_claim_that_was_given_here_can_be_over(world: World) -> None:
+    runner, offer = await world.running("job")
+    assert not await world.store.claims.is_over("job", offer.claim)
+    assert not await world.store.claims.is_over("job", "1.1.anotherstack")
+    assert not await world.store.claims.is_over("stranger", offer.claim)
+    await runner.end(ending("handback", offer))
+    assert await world.store.claims.is_over("job", offer.claim)
+    assert not await world.store.claims.is_over("job", "1.1.anotherstack")

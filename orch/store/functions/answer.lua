@@ -7,15 +7,18 @@
 -- ARGV[5] reason string JSON string or null
 -- ARGV[6] actor string which door
 -- ARGV[7] policy string as in dispatch
+-- ARGV[8] nonce string this very call's own mark: repeated after a lost reply it is answered as at first
 -- returns {"ok"} | {"answered"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function answer(keys, argv)
-  local shard, id, question_id, value, by, reason, actor, policy =
-    keys[1], argv[1], argv[2], argv[3], argv[4], argv[5], argv[6], argv[7]
+  local shard, id, question_id, value, by, reason, actor, policy, nonce =
+    keys[1], argv[1], argv[2], argv[3], argv[4], argv[5], argv[6], argv[7], argv[8]
   local call = begin(shard)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
-  if redis.call('HEXISTS', job.key, 'answered:' .. question_id) == 1 then return { 'answered' } end
+  local answered = redis.call('HGET', job.key, 'answered:' .. question_id)
+  if answered == nonce then return { 'ok' } end
+  if answered then return { 'answered' } end
   if not allowed(job, 'answer') then return { 'refused', job.state } end
   if job.question_id ~= question_id then return { 'answered' } end
   local asked = cjson.decode(redis.call('HGET', job.key, 'question'))
@@ -25,7 +28,7 @@ local function answer(keys, argv)
   leave_line(call, job)
   move(call, job, 'answer', actor, '{"by":' .. by .. '}')
   set(job, 'answer', '{"question_id":"' .. question_id .. '","step_id":' .. step .. ',"value":' .. value .. '}')
-  set(job, 'answered:' .. question_id, '1')
+  set(job, 'answered:' .. question_id, nonce)
   drop(job, 'question')
   drop(job, 'question_id')
   drop(job, 'block_reason')

@@ -24,7 +24,8 @@ end
 
 -- A dead reader's unsettled entries go back to the stream's end, in the function that forgets the reader.
 local function hand_on(call, stream, group, instance)
-  if redis.call('EXISTS', stream) == 0 then return end
+  -- A stream that was lost and begun anew has no group, and nothing of it is pending.
+  if not has_group(stream, group) then return end
   local pending = redis.call('XPENDING', stream, group, '-', '+', BATCH_MAX, instance)
   for _, item in ipairs(pending) do
     local entry = redis.call('XRANGE', stream, item[1], item[1])[1]
@@ -44,7 +45,7 @@ local function forget(call, instance, about)
     redis.call('HDEL', shard .. 'slots:' .. about.pool, instance)
     redis.call('DEL', shard .. 'inbox:' .. instance, shard .. 'lastcall:' .. instance)
     for _, stream in ipairs({ 'ready:', 'wake:' }) do
-      if redis.call('EXISTS', shard .. stream .. about.pool) == 1 then
+      if has_group(shard .. stream .. about.pool, 'runners') then
         redis.call('XGROUP', 'DELCONSUMER', shard .. stream .. about.pool, 'runners', instance)
       end
     end
@@ -62,6 +63,9 @@ local function bury(keys, argv)
   local call = begin(shard)
   -- No beat can succeed from here on, whatever happens to the rest of this call.
   redis.call('HDEL', shard .. 'beats', instance)
+  local known = cjson.decode(about or '{}')
+  -- Nor may dispatch count on its slots while what it held is freed in several calls.
+  if known.role == 'runner' then redis.call('HDEL', shard .. 'slots:' .. known.pool, instance) end
   local held = redis.call('HGETALL', shard .. 'held:' .. instance)
   local freed = 0
   for i = 1, #held, 2 do
@@ -70,7 +74,7 @@ local function bury(keys, argv)
     freed = freed + 1
   end
   local left = #held / 2 - freed
-  if left == 0 then forget(call, instance, cjson.decode(about or '{}')) end
+  if left == 0 then forget(call, instance, known) end
   finish_call(call)
   return { 'ok', freed, left }
 end

@@ -7,15 +7,18 @@
 -- ARGV[5] slots integer how many jobs a runner runs at once; 0 drains it
 -- returns {"ok", incarnation, seq}
 -- flags: allow-oom
-local function ensure_group(stream, group)
-  if redis.call('EXISTS', stream) == 1 then
-    for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
-      for i = 1, #info, 2 do
-        if info[i] == 'name' and info[i + 1] == group then return end
-      end
+local function has_group(stream, group)
+  if redis.call('EXISTS', stream) == 0 then return false end
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    for i = 1, #info, 2 do
+      if info[i] == 'name' and info[i + 1] == group then return true end
     end
   end
-  redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+  return false
+end
+
+local function ensure_group(stream, group)
+  if not has_group(stream, group) then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
 end
 
 local ROLE_STREAMS = { admission = 'requests', fallback = 'outcomes', scheduler = 'alarm' }

@@ -22,7 +22,8 @@ local function retire(keys, argv)
   local newest = math.floor((call.now - retention) / 3600000) - 1
   local oldest = tonumber(redis.call('HGET', shard .. 'meta', 'retired') or int(newest - hours))
   local removed = 0
-  for hour = math.max(oldest, newest - hours), newest do
+  -- A clock that was ahead and came back leaves `retired` ahead of it: no hour may be passed over for that.
+  for hour = math.max(math.min(oldest, newest), newest - hours), newest do
     local bucket = shard .. 'retire:' .. int(hour)
     while removed < most do
       local id = redis.call('SPOP', bucket)

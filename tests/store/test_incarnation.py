@@ -1,0 +1,197 @@
+"""A server that dies, comes back, or comes back with less: noticed, survived, counted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from contracts.errors import ErrorCode, Misuse, Refused
+from contracts.states import State
+from orch.store.connection import Connection, Watermark
+from orch.store.embedded import Server, private_server
+from orch.store.library import SCHEMA
+from orch.system import SystemClock
+from tests.store.world import HOUR_MS, World, ending
+
+CLOCK = SystemClock()
+
+
+@asynccontextmanager
+async def client_of(server: Server) -> AsyncIterator[World]:
+    connection = Connection(server.url, CLOCK)
+    yield World(connection)
+    await connection.aclose()
+
+
+@pytest.mark.req("LSE-1", "LSE-6")
+async def test_a_restart_is_another_incarnation_without_loss_and_claims_of_before_still_count(
+    tmp_path: Path,
+) -> None:
+    async with private_server(tmp_path, appendfsync="no") as server, client_of(server) as world:
+        runner = await world.runner(slots=2)
+        await world.submit_many("job", 2)
+        first = await runner.claim_one()
+        mark = world.connection.watermark
+        assert (mark.incarnation, mark.restarts) == (1, 0)
+        connection = world.connection
+    async with private_server(tmp_path, appendfsync="no") as server:
+        connection = Connection(server.url, CLOCK)
+        connection.watermark = mark
+        runner.store = World(connection).store
+        second = await runner.claim_one()
+        assert (mark.incarnation, mark.restarts, mark.lost_writes) == (2, 1, 0)
+        assert (second.claim.split(".")[0], second.epoch > first.epoch) == ("2", True)
+        assert await runner.end(ending("settle", first)) == ["ok"]
+        assert await World(connection).state(first.job_id) is State.COMPLETED
+        await connection.aclose()
+
+
+@pytest.mark.req("LSE-1")
+async def test_acknowledged_writes_that_a_rolled_back_server_lost_are_counted(tmp_path: Path) -> None:
+    home, backup = tmp_path / "home", tmp_path / "backup"
+    async with private_server(home, appendfsync="no") as server, client_of(server) as world:
+        await world.pool()
+        await world.submit("kept")
+        mark = world.connection.watermark
+    shutil.copytree(home / "data", backup)
+    async with private_server(home, appendfsync="no") as server:
+        connection = Connection(server.url, CLOCK)
+        connection.watermark = mark
+        for n in range(5):
+            await World(connection).submit(f"lost{n}")
+        seen = (mark.incarnation, mark.seq)
+        await connection.aclose()
+    shutil.rmtree(home / "data")
+    shutil.copytree(backup, home / "data")
+    async with private_server(home, appendfsync="no") as server:
+        connection = Connection(server.url, CLOCK)
+        connection.watermark = mark
+        await connection.ping()
+        assert (mark.lost_writes, mark.incarnation > seen[0], mark.seq) == (5, True, seen[1] - 5)
+        with pytest.raises(Refused) as refused:
+            await World(connection).store.reading.job("lost0")
+        assert refused.value.code is ErrorCode.NOT_FOUND
+        await connection.aclose()
+
+
+@pytest.mark.req("ADM-1", "JOB-3")
+async def test_calls_survive_a_server_that_is_killed_and_started_again_meanwhile(tmp_path: Path) -> None:
+    async with private_server(tmp_path) as server:
+        connection = Connection(server.url, CLOCK, deadline_ms=20_000)
+        world = World(connection)
+        await world.pool()
+        answers: list[str] = []
+        dead = anyio.Event()
+
+        async def submit() -> None:
+            for n in range(40):
+                answers.append((await world.submit(f"job{n:02}")).job_id)
+                if n == 10:
+                    os.kill(server.pid, signal.SIGKILL)
+                    await server.died()
+                    dead.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(submit)
+            await dead.wait()
+            # The home's owner starts its server anew, as the supervisor does; the address stays.
+            async with _again(tmp_path, server):
+                while len(answers) < 40:
+                    await CLOCK.sleep_ms(1)
+                assert await world.redis("ZCARD", connection.keys.jobs("default")) == 40
+                assert (connection.watermark.restarts, connection.watermark.lost_writes) == (1, 0)
+                await connection.aclose()
+
+
+@asynccontextmanager
+async def _again(home: Path, dead: Server) -> AsyncIterator[Server]:
+    """A second server on the data of one that died, where clients look for it."""
+    other = home / "again"
+    shutil.copytree(home / "data", other / "data", ignore=shutil.ignore_patterns("*.sock"))
+    async with private_server(other) as server:
+        old = Path(dead.url.removeprefix("unix://"))
+        old.unlink(missing_ok=True)
+        old.symlink_to(server.url.removeprefix("unix://"))
+        yield server
+
+
+@pytest.mark.req("LSE-1")
+async def test_the_same_server_greets_every_new_socket_with_the_same_incarnation(world: World) -> None:
+    found = await world.connection.call("hello", 1, SCHEMA)
+    assert found[1] == world.connection.watermark.incarnation == 1
+    before = await world.contents()
+    assert await world.connection.call("hello", 1, SCHEMA) == found
+    assert await world.contents() == before
+
+
+@pytest.mark.req("LSE-1")
+async def test_a_client_that_saw_a_later_incarnation_makes_the_server_skip_it(world: World) -> None:
+    found = await world.connection.call("hello", 7, SCHEMA)
+    assert found[1] == 8
+    runner, offer = await world.running("job")
+    assert offer.claim.startswith("8.")
+    assert await runner.end(ending("settle", offer)) == ["ok"]
+
+
+async def test_data_of_a_newer_orch_refuse_an_older_writer(world: World) -> None:
+    await world.redis("HSET", world.connection.keys.meta, "schema", SCHEMA + 1)
+    before = await world.contents()
+    reply = await world.connection.call("hello", 1, SCHEMA)
+    assert reply == ["newer_schema", SCHEMA + 1]
+    with pytest.raises(Exception, match="newer schema"):
+        world.connection.greeted(reply)
+    assert await world.contents() == before
+
+
+async def test_a_real_client_of_an_older_orch_cannot_even_connect(tmp_path: Path) -> None:
+    async with private_server(tmp_path, appendfsync="no") as server, client_of(server) as world:
+        await world.redis("HSET", world.connection.keys.meta, "schema", SCHEMA + 1)
+        async with client_of(server) as older:
+            with pytest.raises(Misuse):
+                await older.pool()
+
+
+@pytest.mark.req("LSE-1")
+async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> None:
+    runner = await world.runner(slots=1)
+    now = await world.now_ms()
+    await world.submit("soon", not_before_ms=now + 100)
+    await world.submit("later", not_before_ms=now + HOUR_MS)
+    await world.submit_many("job", 3)
+    handled = 0
+    while not handled:
+        handled, _ = await world.store.timers.due(most=10)
+    await world.store.timers.dispatch("default", most=10)
+    await runner.cycle()
+    await world.store.leases.bury(runner.runner_id, 1, age_ms=1, most=10)
+    mark = world.connection.watermark
+    assert mark.seq <= int(await world.redis("HGET", world.connection.keys.meta, "seq"))
+
+
+@pytest.mark.req("LSE-1")
+@pytest.mark.parametrize(
+    ("seen", "greeting", "lost"),
+    [
+        ((3, 100), (3, 90, -1), 0),  # another socket to the same server, a reply overtaken
+        ((3, 100), (4, 100, 100), 0),  # a restart that kept all
+        ((3, 100), (4, 90, 90), 10),  # a restart that lost ten
+        ((3, 100), (6, 500, 100), 0),  # three restarts later, nothing lost before the first
+        ((3, 100), (6, 500, 70), 30),
+        ((0, 0), (9, 500, -1), 0),  # the first greeting of a new process
+    ],
+)
+def test_a_loss_is_what_the_next_incarnation_began_without(
+    seen: tuple[int, int], greeting: tuple[int, int, int], lost: int
+) -> None:
+    mark = Watermark(*seen)
+    mark.greeted(*greeting)
+    assert mark.lost_writes == lost
+    assert mark.restarts == (1 if seen[0] and seen[0] != greeting[0] else 0)
+    assert (mark.incarnation, mark.seq) == (greeting[0], seen[1] if seen[0] in {0, greeting[0]} else greeting[1])
