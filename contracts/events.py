@@ -6,6 +6,7 @@ is the fold of its `status_changed` entries over the state table; all other type
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -55,6 +56,7 @@ _ENDING_FIELDS = {
     "reason": "with outcome: reason code; else why, in a word",
     "message": "with outcome: one line for a human",
     "exit_code": "with outcome: the command's own code",
+    "retry_after_ms": "with outcome throttled: what the provider asked for",
     "result": "settle: the result, or its blob reference",
 }
 """A transition that ends an attempt is its attempt record: exactly one for each claim (FBK-6)."""
@@ -68,20 +70,20 @@ def _rows() -> tuple[EventEntry, ...]:
 
     step = {"step_id": "the step", "key": "its idempotency key"}
     return (
-        row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", "runner": "claim: who", "claim": "claim: the whole claim", "due_at_ms": "schedule and backoff: when", "by": "cancel, pause, resume: who", "block_reason": "ask and block: why"}, **_ENDING_FIELDS),
+        row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", "runner": "claim: who", "claim": "claim: the whole claim", "due_at_ms": "schedule and backoff: when", "delay_ms": "backoff: how long", "after": "retry and backoff: outcome class of the attempt before", "last": "fail: outcome class of the last attempt", "failures": "retry, backoff, fail: attempts that failed", "crashes": "retry, backoff, fail: runners it lost", "by": "cancel, pause, resume: who", "block_reason": "ask and block: why"}, **_ENDING_FIELDS),
         row(t.STALE_RECOVERED, "reaper", "A runner was silent for a lease; its job was taken from it.", **{"from": "state before", "to": "state after", "worker": "the dead runner", "epoch": "the claim's number", "age_ms": "how long it was silent"}),
         row(t.LEASE_LOST, "runner", "A runner learned that its claim is over and stopped the work.", claim="the claim that is over"),
         row(t.ORPHANED_RESULT, "settle", "A result came with a claim that was over: kept, not counted.", claim="the late claim", result="the result, or its digest when large"),
         row(t.JOB_TIMEOUT, "runner, scheduler", "A wall, idle or deadline limit stopped it.", limit="wall_ms, idle_ms or deadline_ms", value_ms="the limit"),
-        row(t.JOB_FAILED, "fallback", "No attempt is left: the job is a dead letter.", outcome="outcome class of the last attempt", reason="why fallback gave up", failures="attempts that failed", crashes="runners it lost"),
+        row(t.JOB_FAILED, "fallback", "No attempt is left: the job is a dead letter.", last="outcome class of the last attempt", reason="why fallback gave up: not_retried, attempts_used or poison", failures="attempts that failed", crashes="runners it lost"),
         row(t.PAUSE_WISHED, "pause", "A running job was asked to stop at its next step.", by="who"),
         row(t.PAUSE_WITHDRAWN, "resume", "The wish to pause was withdrawn before the job had stopped.", by="who"),
-        row(t.QUESTION_ASKED, "ask", "The agent waits for an answer.", question_id="the question", text="what is asked", kind="approve, choose or text", options="what may be chosen", step_id="the step that waits", expires_at_ms="when it lapses"),
+        row(t.QUESTION_ASKED, "ask", "The agent waits for an answer.", question_id="the question", text="what is asked", kind="approve, choose or text", options="what may be chosen", step_id="the step that waits", block_reason="why the job blocks", expires_at_ms="when it lapses"),
         row(t.QUESTION_ANSWERED, "answer", "Somebody answered.", question_id="the question", value="the answer", by="who", reason="why"),
         row(t.QUESTION_EXPIRED, "scheduler", "Nobody answered in time; expiry never approves.", question_id="the question"),
         row(t.ANSWER_CONSUMED, "steps", "The waiting step took the answer; it cannot be taken again.", question_id="the question", step_id="the step"),
         row(t.JOB_RESUMED, "steps", "The job goes on after a question.", question_id="what was answered", step_id="the step it goes on with"),
-        row(t.STEP_STARTED, "steps", "A step is about to run.", **step),
+        row(t.STEP_STARTED, "steps", "A step is about to run.", **step, executed="true: from now on it may have had effects"),
         row(t.STEP_FINISHED, "steps", "A step ran and succeeded; it is never run again.", **step, exit_code="its exit code", executed="whether it really ran", duration_ms="how long"),
         row(t.STEP_FAILED, "steps", "A step ran and failed.", **step, exit_code="its exit code", executed="whether it really ran", message="why, in a line"),
         row(t.STEP_SKIPPED, "steps", "A human decided not to run the step.", **step, executed="false"),
@@ -96,6 +98,11 @@ def _rows() -> tuple[EventEntry, ...]:
 
 CATALOGUE: Final = MappingProxyType({entry.type: entry for entry in _rows()})
 assert set(CATALOGUE) == set(EventType), "every event type has exactly one row"
+
+
+def unknown_fields(type_: EventType, payload: Iterable[str]) -> set[str]:
+    """Payload fields that the catalogue does not have; a suite-wide fixture wants none."""
+    return set(payload) - set(CATALOGUE[type_].fields)
 
 
 class Frame(StrEnum):

@@ -93,6 +93,8 @@ class JobRecord(View):
     """When a scheduled job becomes queued."""
     pause_wished: bool = False
     """A running job that will stop at its next step."""
+    reason: str | None = None
+    """Why fallback gave up on a failed job: not_retried, attempts_used or poison."""
 
 
 class JobList(View):

@@ -29,7 +29,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         double = next(key for key in keys if keys.count(key) > 1)
         raise Refused(
             ErrorCode.INVALID_SPEC,
-            f"{ascii(double)}: duplicate key",
+            f"{double!a}: duplicate key",
             details={"path": ascii(double)[1:-1][:200]},
         )
     return document

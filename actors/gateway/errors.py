@@ -85,7 +85,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
         404: (ErrorCode.NOT_FOUND, "no such path"),
         405: (ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method"),
     }.get(error.status_code, (ErrorCode.INVALID_REQUEST, "not a valid request"))
-    return error_response(Refused(code, message), request_id_of(request), headers=error.headers)
+    refused = Refused(code, message, hint="contracts/openapi.json lists the paths.")
+    return error_response(refused, request_id_of(request), headers=error.headers)
 
 
 def install(app: FastAPI) -> None:

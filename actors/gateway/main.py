@@ -33,7 +33,6 @@ async def run(body: Body) -> None:
     fd = body.place.socket_fd
     sock = socket.socket(fileno=fd) if fd is not None else bind(s.host, s.port)
     log.info("gateway_listens", address=sock.getsockname())
-    body.health.cycled("gateway")
     async with living(body) as tasks:
         tasks.start_soon(
             partial(

@@ -14,7 +14,13 @@ class Watched:
     """What was seen of one instance."""
 
     counter: int
+    lease_ms: int
     silent_ms: int = 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Its counter did not move for the lease it registered with."""
+        return self.silent_ms >= self.lease_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +34,28 @@ class Observation:
 
 
 def observe(
-    before: Observation, beats: Mapping[str, int], *, now_ms: int, lease_ms: int
+    before: Observation, beats: Mapping[str, int], leases_ms: Mapping[str, int], *, now_ms: int
 ) -> Observation:
-    """The observation after one more successful look at the counters."""
+    """The observation after one more successful look at the counters; `leases_ms` has every instance."""
     gap_ms = 0 if before.looked_at_ms is None else min(now_ms - before.looked_at_ms, GAP_MS_MAX)
     seen: dict[str, Watched] = {}
     for instance_id, counter in beats.items():
         known = before.instances.get(instance_id)
         if known is None or known.counter != counter:
-            seen[instance_id] = Watched(counter)
+            seen[instance_id] = Watched(counter, leases_ms[instance_id])
         else:
             seen[instance_id] = replace(known, silent_ms=known.silent_ms + gap_ms)
     grace_ms = max(0, before.grace_ms - gap_ms)
-    newly = [i for i, w in seen.items() if w.silent_ms >= lease_ms > w.silent_ms - gap_ms]
+    newly = [w for w in seen.values() if w.is_silent and w.silent_ms - gap_ms < w.lease_ms]
     if len(newly) > 1 and 2 * len(newly) > len(seen) and before.grace_ms == 0:
         # Over half fell silent in the same look: the server stalled, not they. One more lease.
-        grace_ms = lease_ms
+        grace_ms = max(w.lease_ms for w in newly)
     return Observation(now_ms, seen, grace_ms)
 
 
-def silent(observation: Observation, *, lease_ms: int) -> list[tuple[str, Watched]]:
+def silent(observation: Observation) -> list[tuple[str, Watched]]:
     """Instances to bury now, longest silent first."""
     if observation.grace_ms > 0:
         return []
-    found = [(i, w) for i, w in observation.instances.items() if w.silent_ms >= lease_ms]
+    found = [(i, w) for i, w in observation.instances.items() if w.is_silent]
     return sorted(found, key=lambda pair: (-pair[1].silent_ms, pair[0]))

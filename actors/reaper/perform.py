@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from actors.reaper.decide import Observation, observe, silent
@@ -13,7 +15,8 @@ from orch.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 ANNOUNCE_AGAIN_MS = 30_000
-RETENTION_HOURS_BACK = 24
+RETENTION_HOURS = 24
+"""Hours' sets looked at in one call; the marker in Redis walks on with the next."""
 
 
 class Reaper:
@@ -29,16 +32,23 @@ class Reaper:
         self._lease_ms = lease_ms
         self._retention_ms = retention_ms
         self._observation = Observation()
+        self._leases_ms: dict[str, int] = {}
 
     async def look(self) -> None:
         """One look at the beats, and burials."""
         beats = await self._store.leases.beats()
         now_ms = self._clock.monotonic_ms()
-        self._observation = observe(
-            self._observation, beats, now_ms=now_ms, lease_ms=self._lease_ms
-        )
-        for instance_id, watched in silent(self._observation, lease_ms=self._lease_ms):
+        await self._learn_leases(beats)
+        self._observation = observe(self._observation, beats, self._leases_ms, now_ms=now_ms)
+        for instance_id, watched in silent(self._observation):
             await self._bury(instance_id, watched.counter, watched.silent_ms)
+
+    async def _learn_leases(self, beats: Mapping[str, int]) -> None:
+        """An instance is judged by the lease it registered with, whatever this process's settings say."""
+        if not beats.keys() <= self._leases_ms.keys():
+            abouts = await self._store.leases.instances()
+            own = self._lease_ms
+            self._leases_ms = {i: int(abouts.get(i, {}).get("lease_ms", own)) for i in beats}
 
     async def _bury(self, instance_id: str, counter: int, silent_ms: int) -> None:
         while True:
@@ -71,7 +81,7 @@ class Reaper:
         """Removes finished jobs past their retention."""
         while True:
             removed = await self._store.timers.retire(
-                retention_ms=self._retention_ms, most=BATCH_ITEMS_MAX, hours=RETENTION_HOURS_BACK
+                retention_ms=self._retention_ms, most=BATCH_ITEMS_MAX, hours=RETENTION_HOURS
             )
             if removed < BATCH_ITEMS_MAX:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from contracts.outcomes import Outcome, ReasonCode
 from contracts.spec import Decision, Step, StepsConfig
@@ -15,8 +15,8 @@ from orch.adapters.output import Output
 from orch.adapters.protocol import Desk, Ending, Question, Run
 from orch.adapters.workshop import Workshop
 
-APPROVALS: Final = (True, "approve", "approved", "yes", "true")
-"""Answers to an `approve` question that let the step run; every other one denies it."""
+APPROVAL: Final = "approve"
+"""The answer to an `approve` question that lets the step run; every other one denies it."""
 
 
 class StepsAdapter:
@@ -107,7 +107,7 @@ class _Walk:
                 decision.text,
                 question=self._question(step, decision),
             )
-        if decision.kind != "approve" or _approved(known["answer"]):
+        if decision.kind != "approve" or known["answer"] == APPROVAL:
             return None
         message = f"step {step.id!r} was denied by the answer to its question"
         await self.journal.failed(step.id, message, exit_code=None, executed=False, known=False)
@@ -178,7 +178,3 @@ class _Walk:
             wall_at_ms=self._wall_at_ms,
             idle_ms=self._config.idle_ms,
         )
-
-
-def _approved(answer: Any) -> bool:
-    return (answer.strip().lower() if isinstance(answer, str) else answer) in APPROVALS

@@ -13,6 +13,11 @@ from orch.cli.output import emit, emit_table, harmless
 if TYPE_CHECKING:
     from contracts.record import Attempt, JobRecord, Question
 
+_GAVE_UP = {
+    "not_retried": "this outcome is not tried again (retry.on)",
+    "attempts_used": "every attempt failed (retry.attempts_max)",
+    "poison": "it lost too many runners",
+}
 _EPOCH_LOW = 2**32 - 1
 
 
@@ -98,6 +103,7 @@ def _waits_for(record: JobRecord) -> str:
         + (", will pause at its next step" if record.pause_wished else ""),
         State.PAUSED: ": waits for `orch resume`",
         State.BLOCKED: f": waits for a human ({record.block_reason or 'unknown'})",
+        State.FAILED: f": {_GAVE_UP.get(record.reason or '', record.reason or 'no attempt is left')}",
     }
     return words.get(record.state, "")
 

@@ -70,7 +70,9 @@ def parse_ledger(fields: Mapping[str, str]) -> list[LedgerEvent]:
     try:
         last = int(fields["seq"])
     except (KeyError, ValueError) as error:
-        raise Corrupt(ErrorCode.INTERNAL, "a job hash without the number of its last entry") from error
+        raise Corrupt(
+            ErrorCode.INTERNAL, "a job hash without the number of its last entry"
+        ) from error
     missing = next((n for n in range(1, last + 1) if str(n) not in fields), None)
     if missing is not None:
         raise Corrupt(ErrorCode.INTERNAL, f"ledger entry {missing} of {last} is missing")

@@ -77,6 +77,7 @@ def job_record(
         labels=spec.get("labels"),
         due_at_ms=_number(fields, "due_at") if state is State.SCHEDULED else None,
         pause_wished=fields.get("wish") == "pause",
+        reason=fields.get("why"),
     )
 
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Final
 
 from orch.demo.project import coder_step, git, make_project, steps_job, tests_step
-from orch.demo.stage import Stage
+from orch.demo.stage import Stage, decisive
 
 TITLE: Final = "A coding job in a git repository: tests fail, a fix, tests pass, the diff is kept"
 JOB_ID: Final = "demo-coding"
@@ -43,7 +43,7 @@ async def coding(stage: Stage) -> None:
     record, ledger = await stage.conclude(job_id)
     ran = [event.payload["step_id"] for event in ledger if event.type == "step_finished"]
     stage.equal("five steps ran, each once, in order", ran, list(STEPS))
-    stage.equal("one attempt was enough", len(record.attempts), 1)
+    stage.equal("one attempt brought the result", decisive(record), ["done"])
     await _judge_evidence(stage, job_id)
     await _judge_repository(stage, base)
 

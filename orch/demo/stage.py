@@ -12,6 +12,7 @@ from typing import Any
 
 from contracts.errors import Corrupt
 from contracts.events import Frame
+from contracts.outcomes import Outcome
 from contracts.record import JobRecord, LedgerEvent
 from orch.client import Orch
 from orch.core.ledger import replay
@@ -120,6 +121,12 @@ class Stage:
                 for c in self.checks
             ],
         }
+
+
+def decisive(record: JobRecord) -> list[str]:
+    """How its attempts ended, those left out whose runner died: these are nobody's judgement."""
+    ends = (attempt.outcome for attempt in record.attempts)
+    return [end.value for end in ends if end is not None and end is not Outcome.LOST]
 
 
 def replayed(ledger: list[LedgerEvent]) -> str:

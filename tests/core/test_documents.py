@@ -19,7 +19,6 @@ from orch.core.scheduling import PriorityClass, scheduling_policy
 from orch.system import SystemIds
 
 
-
 @pytest.mark.req("CON-2")
 def test_the_same_document_has_the_same_bytes_however_it_was_written() -> None:
     assert canonical({"b": 1.0, "a": [True, None, "é"]}) == '{"a":[true,null,"é"],"b":1}'.encode()
@@ -47,7 +46,15 @@ def nested(levels: int) -> Any:
 @pytest.mark.req("CON-2", "ADM-6")
 @pytest.mark.parametrize(
     "value",
-    [2**53 + 1, -(2**53) - 1, float("nan"), float("inf"), "\ud800", {"\ud800": 1}, nested(JSON_DEPTH_MAX + 1)],
+    [
+        2**53 + 1,
+        -(2**53) - 1,
+        float("nan"),
+        float("inf"),
+        "\ud800",
+        {"\ud800": 1},
+        nested(JSON_DEPTH_MAX + 1),
+    ],
     ids=["large", "small", "nan", "inf", "surrogate", "surrogate key", "deep"],
 )
 def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
@@ -103,7 +110,10 @@ def test_a_policy_is_written_as_dispatch_takes_it() -> None:
     assert (made.class_of(None), made.class_of("interactive")) == ("batch", "interactive")
     with pytest.raises(Refused) as refused:
         made.class_of("urgent")
-    assert (refused.value.code, refused.value.details) == (ErrorCode.INVALID_SPEC, {"path": "priority"})
+    assert (refused.value.code, refused.value.details) == (
+        ErrorCode.INVALID_SPEC,
+        {"path": "priority"},
+    )
 
 
 @pytest.mark.req("SCH-1", "CFG-2")
@@ -148,7 +158,9 @@ def asked(kind: Any, options: list[str] | None = None) -> Question:
         (asked("text"), "x" * ANSWER_BYTES_MAX, "x" * ANSWER_BYTES_MAX),
     ],
 )
-def test_an_answer_that_fits_is_stored_as_its_word(question: Question, value: object, stored: str) -> None:
+def test_an_answer_that_fits_is_stored_as_its_word(
+    question: Question, value: object, stored: str
+) -> None:
     assert checked_answer(question, value) == stored
 
 

@@ -39,7 +39,12 @@ def test_a_ledger_is_read_oldest_first_and_proves_the_state() -> None:
     assert replay(events) is State.COMPLETED
     first, noted = events[0], events[3]
     assert first.payload == {"from": None, "to": "queued", "cause": "admit"}
-    assert (noted.type.value, noted.attempt, noted.epoch, noted.at_ms) == ("step_started", 1, 7, 103)
+    assert (noted.type.value, noted.attempt, noted.epoch, noted.at_ms) == (
+        "step_started",
+        1,
+        7,
+        103,
+    )
 
 
 @pytest.mark.req("FBK-6")
@@ -109,6 +114,8 @@ def test_replay_agrees_with_the_table_on_every_walk(wishes: list[Event]) -> None
 
 
 def test_every_stored_letter_is_its_state_and_another_is_corrupt() -> None:
-    assert {state: state_of(code) for state, code in STATE_CODES.items()} == {state: state for state in State}
+    assert {state: state_of(code) for state, code in STATE_CODES.items()} == {
+        state: state for state in State
+    }
     with pytest.raises(Corrupt):
         state_of("?")

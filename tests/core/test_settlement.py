@@ -20,7 +20,13 @@ from orch.core.settlement import (
 )
 
 DEFAULTS = RetryPolicy(attempts_max=3, backoff_ms=2_000, backoff_ms_max=60_000, crashes_max=3)
-FAILURES = [Outcome.TRANSIENT, Outcome.RESOURCE, Outcome.LOGIC, Outcome.ENVIRONMENT, Outcome.THROTTLED]
+FAILURES = [
+    Outcome.TRANSIENT,
+    Outcome.RESOURCE,
+    Outcome.LOGIC,
+    Outcome.ENVIRONMENT,
+    Outcome.THROTTLED,
+]
 
 chances = st.floats(0, 1)
 policies = st.builds(
@@ -36,7 +42,9 @@ histories = st.builds(History, failures=st.integers(0, 200), crashes=st.integers
 
 @pytest.mark.req("FBK-2")
 @given(policies, st.integers(-5, 10_000), chances)
-def test_a_backoff_lies_between_zero_and_its_cap(policy: RetryPolicy, failures: int, chance: float) -> None:
+def test_a_backoff_lies_between_zero_and_its_cap(
+    policy: RetryPolicy, failures: int, chance: float
+) -> None:
     assert 0 <= backoff_ms(policy, failures, chance) <= policy.backoff_ms_max
 
 
@@ -49,7 +57,9 @@ def test_the_ceiling_doubles_with_each_failure_until_the_cap() -> None:
 
 
 @pytest.mark.req("FBK-1")
-@given(policies, histories, st.sampled_from(list(Outcome)), st.none() | st.integers(0, 10**9), chances)
+@given(
+    policies, histories, st.sampled_from(list(Outcome)), st.none() | st.integers(0, 10**9), chances
+)
 def test_every_outcome_has_one_decision_and_the_same_input_the_same(
     policy: RetryPolicy, history: History, outcome: Outcome, after_ms: int | None, chance: float
 ) -> None:
@@ -95,8 +105,12 @@ def test_a_job_that_lost_too_many_runners_is_poison_whatever_its_policy(
 @pytest.mark.req("REA-2", "REA-4")
 def test_crashes_are_counted_apart_and_the_first_is_tried_again_at_once() -> None:
     assert settle(DEFAULTS, History(2, 0), Outcome.LOST, chance=1.0) == RetryNow(History(2, 1))
-    assert settle(DEFAULTS, History(2, 1), Outcome.LOST, chance=1.0) == RetryLater(History(2, 2), 2_000)
-    assert settle(DEFAULTS, History(0, 2), Outcome.LOST, chance=1.0) == GiveUp(History(0, 3), "poison")
+    assert settle(DEFAULTS, History(2, 1), Outcome.LOST, chance=1.0) == RetryLater(
+        History(2, 2), 2_000
+    )
+    assert settle(DEFAULTS, History(0, 2), Outcome.LOST, chance=1.0) == GiveUp(
+        History(0, 3), "poison"
+    )
 
 
 @pytest.mark.req("FBK-2", "SCH-3")
@@ -114,6 +128,10 @@ def test_a_throttled_job_waits_at_least_as_long_as_the_provider_said(
 @pytest.mark.req("FBK-1")
 def test_a_command_that_fails_is_not_tried_again_unless_its_spec_asks() -> None:
     assert Outcome.LOGIC not in RETRIED_BY_DEFAULT
-    assert settle(DEFAULTS, History(0, 0), Outcome.LOGIC, chance=1.0) == GiveUp(History(1, 0), "not_retried")
+    assert settle(DEFAULTS, History(0, 0), Outcome.LOGIC, chance=1.0) == GiveUp(
+        History(1, 0), "not_retried"
+    )
     asked = RetryPolicy(3, 2_000, 60_000, 3, on=frozenset({Outcome.LOGIC}))
-    assert settle(asked, History(0, 0), Outcome.LOGIC, chance=1.0) == RetryLater(History(1, 0), 2_000)
+    assert settle(asked, History(0, 0), Outcome.LOGIC, chance=1.0) == RetryLater(
+        History(1, 0), 2_000
+    )

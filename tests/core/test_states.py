@@ -39,7 +39,10 @@ GOLDEN = {
 @pytest.mark.parametrize("state", list(State))
 def test_a_state_is_left_as_the_specification_says_and_not_otherwise(state: State) -> None:
     moves = {word.partition(">")[::2] for word in GOLDEN[state.value].split()}
-    allowed = {event: target for event, _, target in (word.partition(">") for word in GOLDEN[state.value].split())}
+    allowed = {
+        event: target
+        for event, _, target in (word.partition(">") for word in GOLDEN[state.value].split())
+    }
     for event in Event:
         told = step(state, event)
         if event.value in allowed:
@@ -73,13 +76,18 @@ def test_a_job_begins_by_admission_only() -> None:
 def test_every_state_is_reached_and_every_live_one_can_end() -> None:
     reached = set(FIRST.values())
     while True:
-        more = reached | {target for (origin, _), target in TRANSITIONS.items() if origin in reached}
+        more = reached | {
+            target for (origin, _), target in TRANSITIONS.items() if origin in reached
+        }
         if more == reached:
             break
         reached = more
     assert reached == set(State)
     for state in set(State) - TERMINAL:
-        assert {step(state, Event.CANCEL), step(state, Event.EXPIRE)} == {State.CANCELED, State.EXPIRED}
+        assert {step(state, Event.CANCEL), step(state, Event.EXPIRE)} == {
+            State.CANCELED,
+            State.EXPIRED,
+        }
 
 
 def test_states_are_stored_as_different_single_letters() -> None:

@@ -33,7 +33,7 @@ def info(socket: Any, *_sections: bytes) -> bytes:
     return f"# Server\r\nrun_id:{id(socket._server):040x}\r\n".encode()
 
 
-AsyncFakeSocket.info = info
+AsyncFakeSocket.info = info  # type: ignore[attr-defined]
 
 
 def why_absent(name: str) -> str:

@@ -25,9 +25,17 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
     contents = await world.contents()
     prefix = world.connection.keys.prefix
     data = {name.removeprefix(prefix): value for name, value in contents.items()}
-    jobs = {name.removeprefix("job:"): value for name, value in data.items() if name.startswith("job:")}
-    ttls = {name: int(await world.redis("PTTL", prefix + name)) for name in data if name.startswith("answer:")}
-    faults = [f"{name}: not under the shard's prefix" for name in contents if not name.startswith(prefix)]
+    jobs = {
+        name.removeprefix("job:"): value for name, value in data.items() if name.startswith("job:")
+    }
+    ttls = {
+        name: int(await world.redis("PTTL", prefix + name))
+        for name in data
+        if name.startswith("answer:")
+    }
+    faults = [
+        f"{name}: not under the shard's prefix" for name in contents if not name.startswith(prefix)
+    ]
     faults += [fault for name in data for fault in _owner_faults(name, data, jobs, ttls)]
     for job_id, fields in jobs.items():
         faults += _ledger_faults(job_id, fields)
@@ -36,7 +44,9 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
     return faults if half_written else faults + _count_faults(jobs, data) + _held_faults(jobs, data)
 
 
-def _owner_faults(name: str, data: Mapping[str, Any], jobs: Jobs, ttls: Mapping[str, int]) -> list[str]:
+def _owner_faults(
+    name: str, data: Mapping[str, Any], jobs: Jobs, ttls: Mapping[str, int]
+) -> list[str]:
     family, _, rest = name.partition(":")
     owner = OWNERS.get(family)
     first = rest.partition(":")[0]
@@ -95,7 +105,11 @@ def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any
         "waits for its retirement": (state in TERMINAL, job_id in retired),
         "has its deadline": ("deadline" in fields and state not in TERMINAL, deadline in timers),
     }
-    faults = [f"{job_id} ({state}): not true that it {what}" for what, (due, true) in holds.items() if due and not true]
+    faults = [
+        f"{job_id} ({state}): not true that it {what}"
+        for what, (due, true) in holds.items()
+        if due and not true
+    ]
     if state in TERMINAL and (deadline in timers or "undecided" in fields or "claim" in fields):
         faults.append(f"{job_id} ({state}): over, and something of its life is left")
     if state is not State.RUNNING and ("claim" in fields or "undecided" in fields):
@@ -104,7 +118,9 @@ def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any
 
 
 def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
-    queued = Counter(f"depth:{job['pool']}:{job['class']}" for job in jobs.values() if job["state"] == "q")
+    queued = Counter(
+        f"depth:{job['pool']}:{job['class']}" for job in jobs.values() if job["state"] == "q"
+    )
     counted = {name: int(count) for name, count in data.get("counters", {}).items() if int(count)}
     faults = [] if queued == counted else [f"depth counters say {counted}, the jobs {dict(queued)}"]
     for member, _ in data.get("undecided", []):
@@ -125,6 +141,8 @@ def _held_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
         if name.startswith("held:"):
             for job_id, claim in held.items():
                 job = jobs.get(job_id)
-                if job is None or (job.get("claim") != claim and state_of(job["state"]) not in TERMINAL):
+                if job is None or (
+                    job.get("claim") != claim and state_of(job["state"]) not in TERMINAL
+                ):
                     faults.append(f"{name}: {job_id} is held without a claim")
     return faults

@@ -42,7 +42,11 @@ class Link:
 
     async def serve(self, client: SocketStream, target: str) -> None:
         """Carries one client's bytes to the server and back."""
-        async with client, await anyio.connect_unix(target) as server, anyio.create_task_group() as tasks:
+        async with (
+            client,
+            await anyio.connect_unix(target) as server,
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(lambda: self._pump(client, server, replies=False))
             tasks.start_soon(lambda: self._pump(server, client, replies=True))
 
@@ -59,5 +63,7 @@ async def lossy_link(server_url: str, home: Path) -> AsyncIterator[Link]:
         tasks.cancel_scope.cancel()
 
 
-async def _listen(listener: anyio.abc.Listener[SocketStream], link: Link, target: str, tasks: TaskGroup) -> None:
+async def _listen(
+    listener: anyio.abc.Listener[SocketStream], link: Link, target: str, tasks: TaskGroup
+) -> None:
     await listener.serve(lambda client: link.serve(client, target), tasks)

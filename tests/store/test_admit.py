@@ -19,7 +19,9 @@ from tests.store.world import HOUR_MS, World, spec
 def codes(answers: list[Submitted | Refused]) -> list[str]:
     """Refusal codes, and `new` or `duplicate` for what was accepted."""
     return [
-        answer.code.value if isinstance(answer, Refused) else ("duplicate" if answer.duplicate else "new")
+        answer.code.value
+        if isinstance(answer, Refused)
+        else ("duplicate" if answer.duplicate else "new")
         for answer in answers
     ]
 
@@ -30,7 +32,11 @@ async def test_a_job_is_stored_and_queues_behind_those_before_it(world: World) -
     await world.submit("first")
     answer = await world.submit("second", labels={"team": "a"})
     assert answer == Submitted(
-        job_id="second", state=State.QUEUED, queue_position=1, predicted_start_ms=None, duplicate=False
+        job_id="second",
+        state=State.QUEUED,
+        queue_position=1,
+        predicted_start_ms=None,
+        duplicate=False,
     )
     record = await world.store.reading.job("second")
     assert (record.state, record.name, record.labels) == (State.QUEUED, "a job", {"team": "a"})
@@ -121,9 +127,11 @@ async def test_the_same_call_again_after_a_lost_reply_is_answered_as_at_first(
     first = await world.connection.call(*call)
     before = await world.contents()
     again = await world.connection.call(*call)
-    assert [answer[:3] for answer in again[3]] == [answer[:3] for answer in first[3]] == [
-        ["new", item.job_id, "q"]
-    ]
+    assert (
+        [answer[:3] for answer in again[3]]
+        == [answer[:3] for answer in first[3]]
+        == [["new", item.job_id, "q"]]
+    )
     assert await world.contents() == before
 
 
@@ -203,7 +211,10 @@ async def test_a_full_queue_refuses_and_one_class_does_not_fill_another(world: W
     before = await world.contents()
     (refused,) = await world.ask(spec(id="e"))
     assert isinstance(refused, Refused)
-    assert (refused.entry.retriable, refused.details) == (True, {"queue_depth": 2, "policy": "reject"})
+    assert (refused.entry.retriable, refused.details) == (
+        True,
+        {"queue_depth": 2, "policy": "reject"},
+    )
     assert await world.contents() == before
 
 
@@ -304,9 +315,7 @@ async def test_an_idempotency_key_of_any_door_obeys_the_specs_bounds(world: Worl
 @pytest.mark.req("ADM-6")
 async def test_text_that_is_no_unicode_is_refused_and_harms_nobody(world: World) -> None:
     await world.pool()
-    answers = await world.ask(
-        spec(name="\ud800"), spec(inputs={"a": "\ud800"}), spec(id="good")
-    )
+    answers = await world.ask(spec(name="\ud800"), spec(inputs={"a": "\ud800"}), spec(id="good"))
     assert codes(answers) == ["INVALID_SPEC", "INVALID_SPEC", "new"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,9 @@ async def life(world: World) -> list[str]:
 
 
 @pytest.mark.req("ADM-1", "LSE-1", "LSE-2")
-async def test_a_life_in_which_every_first_reply_is_lost_is_the_same_life(link: Link, world: World) -> None:
+async def test_a_life_in_which_every_first_reply_is_lost_is_the_same_life(
+    link: Link, world: World
+) -> None:
     expected = await life(world)
     await world.redis("FLUSHALL")
     unlucky = Unlucky(link.url, CLOCK)
@@ -87,7 +88,9 @@ async def test_a_reply_lost_in_silence_is_asked_for_again_within_the_deadline(
 
 
 @pytest.mark.req("ADM-1")
-async def test_a_server_that_never_answers_is_unavailable_soon_after_the_deadline(link: Link) -> None:
+async def test_a_server_that_never_answers_is_unavailable_soon_after_the_deadline(
+    link: Link,
+) -> None:
     link.how, link.lose = "silence", 1_000_000
     impatient = Connection(link.url, CLOCK, deadline_ms=400)
     started = CLOCK.monotonic_ms()
@@ -100,7 +103,9 @@ async def test_a_server_that_never_answers_is_unavailable_soon_after_the_deadlin
 
 
 @pytest.mark.req("ADM-1")
-async def test_a_server_that_is_not_there_is_unavailable_within_the_deadline(tmp_path: Path) -> None:
+async def test_a_server_that_is_not_there_is_unavailable_within_the_deadline(
+    tmp_path: Path,
+) -> None:
     absent = Connection(f"unix://{tmp_path}/none.sock", CLOCK, deadline_ms=300)
     started = CLOCK.monotonic_ms()
     with pytest.raises(Unavailable):
@@ -112,7 +117,9 @@ async def test_a_server_that_is_not_there_is_unavailable_within_the_deadline(tmp
 
 
 @pytest.mark.req("ADM-1")
-async def test_a_call_that_was_begun_is_finished_although_its_caller_is_canceled(world: World) -> None:
+async def test_a_call_that_was_begun_is_finished_although_its_caller_is_canceled(
+    world: World,
+) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         await world.connection.call("declare", "a")
@@ -122,7 +129,9 @@ async def test_a_call_that_was_begun_is_finished_although_its_caller_is_canceled
 @pytest.mark.req("REA-3")
 async def test_flushed_functions_are_loaded_again_and_a_foreign_library_stays(world: World) -> None:
     await world.redis("FUNCTION", "FLUSH")
-    foreign = "#!lua name=orch_older\nredis.register_function('admit_older', function() return 1 end)"
+    foreign = (
+        "#!lua name=orch_older\nredis.register_function('admit_older', function() return 1 end)"
+    )
     await world.redis("FUNCTION", "LOAD", foreign)
     await world.pool("a")
     assert await world.store.timers.pools() == ["a"]
@@ -160,9 +169,15 @@ async def test_without_memory_nothing_is_admitted_and_everything_begun_is_record
         assert await runner.end(*endings) == ["ok"] * 4
         assert await world.decide(held[1].job_id, "fail")
         again = await runner.claim_one()
-        await world.store.claims.note(again.job_id, again.claim, number=1, event="job_resumed", payload={})
+        await world.store.claims.note(
+            again.job_id, again.claim, number=1, event="job_resumed", payload={}
+        )
         beats = await world.store.leases.beats()
-        assert (await world.store.leases.bury(runner.runner_id, beats[runner.runner_id], age_ms=1, most=9)).done
+        assert (
+            await world.store.leases.bury(
+                runner.runner_id, beats[runner.runner_id], age_ms=1, most=9
+            )
+        ).done
     finally:
         await world.redis("CONFIG", "SET", "maxmemory", 0)
         await poor.aclose()
@@ -173,11 +188,23 @@ async def test_without_memory_nothing_is_admitted_and_everything_begun_is_record
 
 
 @pytest.mark.req("REA-3")
-async def test_reading_a_group_that_is_gone_is_unavailable_and_registering_brings_it_back(world: World) -> None:
+async def test_reading_a_group_that_is_gone_is_unavailable_and_registering_brings_it_back(
+    world: World,
+) -> None:
     if not world.connection.url.startswith("unix://"):
         pytest.skip("fakeredis says it in other words")
     reader = world.connection.reader(100)
-    command = ("XREADGROUP", "GROUP", "runners", "r", "COUNT", 1, "STREAMS", world.connection.keys.wake("default"), ">")
+    command = (
+        "XREADGROUP",
+        "GROUP",
+        "runners",
+        "r",
+        "COUNT",
+        1,
+        "STREAMS",
+        world.connection.keys.wake("default"),
+        ">",
+    )
     with pytest.raises(Unavailable, match="NOGROUP"):
         await reader.read(*command)
     await world.runner()
@@ -224,6 +251,8 @@ def test_every_word_of_the_server_means_one_kind_of_error(text: str) -> None:
     assert type(translate(error)) is WORDS[text]
 
 
-@pytest.mark.parametrize("error", [RedisConnectionError("gone"), RedisTimeoutError(), RedisError("?")])
+@pytest.mark.parametrize(
+    "error", [RedisConnectionError("gone"), RedisTimeoutError(), RedisError("?")]
+)
 def test_what_was_not_reached_is_unavailable(error: RedisError) -> None:
     assert type(translate(error)) is Unavailable

@@ -75,7 +75,9 @@ async def test_a_note_or_output_of_an_old_claim_is_refused_and_changes_nothing(
     with pytest.raises(Refused) as refused:
         await note(world, offer, 1)
     assert refused.value.code is ErrorCode.LEASE_OVER
-    assert await world.store.output.emit([Pieces(offer.job_id, offer.claim, 1, [("stdout", "x")])]) == [False]
+    assert await world.store.output.emit(
+        [Pieces(offer.job_id, offer.claim, 1, [("stdout", "x")])]
+    ) == [False]
     assert await world.contents() == before
 
 
@@ -129,7 +131,9 @@ async def test_output_keeps_its_order_and_a_repeated_call_adds_nothing_twice(wor
 
 
 @pytest.mark.req("RUN-2")
-async def test_one_call_carries_output_of_many_jobs_and_one_lost_claim_spoils_no_other(world: World) -> None:
+async def test_one_call_carries_output_of_many_jobs_and_one_lost_claim_spoils_no_other(
+    world: World,
+) -> None:
     runner = await world.runner(slots=3)
     await world.submit_many("job", 3)
     offers = (await runner.cycle()).offers
@@ -143,7 +147,9 @@ async def test_one_call_carries_output_of_many_jobs_and_one_lost_claim_spoils_no
 @pytest.mark.req("RUN-2")
 async def test_the_next_attempt_goes_on_numbering_where_the_last_one_stopped(world: World) -> None:
     runner, offer = await world.running("job")
-    await world.store.output.emit([Pieces("job", offer.claim, 1, [("stdout", "a"), ("stdout", "b")])])
+    await world.store.output.emit(
+        [Pieces("job", offer.claim, 1, [("stdout", "a"), ("stdout", "b")])]
+    )
     await runner.end(ending("handback", offer))
     again = await runner.claim_one()
     assert again.outs == 2

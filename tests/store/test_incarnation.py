@@ -54,7 +54,9 @@ async def test_a_restart_is_another_incarnation_without_loss_and_claims_of_befor
 
 
 @pytest.mark.req("LSE-1")
-async def test_acknowledged_writes_that_a_rolled_back_server_lost_are_counted(tmp_path: Path) -> None:
+async def test_acknowledged_writes_that_a_rolled_back_server_lost_are_counted(
+    tmp_path: Path,
+) -> None:
     home, backup = tmp_path / "home", tmp_path / "backup"
     async with private_server(home, appendfsync="no") as server, client_of(server) as world:
         await world.pool()
@@ -82,7 +84,9 @@ async def test_acknowledged_writes_that_a_rolled_back_server_lost_are_counted(tm
 
 
 @pytest.mark.req("ADM-1", "JOB-3")
-async def test_calls_survive_a_server_that_is_killed_and_started_again_meanwhile(tmp_path: Path) -> None:
+async def test_calls_survive_a_server_that_is_killed_and_started_again_meanwhile(
+    tmp_path: Path,
+) -> None:
     async with private_server(tmp_path) as server:
         connection = Connection(server.url, CLOCK, deadline_ms=20_000)
         world = World(connection)
@@ -123,7 +127,9 @@ async def _again(home: Path, dead: Server) -> AsyncIterator[Server]:
 
 
 @pytest.mark.req("LSE-1")
-async def test_the_same_server_greets_every_new_socket_with_the_same_incarnation(world: World) -> None:
+async def test_the_same_server_greets_every_new_socket_with_the_same_incarnation(
+    world: World,
+) -> None:
     found = await world.connection.call("hello", 1, SCHEMA)
     assert found[1] == world.connection.watermark.incarnation == 1
     before = await world.contents()
@@ -194,4 +200,7 @@ def test_a_loss_is_what_the_next_incarnation_began_without(
     mark.greeted(*greeting)
     assert mark.lost_writes == lost
     assert mark.restarts == (1 if seen[0] and seen[0] != greeting[0] else 0)
-    assert (mark.incarnation, mark.seq) == (greeting[0], seen[1] if seen[0] in {0, greeting[0]} else greeting[1])
+    assert (mark.incarnation, mark.seq) == (
+        greeting[0],
+        seen[1] if seen[0] in {0, greeting[0]} else greeting[1],
+    )

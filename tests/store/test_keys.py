@@ -19,7 +19,8 @@ def families_in_lua() -> dict[str, bool]:
     """Family -> whether a name of it goes on after a colon, from every function's text."""
     text = "".join(source(name) for name in ORDER)
     found = KEY_IN_LUA.findall(text) + [
-        (name.rstrip(":"), ":" if name.endswith(":") else "") for name in STREAMS_IN_LUA.findall(text)
+        (name.rstrip(":"), ":" if name.endswith(":") else "")
+        for name in STREAMS_IN_LUA.findall(text)
     ]
     return {family: bool(colon) for family, colon in found}
 
@@ -71,7 +72,9 @@ def test_only_what_makes_new_things_stops_when_memory_is_short() -> None:
 
 
 def test_no_write_is_ever_tried_with_pcall() -> None:
-    calls = [line.strip() for name in ORDER for line in source(name).splitlines() if "pcall(" in line]
+    calls = [
+        line.strip() for name in ORDER for line in source(name).splitlines() if "pcall(" in line
+    ]
     assert calls == ["local reply = redis.pcall(unpack(command))"]
     assert "local command = { 'XREADGROUP'" in source("claim")
 

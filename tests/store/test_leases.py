@@ -44,7 +44,9 @@ async def test_registering_again_changes_the_slots_and_keeps_the_beat(world: Wor
     about = {"lease_ms": 15_000, "host": "h"}
     await world.store.leases.register(Instance(runner.runner_id, "runner", about, "default", 2))
     assert await world.store.leases.beats() == {runner.runner_id: 2}
-    assert await world.redis("HGETALL", world.connection.keys.slots("default")) == {runner.runner_id: "2"}
+    assert await world.redis("HGETALL", world.connection.keys.slots("default")) == {
+        runner.runner_id: "2"
+    }
     assert (await world.store.leases.instances())[runner.runner_id]["slots"] == 2
     assert await world.store.timers.pools() == ["default"]
 
@@ -55,7 +57,9 @@ async def test_a_beat_between_the_look_and_the_burial_saves_its_runner(world: Wo
     seen = (await world.store.leases.beats())[runner.runner_id]
     await world.store.leases.beat(runner.runner_id)
     before = await world.contents()
-    assert await world.store.leases.bury(runner.runner_id, seen, age_ms=1, most=10) == Burial(done=False)
+    assert await world.store.leases.bury(runner.runner_id, seen, age_ms=1, most=10) == Burial(
+        done=False
+    )
     assert await world.contents() == before
 
 
@@ -73,7 +77,11 @@ async def test_burial_frees_every_held_job_as_lost(world: World) -> None:
             "epoch": offer.epoch, "age_ms": 15_000,
         }  # fmt: skip
         record = await world.store.reading.job(job_id)
-        assert (record.state, record.attempts[0].outcome, record.lease) == (State.RUNNING, "lost", None)
+        assert (record.state, record.attempts[0].outcome, record.lease) == (
+            State.RUNNING,
+            "lost",
+            None,
+        )
         assert (await world.undecided(job_id)).crashes == 0
     left = [name for name in await world.contents() if runner.runner_id in name]
     assert (left, await world.store.leases.instances()) == ([], {})

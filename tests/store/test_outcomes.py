@@ -33,7 +33,9 @@ async def test_a_retry_goes_to_the_head_of_its_line(world: World) -> None:
     await world.submit_many("other", 3)
     assert await world.decide("job", "retry", payload={"after": "transient"})
     assert await world.state("job") is State.QUEUED
-    line = await world.redis("LRANGE", f"{world.connection.keys.prefix}queue:default:batch:default", 0, 0)
+    line = await world.redis(
+        "LRANGE", f"{world.connection.keys.prefix}queue:default:batch:default", 0, 0
+    )
     assert line == ["job:5"]
     fields = await world.fields("job")
     assert (fields["failures"], fields["crashes"], "ending" in fields) == ("1", "0", False)
@@ -44,7 +46,10 @@ async def test_a_retry_goes_to_the_head_of_its_line(world: World) -> None:
 async def test_a_decision_is_carried_out_once(world: World) -> None:
     await released(world)
     found = await world.undecided("job")
-    assert await world.store.outcomes.decide([verdict(found, "retry"), verdict(found, "fail")]) == [True, False]
+    assert await world.store.outcomes.decide([verdict(found, "retry"), verdict(found, "fail")]) == [
+        True,
+        False,
+    ]
     before = await world.contents()
     assert await world.store.outcomes.decide([verdict(found, "backoff")]) == [False]
     assert await world.store.outcomes.load("job", found.seq, "") is None
@@ -66,7 +71,9 @@ async def test_a_decision_about_a_job_canceled_meanwhile_is_stale_and_settles_it
 
 @pytest.mark.req("FBK-2", "SCH-3")
 @pytest.mark.parametrize("payload", [{}, {"after": "transient"}])
-async def test_a_backoff_parks_the_job_until_its_time(world: World, payload: dict[str, str]) -> None:
+async def test_a_backoff_parks_the_job_until_its_time(
+    world: World, payload: dict[str, str]
+) -> None:
     await released(world)
     now = await world.now_ms()
     assert await world.decide("job", "backoff", payload=payload, delay_ms=HOUR_MS)

@@ -222,7 +222,11 @@ async def test_a_canceled_job_wishes_nothing_any_more(world: World) -> None:
     await world.store.steering.pause("job", by="me")
     await runner.end(ending("release", offer))
     record = await world.store.steering.cancel("job", by="me")
-    assert (record.state, record.pause_wished, record.outcome) == (State.CANCELED, False, "canceled")
+    assert (record.state, record.pause_wished, record.outcome) == (
+        State.CANCELED,
+        False,
+        "canceled",
+    )
     assert await world.redis("ZCARD", world.connection.keys.undecided) == 0
 
 
@@ -248,7 +252,12 @@ async def test_an_answer_reaches_the_step_that_asked_and_is_consumed_once(world:
     again = await runner.claim_one()
     assert again.answer == '{"question_id":"q1","step_id":"s1","value":"approve"}'
     wish = await world.store.claims.note(
-        "job", again.claim, number=1, event="answer_consumed", payload={"question_id": "q1"}, consume_answer=True
+        "job",
+        again.claim,
+        number=1,
+        event="answer_consumed",
+        payload={"question_id": "q1"},
+        consume_answer=True,
     )
     assert (wish, "answer" in await world.fields("job")) == ("", False)
     story = await world.story("job")

@@ -138,7 +138,12 @@ async def test_a_job_past_its_retention_goes_with_everything_it_owned(world: Wor
     assert await retire(retention_ms=HOUR_MS, most=10, hours=100) == 0
     assert await retire(retention_ms=ALL_OVER_MS, most=10, hours=100) == 1
     keys = world.connection.keys
-    owned = (keys.job("job"), keys.output("job"), f"{keys.prefix}idem:default:k", keys.dead("default"))
+    owned = (
+        keys.job("job"),
+        keys.output("job"),
+        f"{keys.prefix}idem:default:k",
+        keys.dead("default"),
+    )
     assert await world.redis("EXISTS", *owned) == 0
     assert await world.redis("ZRANGE", keys.jobs("default"), 0, -1) == ["lives"]
     assert [name for name in await world.contents() if ":retire:" in name] == []
@@ -155,7 +160,10 @@ async def test_retention_works_in_bounded_bites(world: World) -> None:
         await world.store.steering.cancel(job_id, by="me")
     retire = world.store.timers.retire
     counts = [await retire(retention_ms=ALL_OVER_MS, most=3, hours=100) for _ in range(4)]
-    assert (counts, await world.redis("ZCARD", world.connection.keys.jobs("default"))) == ([3, 3, 1, 0], 0)
+    assert (counts, await world.redis("ZCARD", world.connection.keys.jobs("default"))) == (
+        [3, 3, 1, 0],
+        0,
+    )
 
 
 @pytest.mark.req("REA-1", "LSE-6")

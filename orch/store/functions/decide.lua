@@ -24,7 +24,9 @@ local function carry_out(call, job, verb, delay, payload)
   else
     record(call, job, 'job_failed', 'fallback', payload)
     move(call, job, 'fail', 'fallback', payload)
-    set(job, 'outcome', cjson.decode(payload).last)
+    local why = cjson.decode(payload)
+    set(job, 'outcome', why.last)
+    set(job, 'why', why.reason)
     redis.call('ZADD', call.shard .. 'dead:' .. job.tenant, int(call.now), job.id)
     finish(call, job)
   end

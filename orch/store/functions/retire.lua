@@ -2,7 +2,7 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] retention_ms integer how long a finished job is kept
 -- ARGV[2] most integer at most so many, 1 to 1,000
--- ARGV[3] hours integer how many hours back to look for work, 1 to 10,000
+-- ARGV[3] hours integer how many hours' sets one call looks at, 1 to 10,000
 -- returns {"ok", removed}
 -- flags: allow-oom
 local function retire_one(call, id)
@@ -23,7 +23,9 @@ local function retire(keys, argv)
   local oldest = tonumber(redis.call('HGET', shard .. 'meta', 'retired') or int(newest - hours))
   local removed = 0
   -- A clock that was ahead and came back leaves `retired` ahead of it: no hour may be passed over for that.
-  for hour = math.max(math.min(oldest, newest), newest - hours), newest do
+  -- Nor may the time when no reaper ran: the marker walks, at most `hours` a call.
+  local first = math.min(oldest, newest)
+  for hour = first, math.min(newest, first + hours) do
     local bucket = shard .. 'retire:' .. int(hour)
     while removed < most do
       local id = redis.call('SPOP', bucket)
