@@ -25,6 +25,18 @@ class Clock(Protocol):
         ...
 
 
+class Beating(Protocol):
+    """The keeper: what beats for one runner while the runner does other things."""
+
+    def start(self) -> None:
+        """Begins to beat; the first beat goes out at once."""
+        ...
+
+    def stop(self) -> None:
+        """Ends it; no callback comes after this returned."""
+        ...
+
+
 class Ids(Protocol):
     """Fresh identifiers."""
 

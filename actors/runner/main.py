@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from functools import partial
+
+import anyio.from_thread
+from anyio.lowlevel import current_token
 
 from actors.body import Body, make_instance
 from actors.runner.figures import Figures
@@ -14,6 +18,15 @@ from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.adapters.workshop import Workshop
 from orch.blobs import Blobs
+from orch.store.keeper import Keeper
+
+
+def _keeper(
+    body: Body, instance_id: str, confirm: Callable[[int, int], None], over: Callable[[], None]
+) -> Keeper:
+    s = body.settings
+    url = body.store.connection.url
+    return Keeper(url, instance_id, shard=s.shard, lease_ms=s.lease_ms, confirm=confirm, over=over)
 
 
 async def run(body: Body) -> None:
@@ -38,7 +51,9 @@ async def run(body: Body) -> None:
             ids=body.ids,
             health=body.health,
             figures=Figures(body.metrics, pool=s.pool, slots=s.slots),
-            terms=RunnerTerms(s.pool, s.slots, s.lease_ms, s.grace_ms, s.shard, s.question_ttl_ms),
+            keeper=partial(_keeper, body),
+            from_keeper=partial(anyio.from_thread.run_sync, token=current_token()),
+            terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),
         )
         make = partial(make_instance, "runner", s, body.ids)
         await Runner(tools, make, body.stop).run()

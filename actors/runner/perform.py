@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
-import anyio.from_thread
 import structlog
 from anyio.abc import TaskGroup
-from anyio.lowlevel import current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from actors.instance import Stop, depart, register
@@ -28,9 +26,8 @@ from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
 from orch.core.handover import ClaimEnding, Cycled, Offer
-from orch.ports import Clock, Ids
+from orch.ports import Beating, Clock, Ids
 from orch.store.connection import BlockingReader
-from orch.store.keeper import Keeper
 from orch.store.leases import Instance
 from orch.store.store import Store
 from orch.telemetry.health import Health
@@ -42,15 +39,17 @@ FAREWELL_MS = 2_000
 _PAUSE_MS = 100
 
 
+MakeKeeper = Callable[[str, Callable[[int, int], None], Callable[[], None]], Beating]
+"""(instance id, confirm(sent_ms, lease_ms), over()) -> what beats for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerTerms:
     """What the settings say about a runner."""
 
     pool: str
     slots: int
-    lease_ms: int
     grace_ms: int
-    shard: int
     question_ttl_ms: int
 
 
@@ -67,6 +66,9 @@ class Tools:
     ids: Ids
     health: Health
     figures: Figures
+    keeper: MakeKeeper
+    from_keeper: Callable[[Callable[[], None]], None]
+    """Runs a function in the loop's thread, called from the keeper's."""
     terms: RunnerTerms
 
 
@@ -120,23 +122,13 @@ class Life:
 
     # -- the lease
 
-    def _keeper(self) -> Keeper:
-        token = current_token()
-        terms = self._tools.terms
-
+    def _keeper(self) -> Beating:
         def over() -> None:
-            # Called in the keeper's thread: the guards hear of it first, whatever the loop is doing.
+            # In the keeper's own thread: the guards hear of it first, whatever the loop is doing.
             self._tools.guards.condemn()
-            anyio.from_thread.run_sync(self._end, token=token)
+            self._tools.from_keeper(self._end)
 
-        return Keeper(
-            self._tools.store.connection.url,
-            self._instance.instance_id,
-            shard=terms.shard,
-            lease_ms=terms.lease_ms,
-            confirm=self._tools.guards.confirm,
-            over=over,
-        )
+        return self._tools.keeper(self._instance.instance_id, self._tools.guards.confirm, over)
 
     def _end(self) -> None:
         log.warning("runner_over", instance=self._instance.instance_id, held=len(self._attempts))

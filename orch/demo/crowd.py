@@ -94,8 +94,8 @@ def _judge_records(stage: Stage, records: list[JobRecord]) -> None:
     stage.state = " ".join(states)
     stage.attempts = sum(len(record.attempts) for record in records)
     stage.equal("no two of them are the same job", len({record.job_id for record in records}), JOBS)
-    ends = Counter(" ".join(decisive(record)) for record in records)
-    stage.equal("each has exactly one attempt that brought its result", dict(ends), {"done": JOBS})
+    tries = Counter(" ".join(decisive(record)) for record in records)
+    stage.equal("each has exactly one attempt that brought its result", dict(tries), {"done": JOBS})
     ends = [record.finished_at_ms for record in records if record.finished_at_ms is not None]
     if not ends:
         return

@@ -81,7 +81,7 @@ class House:
 
     def client(self) -> Orch:
         """A client of the gateway; close it with `async with`."""
-        return PatientOrch(find_endpoint(None, self.home, {}), self.clock)
+        return PatientOrch(find_endpoint(None, self.home, {}), self.clock, self.has_ended)
 
     def processes(self) -> list[Process]:
         """The actors and the server that live now."""

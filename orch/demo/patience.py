@@ -5,6 +5,7 @@ Everything the demo sends may be sent twice: it reads, or it names its job itsel
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from typing_extensions import override
@@ -21,11 +22,12 @@ PAUSE_MS: Final = 100
 
 
 class PatientOrch(Orch):
-    """As `Orch`, but a call is repeated for a while before Unavailable is raised."""
+    """As `Orch`, but a call is repeated for a while before Unavailable is raised; unless `is_vain()`."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Clock, is_vain: Callable[[], bool]) -> None:
         super().__init__(endpoint, clock=clock)
         self._pauses = clock
+        self._is_vain = is_vain
 
     @override
     async def send(self, call: Call[T]) -> Answer:
@@ -34,6 +36,6 @@ class PatientOrch(Orch):
             try:
                 return await super().send(call)
             except Unavailable:
-                if self._pauses.monotonic_ms() >= until_ms:
+                if self._is_vain() or self._pauses.monotonic_ms() >= until_ms:
                     raise
             await self._pauses.sleep_ms(PAUSE_MS)

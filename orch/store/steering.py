@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import ErrorCode, Refused
+from contracts.ids import checked_id
 from contracts.record import JobRecord
 from contracts.states import Event, step
 from orch.core.ledger import state_of
@@ -52,9 +53,9 @@ class Steering:
         """Ends the job at once; a running agent is stopped within a second.
 
         Raises:
-            Refused: NOT_FOUND; INVALID_TRANSITION, when the job is over in another way.
+            Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when the job is over in another way.
         """
-        reply = await self._connection.call("cancel", job_id, _json(by), self._actor)
+        reply = await self._connection.call("cancel", checked_id(job_id), _json(by), self._actor)
         _raise_for(reply, job_id, Event.CANCEL)
         return await self._reading.job(job_id)
 
@@ -62,9 +63,9 @@ class Steering:
         """Stops a waiting job now, a running one at its next step.
 
         Raises:
-            Refused: NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
+            Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
         """
-        reply = await self._connection.call("pause", job_id, _json(by), self._actor)
+        reply = await self._connection.call("pause", checked_id(job_id), _json(by), self._actor)
         _raise_for(reply, job_id, Event.PAUSE)
         return await self._reading.job(job_id)
 
@@ -72,9 +73,11 @@ class Steering:
         """Lets a paused job go on; one that is not paused is left as it is.
 
         Raises:
-            Refused: NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
+            Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
         """
-        reply = await self._connection.call("resume", job_id, _json(by), self._actor, self._policy)
+        reply = await self._connection.call(
+            "resume", checked_id(job_id), _json(by), self._actor, self._policy
+        )
         _raise_for(reply, job_id, Event.RESUME)
         return await self._reading.job(job_id)
 

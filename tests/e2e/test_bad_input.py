@@ -100,7 +100,7 @@ SPECS: dict[str, tuple[bytes, int, str, str | None]] = {
     "nested without end": (
         spec_with(inputs={"x": json.loads("[" * 200 + "]" * 200)}), 400, "INVALID_REQUEST", None,
     ),
-    "a spec of more than 1 MiB": (spec_with(objective="x" * (2**20)), 413, "PAYLOAD_TOO_LARGE", None),
+    "a spec of more than 1 MiB": (spec_with(inputs={"x": "x" * 2**20}), 413, "PAYLOAD_TOO_LARGE", None),
     "10 MB": (spec_with(objective="x" * 10_000_000), 413, "PAYLOAD_TOO_LARGE", None),
 }  # fmt: skip
 
@@ -136,7 +136,7 @@ def test_in_a_batch_only_the_bad_items_are_refused(stack: Stack, bystander: str)
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        ("/v1/jobs/..%2F..%2Fetc", 400, "INVALID_ID"),
+        ("/v1/jobs/..%2F..%2Fetc", 404, "NOT_FOUND"),
         ("/v1/jobs/a..b", 400, "INVALID_ID"),
         ("/v1/jobs/nobody", 404, "NOT_FOUND"),
         ("/v1/jobs/nobody/ledger", 404, "NOT_FOUND"),
@@ -208,8 +208,8 @@ def test_a_program_that_does_not_exist_fails_its_job_and_says_which(
     assert (ended.code, ended.document["state"]) == (1, "failed")
     (attempt,) = ended.document["attempts"]
     assert (attempt["outcome"], attempt["reason"]) == ("environment", "not_found")
-    human = stack.orch("explain", ended.document["job_id"])
-    assert "no-such-x" in human.out
+    human = stack.orch("events", ended.document["job_id"])
+    assert "no such program: no-such-x" in human.out
 
 
 @pytest.mark.req("RUN-2", "JOB-5")

@@ -18,6 +18,8 @@ from orch.store.keys import OWNERS
 from tests.store.world import World
 
 Jobs = Mapping[str, Mapping[str, str]]
+WAITS_FOR = {"later": "s", "question": "b", "deadline": "sqyrpb"}
+"""The states in which a timer of each kind may stand."""
 
 
 async def faults_of(world: World, *, half_written: bool) -> list[str]:
@@ -131,6 +133,10 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
         found = re.match(r"^(later|question|deadline):(.+):(\d+)$", member)
         if found is None or found[2] not in jobs:
             faults.append(f"due {member}: no such job")
+        elif found[1] != "deadline" and jobs[found[2]].get("ticket") != found[3]:
+            faults.append(f"due {member}: not the job's ticket")
+        elif jobs[found[2]]["state"] not in WAITS_FOR[found[1]]:
+            faults.append(f"due {member}: the job is {jobs[found[2]]['state']}")
     return faults
 
 

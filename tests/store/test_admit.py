@@ -123,10 +123,10 @@ async def test_the_same_call_again_after_a_lost_reply_is_answered_as_at_first(
     await world.pool()
     item = world.store.admission._judge(Ask(spec(**named)))
     assert not isinstance(item, Refused)
-    call = ("admit", "gateway", world.policy.text(), 10, 1, *item.args)
-    first = await world.connection.call(*call)
+    call = ("gateway", world.policy.text(), 10, 1, *item.args)
+    first = await world.connection.call("admit", *call)
     before = await world.contents()
-    again = await world.connection.call(*call)
+    again = await world.connection.call("admit", *call)
     assert (
         [answer[:3] for answer in again[3]]
         == [answer[:3] for answer in first[3]]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 
 from contracts.limits import BATCH_ITEMS_MAX
 from contracts.states import State
-from tests.store.world import HOUR_MS, Runner, World, ending, policy, spec
+from tests.store.world import Runner, World, ending, policy, spec
 
 
 async def order_of(world: World) -> list[str]:
@@ -262,6 +261,4 @@ async def test_the_same_submissions_give_the_same_order(world: World) -> None:
             await world.ask(spec(id=f"job{n}", tenant=tenant, priority=priority))
         orders.append([await dispatched(world, n) for n in (1, 7, 3, 19)])
     assert orders[0] == orders[1]
-    assert all(len(set(one)) == len(one) for one in orders[0])
-    assert all(a != b for a, b in pairwise(orders[0]))
-    assert world.policy.aging_ms > HOUR_MS
+    assert len({job_id for turn in orders[0] for job_id in turn}) == 30

@@ -87,6 +87,23 @@ async def test_a_deadline_meets_a_job_wherever_it_waits(world: World) -> None:
     assert set(await world.states(["queued", "paused", "scheduled"])) == {State.EXPIRED}
 
 
+@pytest.mark.req("SCH-3", "FBK-6")
+@pytest.mark.parametrize("verb", ["release", "ask"])
+async def test_a_deadline_meets_a_job_that_waits_for_a_decision_or_an_answer(
+    world: World, verb: str
+) -> None:
+    runner, offer = await world.running("job", deadline_ms=await world.now_ms() + 200)
+    await runner.end(ending(verb, offer))  # type: ignore[arg-type]
+    await due_until(world, 1)
+    record = await world.store.reading.job("job")
+    assert (record.state, record.outcome, record.question) == (State.EXPIRED, "expired", None)
+    assert [one.outcome for one in record.attempts] == [
+        "transient" if verb == "release" else "human"
+    ]
+    assert await world.redis("ZCARD", world.connection.keys.undecided) == 0
+    assert await world.store.timers.due(most=10) == (0, -1)
+
+
 @pytest.mark.req("SCH-3")
 async def test_a_deadline_of_a_job_that_is_over_is_forgotten(world: World) -> None:
     runner, offer = await world.running("job", deadline_ms=await world.now_ms() + HOUR_MS)
@@ -117,6 +134,7 @@ async def test_the_timer_of_an_answered_question_does_nothing(world: World) -> N
 
 @pytest.mark.req("REA-1")
 async def test_timers_are_handled_in_bounded_bites_and_old_ones_do_nothing(world: World) -> None:
+    world.half_written = True
     await world.pool()
     ids = await world.submit_many("job", 5)
     before = await world.fields(ids[0])

@@ -1,0 +1,117 @@
+"""Who is silent: a table of looks at the beat counters (LSE-6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from actors.reaper.decide import GAP_MS_MAX, Observation, observe, silent
+
+LEASE_MS = 3_000
+
+Look = tuple[int, Mapping[str, int]]
+
+
+def seen(*looks: Look) -> Observation:
+    """What a reaper has seen after these looks: (its clock, the counters)."""
+    observation = Observation()
+    for now_ms, beats in looks:
+        observation = observe(observation, beats, now_ms=now_ms, lease_ms=LEASE_MS)
+    return observation
+
+
+def buried_after(*looks: Look) -> list[str]:
+    return [name for name, _ in silent(seen(*looks), lease_ms=LEASE_MS)]
+
+
+def every_second(counters: Sequence[Mapping[str, int]], *, start_ms: int = 0) -> list[Look]:
+    return [(start_ms + 1_000 * n, beats) for n, beats in enumerate(counters)]
+
+
+ALIVE = {"b": 0, "c": 0}
+
+
+def beating(n: int, **still: int) -> dict[str, int]:
+    """Two that beat at every look, and some that stand still."""
+    return {"b": n, "c": n + 7, **still}
+
+
+@pytest.mark.req("LSE-6")
+@pytest.mark.parametrize(
+    ("looks", "buried"),
+    [
+        pytest.param([], [], id="before any look nobody is judged"),
+        pytest.param([(0, {"a": 1})], [], id="one look shows no silence"),
+        pytest.param(every_second([beating(n, a=5) for n in range(3)]), [], id="not yet a lease"),
+        pytest.param(every_second([beating(n, a=5) for n in range(4)]), ["a"], id="a whole lease"),
+        pytest.param(
+            [*every_second([beating(n, a=5) for n in range(3)]), (3_000, beating(3, a=6))],
+            [],
+            id="a beat at the last moment",
+        ),
+        pytest.param(
+            [*every_second([beating(n, a=5) for n in range(3)]), (3_000, beating(3))],
+            [],
+            id="who has left is not silent",
+        ),
+        pytest.param(
+            every_second([beating(n, a=5, d=9) for n in range(5)]),
+            ["a", "d"],
+            id="two of four, not over half: no excuse",
+        ),
+    ],
+)
+def test_silence_is_a_counter_that_does_not_move_for_a_lease(
+    looks: list[Look], buried: list[str]
+) -> None:
+    assert buried_after(*looks) == buried
+
+
+@pytest.mark.req("LSE-6")
+def test_a_reaper_that_slept_saw_nothing_meanwhile() -> None:
+    hour_ms = 3_600_000
+    observation = seen((0, beating(0, a=5)), (hour_ms, beating(1, a=5)))
+    assert observation.instances["a"].silent_ms == GAP_MS_MAX
+    assert silent(observation, lease_ms=LEASE_MS) == []
+
+
+@pytest.mark.req("LSE-6")
+def test_an_instance_seen_for_the_first_time_has_a_whole_lease() -> None:
+    looks = every_second([beating(n) for n in range(10)])
+    assert buried_after(*looks, (10_000, beating(10, a=5)), (11_000, beating(11, a=5))) == []
+
+
+@pytest.mark.req("LSE-6")
+def test_most_of_all_silent_together_means_the_server_stalled_and_costs_one_more_lease() -> None:
+    counters = {"a": 1, "b": 1, "c": 1}
+    stalled = every_second([counters] * 4)
+    assert seen(*stalled).grace_ms == LEASE_MS
+    assert buried_after(*stalled) == []
+    still = every_second([counters] * 7)
+    assert buried_after(*still) == ["a", "b", "c"], "silent for another lease: they are dead"
+
+
+@pytest.mark.req("LSE-6")
+def test_after_a_stall_only_those_that_stay_silent_are_buried() -> None:
+    stalled = every_second([{"a": 1, "b": 1, "c": 1}] * 4)
+    after = [(4_000 + 1_000 * n, {"a": 1, "b": 2 + n, "c": 2 + n}) for n in range(3)]
+    assert buried_after(*stalled, *after[:2]) == []
+    assert buried_after(*stalled, *after) == ["a"]
+
+
+@pytest.mark.req("LSE-6")
+def test_a_single_instance_has_no_crowd_to_excuse_it() -> None:
+    assert buried_after(*every_second([{"a": 1}] * 4)) == ["a"]
+
+
+@pytest.mark.req("LSE-6")
+def test_the_longest_silent_is_first_then_by_name() -> None:
+    looks = every_second([beating(n, d=1) for n in range(2)])
+    looks += [(2_000 + 1_000 * n, beating(2 + n, d=1, e=1, a=1)) for n in range(5)]
+    found = silent(seen(*looks), lease_ms=LEASE_MS)
+    assert [(name, watched.silent_ms) for name, watched in found] == [
+        ("d", 6_000),
+        ("a", 4_000),
+        ("e", 4_000),
+    ]
