@@ -55,8 +55,9 @@ bench: ## (not built yet) the comparison with peers
 bench-quick: ## (not built yet) the same in ten minutes
 	@echo "make bench-quick is not built yet: it will be the benchmark within ten minutes" >&2; exit 2
 
-sim: ## (not built yet) seeded simulation
-	@echo "make sim is not built yet: it will run seeded simulations and write build/sim.json" >&2; exit 2
+sim: venv ## seeded simulation of all actors; FAST= LUA= SEED=, ONE=lua|fast for one seed, SHRINK=1
+	@$(BIN)/python -m tests.sim $(if $(FAST),--fast $(FAST)) $(if $(LUA),--lua $(LUA)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ONE),--one --tier $(ONE)) $(if $(SHRINK),--shrink) $(ARGS)
 
 mutants: ## (not built yet) mutation testing
 	@echo "make mutants is not built yet: it will plant faults and report those that no test notices" >&2; exit 2

@@ -93,7 +93,11 @@ def make_instance(role: str, settings: Settings, ids: SystemIds) -> Instance:
 
 @asynccontextmanager
 async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
-    """A task group in which the instance is registered and beats; it departs at the end."""
+    """A task group in which the instance is registered and beats; it departs at the end.
+
+    Its work ends before it departs: a read still under way would make it a reader again, of entries that
+    nobody hands on any more.
+    """
     leases = body.store.leases
     await register(leases, body.instance, body.clock)
     async with anyio.create_task_group() as tasks:
@@ -104,5 +108,5 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
         )
         yield tasks
         await body.stop.event.wait()
-        await depart(leases, body.instance.instance_id)
         tasks.cancel_scope.cancel()
+    await depart(leases, body.instance.instance_id)

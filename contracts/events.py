@@ -22,6 +22,7 @@ class EventType(StrEnum):
     ORPHANED_RESULT = "orphaned_result"
     JOB_TIMEOUT = "job_timeout"
     JOB_FAILED = "job_failed"
+    REPLAYED = "replayed"
     PAUSE_WISHED = "pause_wished"
     PAUSE_WITHDRAWN = "pause_withdrawn"
     QUESTION_ASKED = "question_asked"
@@ -70,14 +71,15 @@ def _rows() -> tuple[EventEntry, ...]:
 
     step = {"step_id": "the step", "key": "its idempotency key"}
     return (
-        row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", "runner": "claim: who", "claim": "claim: the whole claim", "due_at_ms": "schedule and backoff: when", "delay_ms": "backoff: how long", "after": "retry and backoff: outcome class of the attempt before", "last": "fail: outcome class of the last attempt", "failures": "retry, backoff, fail: attempts that failed", "crashes": "retry, backoff, fail: runners it lost", "by": "cancel, pause, resume: who", "block_reason": "ask and block: why"}, **_ENDING_FIELDS),
+        row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", "runner": "claim: who", "claim": "claim: the whole claim", "due_at_ms": "schedule and backoff: when", "delay_ms": "backoff: how long", "after": "retry and backoff: outcome class of the attempt before", "last": "fail: outcome class of the last attempt", "failures": "retry, backoff, fail: attempts that failed", "crashes": "retry, backoff, fail: runners it lost", "by": "cancel, pause, resume: who", "note": "cancel, pause, resume: why, in their words", "replay_of": "admit: the dead letter it replays", "block_reason": "ask and block: why"}, **_ENDING_FIELDS),
         row(t.STALE_RECOVERED, "reaper", "A runner was silent for a lease; its job was taken from it.", **{"from": "state before", "to": "state after", "worker": "the dead runner", "epoch": "the claim's number", "age_ms": "how long it was silent"}),
         row(t.LEASE_LOST, "runner", "A runner learned that its claim is over and stopped the work.", claim="the claim that is over"),
         row(t.ORPHANED_RESULT, "settle", "A result came with a claim that was over: kept, not counted.", claim="the late claim", result="the result, or its digest when large"),
         row(t.JOB_TIMEOUT, "runner, scheduler", "A wall, idle or deadline limit stopped it.", limit="wall_ms, idle_ms or deadline_ms", value_ms="the limit"),
         row(t.JOB_FAILED, "fallback", "No attempt is left: the job is a dead letter.", last="outcome class of the last attempt", reason="why fallback gave up: not_retried, attempts_used or poison", failures="attempts that failed", crashes="runners it lost"),
-        row(t.PAUSE_WISHED, "pause", "A running job was asked to stop at its next step.", by="who"),
-        row(t.PAUSE_WITHDRAWN, "resume", "The wish to pause was withdrawn before the job had stopped.", by="who"),
+        row(t.REPLAYED, "replay", "The dead letter was tried again as a new job.", **{"as": "the new job", "by": "who"}),
+        row(t.PAUSE_WISHED, "pause", "A running job was asked to stop at its next step.", by="who", note="why, in their words"),
+        row(t.PAUSE_WITHDRAWN, "resume", "The wish to pause was withdrawn before the job had stopped.", by="who", note="why, in their words"),
         row(t.QUESTION_ASKED, "ask", "The agent waits for an answer.", question_id="the question", text="what is asked", kind="approve, choose or text", options="what may be chosen", step_id="the step that waits", block_reason="why the job blocks", expires_at_ms="when it lapses"),
         row(t.QUESTION_ANSWERED, "answer", "Somebody answered.", question_id="the question", value="the answer", by="who", reason="why"),
         row(t.QUESTION_EXPIRED, "scheduler", "Nobody answered in time; expiry never approves.", question_id="the question"),

@@ -93,6 +93,10 @@ class JobRecord(View):
     """When a scheduled job becomes queued."""
     pause_wished: bool = False
     """A running job that will stop at its next step."""
+    replay_of: str | None = None
+    """The dead letter that this job replays."""
+    replayed_as: str | None = None
+    """The job that replays this dead letter."""
     reason: str | None = None
     """Why fallback gave up on a failed job: not_retried, attempts_used or poison."""
 
@@ -177,6 +181,41 @@ class ErrorBody(View):
     retry_after_ms: int | None = None
     policy_label: str | None = None
     details: dict[str, Any] | None = None
+
+
+class DeadLetter(View):
+    """A job that fallback gave up on."""
+
+    job_id: str
+    name: str
+    tenant: str
+    pool: str
+    died_at_ms: int
+    outcome: Outcome
+    reason: str
+    attempts: int
+
+
+class DeadLetterList(View):
+    """A page of dead letters, newest first."""
+
+    dead_letters: list[DeadLetter]
+    next_cursor: str | None
+
+
+class Replayed(View):
+    """What became of one dead letter; `replayed_as` is None when it would only be, or could not be."""
+
+    job_id: str
+    replayed_as: str | None
+    error: ErrorBody | None = None
+
+
+class ReplayAnswer(View):
+    """Letters in the order they were looked at; with dry_run nothing was made."""
+
+    dry_run: bool
+    letters: list[Replayed]
 
 
 class BatchItem(View):

@@ -10,7 +10,15 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from actors.gateway import errors, health, openapi, routes_evidence, routes_jobs, routes_server
+from actors.gateway import (
+    errors,
+    health,
+    openapi,
+    routes_dead_letters,
+    routes_evidence,
+    routes_jobs,
+    routes_server,
+)
 from actors.gateway.guard import Guard
 from actors.gateway.services import Gateway, Services
 
@@ -29,7 +37,7 @@ def _routes() -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    for part in (routes_jobs, routes_evidence, routes_server, health):
+    for part in (routes_jobs, routes_evidence, routes_dead_letters, routes_server, health):
         app.include_router(part.router)
     errors.install(app)
     return app

@@ -24,9 +24,27 @@ class BatchRequest(Strict):
 
 
 class SteerRequest(Strict):
-    """Why a job is canceled, paused or resumed; may be left out. Checked, not stored yet."""
+    """Why a job is canceled, paused or resumed; may be left out. It goes into the ledger."""
 
     reason: Reason | None = None
+
+
+class LetterWish(Strict):
+    """Which dead letters are meant; what is left out means any."""
+
+    tenant: Id | None = None
+    pool: Id | None = None
+    reason: Annotated[str, Field(max_length=64)] | None = None
+
+
+class ReplayRequest(Strict):
+    """Dead letters by id, or by filter (at most one page of them, the newest)."""
+
+    job_ids: Annotated[list[Id], Field(min_length=1, max_length=limits.PAGE_ITEMS_MAX)] | None = (
+        None
+    )
+    filter: LetterWish | None = None
+    dry_run: bool = False
 
 
 class AnswerRequest(Strict):

@@ -142,33 +142,32 @@ _STEER: Final[dict[str, Any]] = {
 }
 
 
-async def _take_reason(gate: Gateway, request: Request) -> None:
+async def _reason(gate: Gateway, request: Request) -> str | None:
     body = await read_body(request, wait_ms=gate.services.timing.body_wait_ms)
-    if body:
-        as_model(parse_json(body), SteerRequest)
+    return as_model(parse_json(body), SteerRequest).reason if body else None
 
 
 @router.post("/v1/jobs/{job_id}/cancel", **_STEER)
 async def cancel_job(gate: Gate, request: Request, job_id: JobId) -> Response:
     """Cancel the job, wherever it stands."""
-    await _take_reason(gate, request)
-    record = await gate.services.store.steering.cancel(job_id, by=CALLER)
+    reason = await _reason(gate, request)
+    record = await gate.services.store.steering.cancel(job_id, by=CALLER, note=reason)
     return json_answer(record, status=202)
 
 
 @router.post("/v1/jobs/{job_id}/pause", **_STEER)
 async def pause_job(gate: Gate, request: Request, job_id: JobId) -> Response:
     """Pause a job that waits; ask one that runs to stop at its next step."""
-    await _take_reason(gate, request)
-    record = await gate.services.store.steering.pause(job_id, by=CALLER)
+    reason = await _reason(gate, request)
+    record = await gate.services.store.steering.pause(job_id, by=CALLER, note=reason)
     return json_answer(record, status=202)
 
 
 @router.post("/v1/jobs/{job_id}/resume", **_STEER)
 async def resume_job(gate: Gate, request: Request, job_id: JobId) -> Response:
     """Let a paused job go on."""
-    await _take_reason(gate, request)
-    record = await gate.services.store.steering.resume(job_id, by=CALLER)
+    reason = await _reason(gate, request)
+    record = await gate.services.store.steering.resume(job_id, by=CALLER, note=reason)
     return json_answer(record, status=202)
 
 

@@ -18,16 +18,18 @@ from actors.gateway.hub import Hub
 from contracts.errors import Refused
 from contracts.record import (
     Artifact,
+    DeadLetterList,
     Explanation,
     JobList,
     JobRecord,
     LedgerEvent,
     LogLine,
     Question,
+    Replayed,
     Submitted,
 )
 from contracts.states import State
-from orch.core.asks import Ask
+from orch.core.asks import Ask, LetterFilter
 from orch.ports import Clock, Ids
 
 CALLER: Final = "http"
@@ -79,15 +81,15 @@ class Reading(Protocol):
 class Steering(Protocol):
     """An operator's verbs; a repeat adds no event."""
 
-    async def cancel(self, job_id: str, *, by: str) -> JobRecord:
+    async def cancel(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         """The job is over."""
         ...
 
-    async def pause(self, job_id: str, *, by: str) -> JobRecord:
+    async def pause(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         """The job is paused, or is asked to."""
         ...
 
-    async def resume(self, job_id: str, *, by: str) -> JobRecord:
+    async def resume(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         """The job goes on."""
         ...
 
@@ -99,6 +101,18 @@ class Questions(Protocol):
         self, job_id: str, question_id: str, value: Any, *, by: str, reason: str | None
     ) -> JobRecord:
         """Judged by the question's kind and options: INVALID_ANSWER, ALREADY_ANSWERED."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """What fallback gave up on."""
+
+    async def page(self, which: LetterFilter, *, limit: int, cursor: str | None) -> DeadLetterList:
+        """A page, newest first."""
+        ...
+
+    async def replay(self, job_ids: Sequence[str], *, by: str) -> list[Replayed]:
+        """A new job for each, in order."""
         ...
 
 
@@ -143,6 +157,11 @@ class Store(Protocol):
     @property
     def questions(self) -> Questions:
         """Answers."""
+        ...
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What fallback gave up on."""
         ...
 
     @property

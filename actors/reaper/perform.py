@@ -71,11 +71,14 @@ class Reaper:
             log.info("announced_again", outcomes=again)
 
     async def finish_burials(self) -> None:
-        """Instances that were buried but not emptied, because their reaper died in between."""
+        """Instances that were buried but not emptied, because their reaper died in between; and readers
+        that were given entries when they had been buried already."""
         beats = await self._store.leases.beats()
         for instance_id in await self._store.leases.instances():
             if instance_id not in beats:
                 await self._bury(instance_id, 0, 0)
+        for instance_id in await self._store.leases.strays():
+            await self._bury(instance_id, 0, 0)
 
     async def retire(self) -> None:
         """Removes finished jobs past their retention."""

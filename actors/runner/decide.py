@@ -64,3 +64,8 @@ CANCELED = Ending(Outcome.CANCELED, ReasonCode.CANCELED)
 """For a claim that is over: the store answers `over` and frees the slot."""
 PAUSED = Ending(Outcome.HUMAN, ReasonCode.PAUSED)
 INTERRUPTED = Ending(Outcome.TRANSIENT, ReasonCode.INTERRUPTED, "the runner left")
+
+
+def handed_back(job_id: str, claim: str) -> ClaimEnding:
+    """For a claim that the server gave us and whose attempt is not here."""
+    return ClaimEnding("handback", job_id, claim, payload_of(INTERRUPTED))

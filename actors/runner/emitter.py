@@ -42,6 +42,12 @@ class Sheet:
         self._next += len(taken)
         return pieces
 
+    def end(self) -> int:
+        """Its claim is over: what waits will never be written; how many pieces that were."""
+        self.closed = True
+        dropped, self._pieces = len(self._pieces), []
+        return dropped
+
     @property
     def waiting(self) -> bool:
         """Whether something is not on its way yet."""
@@ -123,5 +129,5 @@ class Emitter:
         for pieces, good in zip(batch, accepted, strict=True):
             sheet = self._sheets.get(pieces.claim)
             if not good and sheet is not None:
-                sheet.closed = True
+                self._buffered -= sheet.end()
                 sheet.over()

@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from actors.instance import Stop, depart, register
 from actors.outage import Outage
 from actors.runner.attempt import Attempt, Bench, perform
+from actors.runner.decide import handed_back
 from actors.runner.emitter import Emitter
 from actors.runner.figures import Figures
 from contracts.errors import Refused, Unavailable
@@ -83,6 +84,7 @@ class Life:
         self._endings: list[ClaimEnding] = []
         self._work = anyio.Event()
         self._number = 0
+        self._restarts = tools.store.connection.watermark.restarts
         self._bench = Bench(
             adapters=tools.adapters,
             blobs=tools.blobs,
@@ -123,12 +125,21 @@ class Life:
     # -- the lease
 
     def _keeper(self) -> Beating:
+        def confirm(sent_ms: int, lease_ms: int) -> None:
+            first = not self._tools.guards.holds
+            self._tools.guards.confirm(sent_ms, lease_ms)
+            if first:
+                self._tools.from_keeper(self._wake)
+
         def over() -> None:
             # In the keeper's own thread: the guards hear of it first, whatever the loop is doing.
             self._tools.guards.condemn()
             self._tools.from_keeper(self._end)
 
-        return self._tools.keeper(self._instance.instance_id, self._tools.guards.confirm, over)
+        return self._tools.keeper(self._instance.instance_id, confirm, over)
+
+    def _wake(self) -> None:
+        self._work.set()
 
     def _end(self) -> None:
         log.warning("runner_over", instance=self._instance.instance_id, held=len(self._attempts))
@@ -151,7 +162,9 @@ class Life:
 
     async def _cycle(self) -> None:
         endings, self._endings = self._endings[:BATCH_ITEMS_MAX], self._endings[BATCH_ITEMS_MAX:]
-        free = 0 if self._stop.wished else self._tools.terms.slots - len(self._attempts)
+        # Before the first acknowledged beat the guards let nothing start: a job taken now would come back.
+        idle = self._stop.wished or not self._tools.guards.holds
+        free = 0 if idle else self._tools.terms.slots - len(self._attempts)
         try:
             cycled = await self._tools.store.claims.cycle(
                 self._instance.instance_id,
@@ -176,9 +189,27 @@ class Life:
         self._report(endings, cycled)
         for offer in cycled.offers:
             self._begin(offer)
+        await self._reconcile()
         self._tools.figures.holds(len(self._attempts))
         if self._endings:
             self._work.set()
+
+    async def _reconcile(self) -> None:
+        """After every restart of the server: it may have come back with an earlier state, in which we hold
+        jobs whose ends it had acknowledged. Nobody but us could give them back while we live."""
+        restarts = self._tools.store.connection.watermark.restarts
+        if restarts == self._restarts:
+            return
+        try:
+            held = await self._tools.store.claims.held(self._instance.instance_id)
+        except Unavailable:
+            return
+        known = {*self._attempts, *(ending.claim for ending in self._endings)}
+        lost = {job_id: claim for job_id, claim in held.items() if claim not in known}
+        self._endings += [handed_back(job_id, claim) for job_id, claim in lost.items()]
+        if lost:
+            log.warning("endings_lost_by_server", jobs=len(lost))
+        self._restarts = restarts
 
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         for ending, judgement in zip(endings, cycled.judgements, strict=True):

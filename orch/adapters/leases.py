@@ -51,6 +51,11 @@ class Leases:
             self._terms = f"{sent_ms} {int(lease_ms * STOP_FRACTION)} {self._suspend_max_ms}"
             self._tell(f"lease {self._terms}\n".encode())
 
+    @property
+    def holds(self) -> bool:
+        """Whether work may start: a beat was acknowledged, and the runner was not condemned since."""
+        return self._terms != ""
+
     def condemn(self) -> None:
         """The runner is over: every tree is killed now, none may start until the next `confirm`."""
         with self._lock:

@@ -40,6 +40,11 @@ COMMANDS: Final = (
     ("version", "orch.cli.project:version", "Print the version."),
 )
 
+DEAD_LETTER_COMMANDS: Final = (
+    ("list", "orch.cli.dead_letters:list_letters", "List dead letters, newest first."),
+    ("replay", "orch.cli.dead_letters:replay", "Try dead letters again, each as a new job."),
+)
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -63,6 +68,12 @@ def build_app() -> App:
         version_flags=[],
     )
     app.command(config)
+    letters = App(
+        name="dead-letter", help="Jobs that were given up on.", help_flags=[], version_flags=[]
+    )
+    for name, where, about in DEAD_LETTER_COMMANDS:
+        letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
+    app.command(letters)
     return app
 
 

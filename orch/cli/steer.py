@@ -21,19 +21,19 @@ QuestionId = Annotated[
 ]
 
 
-def cancel(job_id: JobId, /, *, door: Door = HERE) -> int:
+def cancel(job_id: JobId, /, *, reason: Reason = None, door: Door = HERE) -> int:
     """Cancel a job; a running agent is stopped. A repeat changes nothing."""
-    return _command(job_id, "cancel", door)
+    return _command(job_id, "cancel", reason, door)
 
 
-def pause(job_id: JobId, /, *, door: Door = HERE) -> int:
+def pause(job_id: JobId, /, *, reason: Reason = None, door: Door = HERE) -> int:
     """Pause a job; a running one stops at its next step and keeps what it finished."""
-    return _command(job_id, "pause", door)
+    return _command(job_id, "pause", reason, door)
 
 
-def resume(job_id: JobId, /, *, door: Door = HERE) -> int:
+def resume(job_id: JobId, /, *, reason: Reason = None, door: Door = HERE) -> int:
     """Let a paused job go on."""
-    return _command(job_id, "resume", door)
+    return _command(job_id, "resume", reason, door)
 
 
 def answer(
@@ -80,11 +80,13 @@ def _open_question(client: OrchSync, job_id: str) -> str:
     )
 
 
-def _command(job_id: str, verb: Literal["cancel", "pause", "resume"], door: Door) -> int:
+def _command(
+    job_id: str, verb: Literal["cancel", "pause", "resume"], reason: str | None, door: Door
+) -> int:
     from orch.client import calls
 
     with door.client() as client:
-        return _send(client, calls.command(job_id, verb), door)
+        return _send(client, calls.command(job_id, verb, reason), door)
 
 
 def _send(client: OrchSync, call: Call[JobRecord], door: Door) -> int:

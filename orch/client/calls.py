@@ -20,11 +20,13 @@ from contracts.ids import checked_id
 from contracts.record import (
     ArtifactList,
     BatchAnswer,
+    DeadLetterList,
     Explanation,
     JobList,
     JobRecord,
     LedgerPage,
     LogPage,
+    ReplayAnswer,
     Submitted,
 )
 from contracts.spec import JobSpec
@@ -73,7 +75,7 @@ def _job_path(job_id: str, below: str = "") -> str:
 
 
 def submit(spec: Spec, idempotency_key: str | None = None) -> Call[Submitted]:
-    """POST /v1/jobs. The key may also stand in the spec; the header wins."""
+    """POST /v1/jobs. The key may also stand in the spec; two that differ are refused."""
     body = _body(_document(spec))
     if len(body) > limits.BODY_BYTES_MAX:
         raise Refused(
@@ -154,9 +156,36 @@ def explain(job_id: str) -> Call[Explanation]:
     return Call("GET", _job_path(job_id, "/explain"), Explanation.model_validate_json)
 
 
-def command(job_id: str, verb: Literal["cancel", "pause", "resume"]) -> Call[JobRecord]:
+def command(
+    job_id: str, verb: Literal["cancel", "pause", "resume"], reason: str | None = None
+) -> Call[JobRecord]:
     """POST /v1/jobs/{id}/cancel, pause or resume; a repeat adds no event."""
-    return Call("POST", _job_path(job_id, f"/{verb}"), JobRecord.model_validate_json, body=b"{}")
+    body = _body({} if reason is None else {"reason": reason})
+    return Call("POST", _job_path(job_id, f"/{verb}"), JobRecord.model_validate_json, body=body)
+
+
+def dead_letters(
+    *,
+    tenant: str | None = None,
+    pool: str | None = None,
+    reason: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[DeadLetterList]:
+    """GET /v1/dead-letters, newest first."""
+    query = _query(tenant=tenant, pool=pool, reason=reason, limit=limit, cursor=cursor)
+    return Call("GET", "/v1/dead-letters", DeadLetterList.model_validate_json, query)
+
+
+def replay(
+    job_ids: Sequence[str] | None,
+    which: Mapping[str, str | None] | None = None,
+    *,
+    dry_run: bool = False,
+) -> Call[ReplayAnswer]:
+    """POST /v1/dead-letters/replay: by ids, or by the filter tenant, pool, reason."""
+    body = _body({"job_ids": job_ids, "filter": which, "dry_run": dry_run})
+    return Call("POST", "/v1/dead-letters/replay", ReplayAnswer.model_validate_json, body=body)
 
 
 def answer(

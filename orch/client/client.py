@@ -6,7 +6,7 @@ retries nothing but event streams, so a failed submission is repeated by the cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,11 +17,13 @@ from contracts.errors import OrchError, Unavailable
 from contracts.record import (
     ArtifactList,
     BatchAnswer,
+    DeadLetterList,
     Explanation,
     JobList,
     JobRecord,
     LedgerPage,
     LogPage,
+    ReplayAnswer,
     Submitted,
 )
 from contracts.states import State
@@ -136,17 +138,31 @@ class Orch:
         """Why the job is where it is, and what unblocks it."""
         return await self.run(calls.explain(job_id))
 
-    async def cancel(self, job_id: str) -> JobRecord:
+    async def dead_letters(self, **which: Any) -> DeadLetterList:
+        """A page of jobs that were given up on, newest first; tenant, pool, reason, limit, cursor."""
+        return await self.run(calls.dead_letters(**which))
+
+    async def replay(
+        self,
+        job_ids: Sequence[str] | None = None,
+        which: Mapping[str, str | None] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> ReplayAnswer:
+        """Tries dead letters again, each as a new job, by ids or by a filter."""
+        return await self.run(calls.replay(job_ids, which, dry_run=dry_run))
+
+    async def cancel(self, job_id: str, reason: str | None = None) -> JobRecord:
         """Cancel; the record after it. A running agent is stopped soon after."""
-        return await self.run(calls.command(job_id, "cancel"))
+        return await self.run(calls.command(job_id, "cancel", reason))
 
-    async def pause(self, job_id: str) -> JobRecord:
+    async def pause(self, job_id: str, reason: str | None = None) -> JobRecord:
         """Pause; a running job stops at its next step."""
-        return await self.run(calls.command(job_id, "pause"))
+        return await self.run(calls.command(job_id, "pause", reason))
 
-    async def resume(self, job_id: str) -> JobRecord:
+    async def resume(self, job_id: str, reason: str | None = None) -> JobRecord:
         """Let a paused job go on."""
-        return await self.run(calls.command(job_id, "resume"))
+        return await self.run(calls.command(job_id, "resume", reason))
 
     async def answer(
         self, job_id: str, question_id: str, value: object, reason: str | None = None

@@ -62,7 +62,9 @@ class Follow:
         self.last_id: str | None = None
         self._started = False
         self._failures = 0
+        self._has_connected = False
         self._opened_at_ms: int | None = None
+        """Of the connection that stands now."""
 
     def query(self) -> dict[str, str]:
         """`after` until the stream itself gave an id to resume from."""
@@ -74,6 +76,7 @@ class Follow:
 
     def opened(self, now_ms: int) -> None:
         """The gateway accepted the stream."""
+        self._has_connected = True
         self._opened_at_ms = now_ms
 
     def take(self, sse: httpx2.ServerSentEvent) -> JobFrame | None:
@@ -106,10 +109,13 @@ class Follow:
         Raises:
             Unavailable: it never connected, or failed RETRIES_MAX times in a row.
         """
-        if self._opened_at_ms is None and isinstance(why, Unavailable):
+        if not self._has_connected and isinstance(why, Unavailable):
             raise why
         if self._opened_at_ms is not None and now_ms - self._opened_at_ms >= LIVED_MS:
             self._failures = 0
+        self._opened_at_ms = (
+            None  # a connection's long life excuses its own end, not what comes after
+        )
         self._failures += 1
         if self._failures > RETRIES_MAX:
             raise Unavailable(

@@ -7,7 +7,7 @@ but event streams, so a failed submission is repeated by the caller, with an ide
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,11 +17,13 @@ from contracts.errors import OrchError, Unavailable
 from contracts.record import (
     ArtifactList,
     BatchAnswer,
+    DeadLetterList,
     Explanation,
     JobList,
     JobRecord,
     LedgerPage,
     LogPage,
+    ReplayAnswer,
     Submitted,
 )
 from contracts.states import State
@@ -138,17 +140,31 @@ class OrchSync:
         """Why the job is where it is, and what unblocks it."""
         return self.run(calls.explain(job_id))
 
-    def cancel(self, job_id: str) -> JobRecord:
+    def dead_letters(self, **which: Any) -> DeadLetterList:
+        """A page of jobs that were given up on, newest first; tenant, pool, reason, limit, cursor."""
+        return self.run(calls.dead_letters(**which))
+
+    def replay(
+        self,
+        job_ids: Sequence[str] | None = None,
+        which: Mapping[str, str | None] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> ReplayAnswer:
+        """Tries dead letters again, each as a new job, by ids or by a filter."""
+        return self.run(calls.replay(job_ids, which, dry_run=dry_run))
+
+    def cancel(self, job_id: str, reason: str | None = None) -> JobRecord:
         """Cancel; the record after it. A running agent is stopped soon after."""
-        return self.run(calls.command(job_id, "cancel"))
+        return self.run(calls.command(job_id, "cancel", reason))
 
-    def pause(self, job_id: str) -> JobRecord:
+    def pause(self, job_id: str, reason: str | None = None) -> JobRecord:
         """Pause; a running job stops at its next step."""
-        return self.run(calls.command(job_id, "pause"))
+        return self.run(calls.command(job_id, "pause", reason))
 
-    def resume(self, job_id: str) -> JobRecord:
+    def resume(self, job_id: str, reason: str | None = None) -> JobRecord:
         """Let a paused job go on."""
-        return self.run(calls.command(job_id, "resume"))
+        return self.run(calls.command(job_id, "resume", reason))
 
     def answer(
         self, job_id: str, question_id: str, value: object, reason: str | None = None

@@ -1,8 +1,10 @@
-"""A submission as a door received it."""
+"""What doors ask the store for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from contracts.record import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,16 @@ class Ask:
     """Where a raw producer looks for its answer."""
     job_id: str | None = None
     """The id when the spec names none; follows from the stream entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """Which dead letters are meant; None means any."""
+
+    tenant: str | None = None
+    pool: str | None = None
+    reason: str | None = None
+
+    def fits(self, letter: DeadLetter) -> bool:
+        """Whether this letter is meant; its tenant chose the list already."""
+        return self.pool in (None, letter.pool) and self.reason in (None, letter.reason)

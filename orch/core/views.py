@@ -78,6 +78,8 @@ def job_record(
         due_at_ms=_number(fields, "due_at") if state is State.SCHEDULED else None,
         pause_wished=fields.get("wish") == "pause",
         reason=fields.get("why"),
+        replay_of=fields.get("replay_of"),
+        replayed_as=fields.get("replayed_as"),
     )
 
 

@@ -33,6 +33,7 @@ from orch.system import SystemClock
 
 STAGE_S_MAX: Final = 120
 """A stage that hangs becomes a failed check."""
+WATCH_EVERY_MS: Final = 250
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -171,20 +172,32 @@ class Theatre:
         return Stage(name, title, self.house, self.client, self.voice)
 
     async def play(self, number: int, part: Part) -> Stage:
-        """One part; whatever breaks it is a check that failed."""
+        """One part, for as long as the stack stands."""
         stage = self.stage(part.name, f"{number}. {part.title}")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel_when_ended, tasks.cancel_scope)
+            await self._perform(part, stage)
+            tasks.cancel_scope.cancel()
         if self.house.has_ended():
-            stage.equal("the stack stands", "its supervisor has ended", "it runs")
+            stage.equal("the stack stands", "its supervisor has ended", "its supervisor runs")
             return stage
+        self.voice.say("the same, from the command line while the stack stands:")
+        self.voice.command(orch_words(self.house.home, *part.look))
+        return stage
+
+    async def _perform(self, part: Part, stage: Stage) -> None:
+        """The part itself; whatever breaks it is a check that failed."""
         try:
             with anyio.fail_after(STAGE_S_MAX):
                 await part.play(stage)
         except (OrchError, OSError) as error:  # a TimeoutError is an OSError
             words = f"{type(error).__name__}: {error}"
             stage.holds("the part went through", False, expected="no error", found=words)
-        self.voice.say("the same, from the command line while the stack stands:")
-        self.voice.command(orch_words(self.house.home, *part.look))
-        return stage
+
+    async def _cancel_when_ended(self, scope: anyio.CancelScope) -> None:
+        while not self.house.has_ended():
+            await self.house.clock.sleep_ms(WATCH_EVERY_MS)
+        scope.cancel()
 
 
 def _judge_house(stage: Stage) -> None:

@@ -60,6 +60,13 @@ class Claims:
             raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
         return Cycled(list(reply[3]), [_offer(item) for item in reply[4]])
 
+    async def held(self, runner: str) -> dict[str, str]:
+        """What the server thinks this runner holds: job id -> claim."""
+        found: dict[str, str] = await self._connection.execute(
+            "HGETALL", self._connection.keys.held(runner)
+        )
+        return found
+
     async def is_over(self, job_id: str, claim: str) -> bool:
         """Whether we gave this claim once and it is no longer in force.
 

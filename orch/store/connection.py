@@ -39,6 +39,8 @@ PAUSE_MS_MAX = 1_000
 CALL_DEADLINE_MS = 5_000
 SOCKET_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_MS = 2_000
+LOADS_MAX = 3
+"""How often one call loads the library: a server may lose it again between the load and the call."""
 
 _PASSING = (
     "LOADING",
@@ -184,13 +186,14 @@ class Connection:
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
 
     async def _carried_out(self, *command: str | int | float) -> Any:
-        try:
-            return await self._commands.execute_command(*command)
-        except ResponseError as error:
-            if not _is_missing_function(error):
-                raise
-        # Once: a function that is still missing is one that our library does not have.
-        await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
+        # A function that is still missing after that is one that our library does not have.
+        for _ in range(LOADS_MAX):
+            try:
+                return await self._commands.execute_command(*command)
+            except ResponseError as error:
+                if not _is_missing_function(error):
+                    raise
+            await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
         return await self._commands.execute_command(*command)
 
     async def load(self) -> None:

@@ -60,7 +60,7 @@ class Keys:
         return self._name(f"jobs:{tenant}")
 
     def dead(self, tenant: str) -> str:
-        """Sorted set: dead letters by time."""
+        """Sorted set: dead letters in the order they died."""
         return self._name(f"dead:{tenant}")
 
     def answer(self, request_id: str) -> str:

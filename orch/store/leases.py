@@ -82,6 +82,16 @@ class Leases:
         found = await self._connection.execute("HGETALL", self._connection.keys.instances)
         return {name: orjson.loads(about) for name, about in found.items()}
 
+    async def strays(self) -> list[str]:
+        """Readers with unsettled entries that are no instances (any more)."""
+        keys = self._connection.keys
+        names: set[str] = set()
+        for stream, group in ((keys.requests, "admission"), (keys.outcomes, "fallback")):
+            if await self._connection.execute("EXISTS", stream):
+                summary = await self._connection.execute("XPENDING", stream, group)
+                names |= {reader["name"] for reader in summary["consumers"]}
+        return sorted(names - (await self.instances()).keys()) if names else []
+
     async def bury(self, instance_id: str, counter: int, *, age_ms: int, most: int) -> Burial:
         """Declares it dead unless its beat moved on from `counter`."""
         reply = await self._connection.call("bury", instance_id, counter, age_ms, most)

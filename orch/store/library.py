@@ -20,7 +20,7 @@ SCHEMA = 1
 
 ORDER = (
     "shared hello register beat declare dispatch admit claim settle release ask handback stop cycle note "
-    "emit decide bury leave due unready cancel pause resume answer announce retire refuse"
+    "emit decide bury leave due unready cancel pause resume answer announce retire refuse replay"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 

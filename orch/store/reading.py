@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ from orch.core.explain import Facts, explain
 from orch.core.ledger import parse_entry, parse_ledger
 from orch.core.views import artifacts_of, job_record, question_of
 from orch.store.connection import Connection
+from orch.store.cursors import cursor_in, cursor_out, scored
 from orch.store.output import Output
 
 _LINE_LOOKED_AT = 1_000
@@ -159,7 +158,7 @@ class Reading:
         """
         limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
         tenants = [tenant] if tenant else await self._tenants()
-        before = _cursor_in(cursor)
+        before = cursor_in(cursor)
         ids = await self._arrivals(tenants, before, _SCAN_MAX if state else limit)
         found: list[JobRecord] = []
         last = before
@@ -172,7 +171,7 @@ class Reading:
                 break
         more = bool(ids) and (len(found) == limit or len(ids) >= (_SCAN_MAX if state else limit))
         return JobList(
-            jobs=found, next_cursor=_cursor_out(last) if more and last is not None else None
+            jobs=found, next_cursor=cursor_out(last) if more and last is not None else None
         )
 
     async def _matching(self, job_id: str, state: State | None) -> JobRecord | None:
@@ -206,31 +205,6 @@ class Reading:
                 most,
                 "WITHSCORES",
             )
-            merged += _scored(flat)
+            merged += scored(flat)
         merged.sort(reverse=True)
         return merged[:most]
-
-
-def _scored(reply: Any) -> list[tuple[int, str]]:
-    if reply and isinstance(reply[0], tuple | list):
-        return [(int(float(score)), member) for member, score in reply]
-    return [
-        (int(float(score)), member) for member, score in zip(reply[::2], reply[1::2], strict=True)
-    ]
-
-
-def _cursor_out(arrival: int) -> str:
-    return base64.urlsafe_b64encode(str(arrival).encode()).decode().rstrip("=")
-
-
-def _cursor_in(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
-        raise Refused(
-            ErrorCode.INVALID_REQUEST,
-            "that cursor is none of ours",
-            details={"cursor": cursor[:80]},
-        ) from error

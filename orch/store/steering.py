@@ -8,6 +8,7 @@ import orjson
 
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import checked_id
+from contracts.limits import EVENT_BYTES_MAX
 from contracts.record import JobRecord
 from contracts.states import Event, step
 from orch.core.ledger import state_of
@@ -20,6 +21,12 @@ from orch.store.reading import Reading, no_such_job
 
 def _json(text: str | None) -> str:
     return orjson.dumps(text).decode()
+
+
+def _who(by: str, note: str | None) -> str:
+    """Members of the event's payload: who, and why if they said it (cut to what an event has room for)."""
+    members = {"by": by} if note is None else {"by": by, "note": note[:NOTE_CHARS_MAX]}
+    return orjson.dumps(members).decode()[1:-1]
 
 
 def _raise_for(reply: list[Any], job_id: str, event: Event) -> None:
@@ -38,6 +45,10 @@ def _raise_for(reply: list[Any], job_id: str, event: Event) -> None:
         )
 
 
+NOTE_CHARS_MAX = EVENT_BYTES_MAX // 5
+"""A ledger entry has room for it even when every character takes four bytes."""
+
+
 class Steering:
     """Operators' verbs; each answers with the record after it."""
 
@@ -49,34 +60,38 @@ class Steering:
         self._policy = policy.text()
         self._actor = actor
 
-    async def cancel(self, job_id: str, *, by: str) -> JobRecord:
+    async def cancel(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         """Ends the job at once; a running agent is stopped within a second.
 
         Raises:
             Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when the job is over in another way.
         """
-        reply = await self._connection.call("cancel", checked_id(job_id), _json(by), self._actor)
+        reply = await self._connection.call(
+            "cancel", checked_id(job_id), _who(by, note), self._actor
+        )
         _raise_for(reply, job_id, Event.CANCEL)
         return await self._reading.job(job_id)
 
-    async def pause(self, job_id: str, *, by: str) -> JobRecord:
+    async def pause(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         """Stops a waiting job now, a running one at its next step.
 
         Raises:
             Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
         """
-        reply = await self._connection.call("pause", checked_id(job_id), _json(by), self._actor)
+        reply = await self._connection.call(
+            "pause", checked_id(job_id), _who(by, note), self._actor
+        )
         _raise_for(reply, job_id, Event.PAUSE)
         return await self._reading.job(job_id)
 
-    async def resume(self, job_id: str, *, by: str) -> JobRecord:
+    async def resume(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         """Lets a paused job go on; one that is not paused is left as it is.
 
         Raises:
             Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
         """
         reply = await self._connection.call(
-            "resume", checked_id(job_id), _json(by), self._actor, self._policy
+            "resume", checked_id(job_id), _who(by, note), self._actor, self._policy
         )
         _raise_for(reply, job_id, Event.RESUME)
         return await self._reading.job(job_id)

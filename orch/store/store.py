@@ -10,6 +10,7 @@ from orch.ports import Ids
 from orch.store.admission import Admission
 from orch.store.claims import Claims
 from orch.store.connection import Connection
+from orch.store.dead_letters import DeadLetters
 from orch.store.feed import Feed
 from orch.store.leases import Leases
 from orch.store.outcomes import Outcomes
@@ -26,6 +27,7 @@ class Store:
     connection: Connection
     admission: Admission
     claims: Claims
+    dead_letters: DeadLetters
     feed: Feed
     leases: Leases
     outcomes: Outcomes
@@ -46,6 +48,9 @@ def open_store(
         connection=connection,
         admission=Admission(connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max),
         claims=Claims(connection, policy),
+        dead_letters=DeadLetters(
+            connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max
+        ),
         feed=Feed(connection, block_ms_max=10 * TICK_MS),
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),

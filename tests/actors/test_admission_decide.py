@@ -11,6 +11,11 @@ from contracts.errors import ErrorCode, Refused
 from orch.core.asks import Ask
 from orch.core.derived import job_id_of_entry
 
+REFUSALS = (
+    "another version; a version with a blank; no document; no JSON; a key twice; a key twice below; NaN; "
+    "infinite; beyond 2**53; no UTF-8; half a character as a key; half a character twice; "
+    "nested beyond reason; nested too deep; endless digits; too large"
+)
 SPEC = {"name": "x", "adapter": {"name": "command", "config": {"argv": ["true"]}}}
 
 
@@ -57,11 +62,7 @@ def test_a_redelivery_has_the_same_id_and_another_entry_or_incarnation_has_not()
         ({"spec": "9" * 5_000}, ErrorCode.INVALID_SPEC, "$"),
         ({"spec": " " * (2**20 + 1)}, ErrorCode.PAYLOAD_TOO_LARGE, None),
     ],
-    ids=[
-        "another version", "a version with a blank", "no document", "no JSON", "a key twice",
-        "a key twice below", "NaN", "infinite", "beyond 2**53", "no UTF-8", "half a character as a key",
-        "half a character twice", "nested beyond reason", "nested too deep", "endless digits", "too large",
-    ],  # fmt: skip
+    ids=REFUSALS.split("; "),
 )
 def test_what_is_no_request_is_refused_in_words_that_can_be_sent(
     given: dict[str, str], code: ErrorCode, path: str | None
@@ -77,7 +78,15 @@ def test_what_is_no_request_is_refused_in_words_that_can_be_sent(
 @pytest.mark.req("ADM-6")
 @pytest.mark.parametrize(
     ("given", "place"),
-    [("r-1", "r-1"), ("", ""), ("../x", ""), ("a b", ""), ("a:b", ""), ("x" * 65, ""), ("\udcff", "")],
+    [
+        ("r-1", "r-1"),
+        ("", ""),
+        ("../x", ""),
+        ("a b", ""),
+        ("a:b", ""),
+        ("x" * 65, ""),
+        ("\udcff", ""),
+    ],
 )
 def test_an_answer_goes_only_to_a_legal_place(given: str, place: str) -> None:
     assert request_id_of({"request_id": given}) == place

@@ -17,19 +17,17 @@ def seen(*looks: Look) -> Observation:
     """What a reaper has seen after these looks: (its clock, the counters)."""
     observation = Observation()
     for now_ms, beats in looks:
-        observation = observe(observation, beats, now_ms=now_ms, lease_ms=LEASE_MS)
+        leases_ms = dict.fromkeys(beats, LEASE_MS) | {"patient": 2 * LEASE_MS}
+        observation = observe(observation, beats, leases_ms, now_ms=now_ms)
     return observation
 
 
 def buried_after(*looks: Look) -> list[str]:
-    return [name for name, _ in silent(seen(*looks), lease_ms=LEASE_MS)]
+    return [name for name, _ in silent(seen(*looks))]
 
 
 def every_second(counters: Sequence[Mapping[str, int]], *, start_ms: int = 0) -> list[Look]:
     return [(start_ms + 1_000 * n, beats) for n, beats in enumerate(counters)]
-
-
-ALIVE = {"b": 0, "c": 0}
 
 
 def beating(n: int, **still: int) -> dict[str, int]:
@@ -60,6 +58,16 @@ def beating(n: int, **still: int) -> dict[str, int]:
             ["a", "d"],
             id="two of four, not over half: no excuse",
         ),
+        pytest.param(
+            every_second([beating(n, patient=5) for n in range(6)]),
+            [],
+            id="judged by the lease it registered with, not by ours",
+        ),
+        pytest.param(
+            every_second([beating(n, patient=5) for n in range(7)]),
+            ["patient"],
+            id="and then by that",
+        ),
     ],
 )
 def test_silence_is_a_counter_that_does_not_move_for_a_lease(
@@ -73,7 +81,7 @@ def test_a_reaper_that_slept_saw_nothing_meanwhile() -> None:
     hour_ms = 3_600_000
     observation = seen((0, beating(0, a=5)), (hour_ms, beating(1, a=5)))
     assert observation.instances["a"].silent_ms == GAP_MS_MAX
-    assert silent(observation, lease_ms=LEASE_MS) == []
+    assert silent(observation) == []
 
 
 @pytest.mark.req("LSE-6")
@@ -109,7 +117,7 @@ def test_a_single_instance_has_no_crowd_to_excuse_it() -> None:
 def test_the_longest_silent_is_first_then_by_name() -> None:
     looks = every_second([beating(n, d=1) for n in range(2)])
     looks += [(2_000 + 1_000 * n, beating(2 + n, d=1, e=1, a=1)) for n in range(5)]
-    found = silent(seen(*looks), lease_ms=LEASE_MS)
+    found = silent(seen(*looks))
     assert [(name, watched.silent_ms) for name, watched in found] == [
         ("d", 6_000),
         ("a", 4_000),

@@ -201,6 +201,15 @@ class Stack:
         self._open.close()
         wait_until(lambda: not self.processes(), what=f"no process is left: {self.processes()}")
 
+    def destroy(self) -> None:
+        """SIGKILL to whatever is left, for a test that has failed."""
+        for left in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(left.pid, signal.SIGKILL)
+        if self._supervisor is not None:
+            self._supervisor.wait(DEADLINE_S)
+        self._open.close()
+
     def kill_supervisor(self) -> None:
         """SIGKILL: it can do nothing any more."""
         assert self._supervisor is not None
@@ -324,6 +333,10 @@ class Stack:
             what=f"{state} of job {job_id}",
         )
 
+    def wait_for_output(self, job_id: str) -> str:
+        """The first piece of output that a running job wrote."""
+        return wait_until(lambda: self.client.logs(job_id).lines, what="it speaks")[0].text
+
     def submit_echoes(self, count: int, *, each_ms: int = 20) -> dict[str, int]:
         """Small python jobs, each with a result of its own: job id -> result."""
         answer = self.client.submit_batch([call("slow_echo", n, each_ms) for n in range(count)])
@@ -364,9 +377,6 @@ def a_stack(root: Path, **settings: object) -> Iterator[Stack]:
         stack.end()
     except BaseException:
         sys.stderr.write(stack.log.read_text()[-6_000:])
-        with suppress(AssertionError, subprocess.TimeoutExpired):
-            stack.end()
-        for left in stack.processes():
-            os.kill(left.pid, signal.SIGKILL)
+        stack.destroy()
         raise
     assert stack.found == []

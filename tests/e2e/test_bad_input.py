@@ -13,7 +13,7 @@ import pytest
 from contracts.states import State
 from orch.store.keys import Keys
 from tests.e2e.specs import command, shell
-from tests.e2e.stack import Stack, wait_until
+from tests.e2e.stack import Stack
 
 
 def post(
@@ -73,36 +73,45 @@ def spec_with(**more: Any) -> bytes:
     return json.dumps({**shell("true"), **more}).encode()
 
 
-ARGV = {"argv": ["true"]}
+def adapter(name: str, **config: Any) -> bytes:
+    return json.dumps({"name": "x", "adapter": {"name": name, "config": config}}).encode()
+
+
+NESTED = json.loads("[" * 200 + "]" * 200)
+IN_CONFIG = "adapter.config"
 SPECS: dict[str, tuple[bytes, int, str, str | None]] = {
     "no JSON": (b"{", 400, "INVALID_REQUEST", None),
     "no UTF-8": (b'{"name": "\xff"}', 400, "INVALID_REQUEST", None),
     "no object": (b"[1]", 400, "INVALID_SPEC", "$"),
     "nothing": (b"", 400, "INVALID_REQUEST", None),
-    "no name": (b'{"adapter": {"name": "command", "config": {"argv": ["true"]}}}', 400, "INVALID_SPEC", "name"),
+    "no adapter": (b'{"name": "x"}', 400, "INVALID_SPEC", "adapter"),
     "an unknown key": (spec_with(prio="high"), 400, "INVALID_SPEC", "prio"),
     "an unknown key below": (
-        json.dumps(command("true", config={"shell": True})).encode(), 400, "INVALID_SPEC", "adapter.config.shell",
+        adapter("command", argv=["true"], shell=True),
+        400,
+        "INVALID_SPEC",
+        f"{IN_CONFIG}.shell",
     ),
-    "an unknown adapter": (
-        json.dumps({"name": "x", "adapter": {"name": "magic", "config": {}}}).encode(), 400, "INVALID_SPEC", "adapter.name",
-    ),
+    "an unknown adapter": (adapter("magic"), 400, "INVALID_SPEC", "adapter.name"),
     "a wrong type": (spec_with(deadline_ms="soon"), 400, "INVALID_SPEC", "deadline_ms"),
     "an unknown pool": (spec_with(pool="nowhere"), 400, "INVALID_SPEC", "pool"),
     "an unknown class": (spec_with(priority="urgent"), 400, "INVALID_SPEC", "priority"),
     "an id with ../": (spec_with(id="../../etc"), 400, "INVALID_SPEC", "id"),
-    "no argv": (json.dumps(command()).encode(), 400, "INVALID_SPEC", "adapter.config.argv"),
-    "a zero byte": (json.dumps(command("a\0b")).encode(), 400, "INVALID_SPEC", "adapter.config.argv.0"),
+    "no argv": (adapter("command", argv=[]), 400, "INVALID_SPEC", f"{IN_CONFIG}.argv"),
+    "a zero byte": (
+        adapter("command", argv=["a\0b"]),
+        400,
+        "INVALID_SPEC",
+        f"{IN_CONFIG}.argv.0",
+    ),
     "a key twice": (b'{"name": "a", "name": "b"}', 400, "INVALID_REQUEST", None),
     "NaN": (spec_with(inputs={"x": float("nan")}), 400, "INVALID_REQUEST", None),
     "half a character": (b'{"name": "\\ud800"}', 400, "INVALID_REQUEST", None),
-    "an integer beyond 2**53": (spec_with(inputs={"x": 2**53 + 1}), 400, "INVALID_SPEC", "$"),
-    "nested without end": (
-        spec_with(inputs={"x": json.loads("[" * 200 + "]" * 200)}), 400, "INVALID_REQUEST", None,
-    ),
-    "a spec of more than 1 MiB": (spec_with(inputs={"x": "x" * 2**20}), 413, "PAYLOAD_TOO_LARGE", None),
+    "beyond 2**53": (spec_with(inputs={"x": 2**53 + 1}), 400, "INVALID_SPEC", "$"),
+    "nested without end": (spec_with(inputs={"x": NESTED}), 400, "INVALID_REQUEST", None),
+    "above 1 MiB": (spec_with(inputs={"x": "x" * 2**20}), 413, "PAYLOAD_TOO_LARGE", None),
     "10 MB": (spec_with(objective="x" * 10_000_000), 413, "PAYLOAD_TOO_LARGE", None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.req("ADM-6", "API-3")
@@ -219,7 +228,7 @@ def test_a_step_that_prints_100_mb_is_kept_whole_and_disturbs_nobody(
     job_id = stack.client.submit(
         shell("yes 0123456789abcdef0123456789abcdef | head -c 100000000")
     ).job_id
-    wait_until(lambda: stack.stored(job_id).get("outs"), what="it prints")
+    stack.wait_for_output(job_id)
     assert stack.run(shell("echo meanwhile")).state is State.COMPLETED
     record = stack.client.wait(job_id, timeout_s=50)
     assert record.state is State.COMPLETED

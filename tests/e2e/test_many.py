@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -32,48 +33,50 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.mark.req("ARC-1", "SCH-1")
+def start_by_hand(
+    stack: Stack, role: str, port: int, running: ExitStack
+) -> subprocess.Popen[bytes]:
+    words = ("--port", str(port)) if role == "gateway" else ()
+    process = running.enter_context(stack.spawn_actor(role, *words))
+    running.callback(process.kill)
+    return process
+
+
+def serves(stack: Stack, role: str, pid: int) -> bool:
+    return pid in stack.serving_pids(role)
+
+
+@pytest.mark.req("ARC-1", "LSE-1")
 def test_replicas_started_by_hand_share_the_work(stack: Stack) -> None:
     port = free_port()
-    by_hand: list[subprocess.Popen[bytes]] = []
     with ExitStack() as running:
-        for role in ROLES:
-            words = ("--port", str(port)) if role == "gateway" else ()
-            process = running.enter_context(stack.spawn_actor(role, *words))
-            running.callback(process.kill)
-            by_hand.append(process)
-        for role, process in zip(ROLES, by_hand, strict=True):
-            wait_until(
-                lambda r=role, p=process: p.pid in stack.serving_pids(r), what=f"a second {role}"
-            )
+        by_hand = {role: start_by_hand(stack, role, port, running) for role in ROLES}
+        for role, process in by_hand.items():
+            wait_until(partial(serves, stack, role, process.pid), what=f"a second {role}")
         client = running.enter_context(OrchSync(Endpoint(f"http://127.0.0.1:{port}")))
-        wait_until(lambda: client.ready(), what="the second gateway")
         echoes = stack.submit_echoes(200, each_ms=5)
         retried = [client.submit(shell('[ "$ORCH_ATTEMPT" = 2 ] || exit 75')) for _ in range(5)]
         for n in range(20):
             fields = {"v": "1", "request_id": f"r{n}", "spec": json.dumps(call("echo", n))}
             stack.redis.xadd(Keys().requests, fields)
         stack.wait_for_echoes(echoes)
-        answers = [
-            json.loads(wait_until(lambda n=n: stack.redis.get(Keys().answer(f"r{n}"))))
-            for n in range(20)
-        ]
-        for job_id in [one.job_id for one in retried] + [one["job_id"] for one in answers]:
-            record = client.wait(job_id, timeout_s=DEADLINE_S)
-            assert record.state is State.COMPLETED
+        answers = [wait_until(partial(stack.redis.get, Keys().answer(f"r{n}"))) for n in range(20)]
+        raw = [str(json.loads(answer)["job_id"]) for answer in answers]
+        for job_id in [one.job_id for one in retried] + raw:
+            assert client.wait(job_id, timeout_s=DEADLINE_S).state is State.COMPLETED
         shares = Counter(
             one.runner for job_id in echoes for one in stack.client.job(job_id).attempts
         )
         assert len(shares) == 2
         assert min(shares.values()) >= 10, "no runner idles while the other has a full line"
-        for process in by_hand:
+        for process in by_hand.values():
             process.terminate()
-        assert [process.wait(DEADLINE_S) for process in by_hand] == [0] * len(ROLES)
+        assert {process.wait(DEADLINE_S) for process in by_hand.values()} == {0}
         pids = {one["pid"] for one in stack.instances().values()}
-        assert pids & {process.pid for process in by_hand} == set()
+        assert pids & {process.pid for process in by_hand.values()} == set()
 
 
-@pytest.mark.req("SCH-2")
+@pytest.mark.req("SCH-1", "SCH-2")
 def test_interactive_jobs_overtake_the_batch_that_waits(stack: Stack) -> None:
     batch = [call("slow_echo", n, 40, priority="batch") for n in range(40)]
     urgent = [call("slow_echo", n, 40, priority="interactive") for n in range(5)]
@@ -91,7 +94,7 @@ def test_interactive_jobs_overtake_the_batch_that_waits(stack: Stack) -> None:
     assert overtaken >= 25
 
 
-@pytest.mark.req("ADM-2", "ADM-3")
+@pytest.mark.req("JOB-3")
 def test_an_idempotency_key_gives_the_first_job_back(stack: Stack) -> None:
     first = stack.client.submit(call("echo", 1), "the-key")
     again = stack.client.submit(call("echo", 1), "the-key")
@@ -100,7 +103,6 @@ def test_an_idempotency_key_gives_the_first_job_back(stack: Stack) -> None:
     assert stack.client.wait(first.job_id, timeout_s=DEADLINE_S).result == 1
 
 
-@pytest.mark.req("PRF-3")
 def test_a_stray_token_does_not_keep_full_runners_busy(stack: Stack) -> None:
     long = [stack.client.submit(shell("exec sleep 600")).job_id for _ in range(2)]
     for job_id in long:

@@ -19,9 +19,7 @@ def ask(stack: Stack, spec: object, **fields: Any) -> dict[str, Any]:
     """One raw request and its answer."""
     request_id = SystemIds().token()
     text = spec if isinstance(spec, str | bytes) else json.dumps(spec)
-    stack.redis.xadd(
-        Keys().requests, {"v": "1", "request_id": request_id, "spec": text, **fields}
-    )
+    stack.redis.xadd(Keys().requests, {"v": "1", "request_id": request_id, "spec": text, **fields})
     answer = wait_until(lambda: stack.redis.get(Keys().answer(request_id)), what="an answer")
     assert 0 < stack.redis.pttl(Keys().answer(request_id)) <= 600_000
     document: dict[str, Any] = json.loads(answer)

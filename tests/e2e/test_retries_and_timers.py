@@ -68,7 +68,7 @@ def test_a_command_over_its_limit_is_stopped_and_tried_again(
     assert len(stack.events_of(record.job_id, EventType.JOB_TIMEOUT)) == 2
 
 
-@pytest.mark.req("SCH-1", "JOB-5")
+@pytest.mark.req("SCH-3")
 def test_a_job_does_not_start_before_its_time(stack: Stack) -> None:
     seconds, micros = stack.redis.time()
     at_ms = seconds * 1_000 + micros // 1_000 + 700
@@ -79,12 +79,12 @@ def test_a_job_does_not_start_before_its_time(stack: Stack) -> None:
     assert record.started_at_ms >= at_ms
 
 
-@pytest.mark.req("JOB-5", "EVT-2")
+@pytest.mark.req("REA-1", "EVT-2")
 def test_a_deadline_expires_a_running_job_and_stops_its_agent(stack: Stack) -> None:
     seconds, _ = stack.redis.time()
     spec = shell("echo $$; exec sleep 600", deadline_ms=(seconds + 2) * 1_000)
     job_id = stack.client.submit(spec).job_id
-    pid = int(wait_until(lambda: stack.client.logs(job_id).lines)[0].text)
+    pid = int(stack.wait_for_output(job_id))
     record = stack.client.wait(job_id, timeout_s=30)
     assert (record.state, record.outcome) == (State.EXPIRED, Outcome.EXPIRED)
     assert [one.outcome for one in record.attempts] == [Outcome.EXPIRED]
@@ -93,18 +93,23 @@ def test_a_deadline_expires_a_running_job_and_stops_its_agent(stack: Stack) -> N
     assert [frame.event.value for frame in stack.client.events(job_id)][-1] == "error"
 
 
-@pytest.mark.req("JOB-5")
+@pytest.mark.req("REA-1")
 def test_a_deadline_expires_a_job_that_still_waits(stack: Stack) -> None:
     seconds, _ = stack.redis.time()
     job_id = stack.client.submit(
-        shell("true", id="waits", not_before_ms=(seconds + 3) * 1_000, deadline_ms=(seconds + 4) * 1_000)
+        shell(
+            "true",
+            id="waits",
+            not_before_ms=(seconds + 3) * 1_000,
+            deadline_ms=(seconds + 4) * 1_000,
+        )
     ).job_id
     stack.client.pause(job_id)
     record = stack.client.wait(job_id, timeout_s=30)
     assert (record.state, record.attempts) == (State.EXPIRED, [])
 
 
-@pytest.mark.req("ADM-6")
+@pytest.mark.req("ADM-5", "ADM-6")
 def test_a_deadline_that_has_passed_is_refused_and_nothing_is_made(stack: Stack) -> None:
     with pytest.raises(Refused) as refused:
         stack.client.submit(shell("true", id="too-late", deadline_ms=1))

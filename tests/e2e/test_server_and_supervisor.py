@@ -13,9 +13,10 @@ import pytest
 from contracts.errors import OrchError
 from contracts.events import EventType
 from contracts.states import State
+from orch.cli.stack import actors_argv
 from tests.e2e.conftest import StartStack
 from tests.e2e.specs import call, shell, step, steps
-from tests.e2e.stack import Stack, a_stack, actors_argv, environ, is_alive, wait_until
+from tests.e2e.stack import Stack, a_stack, environ, is_alive, wait_until
 
 
 class Submitter:
@@ -92,7 +93,7 @@ def test_the_supervisor_is_killed_everything_stops_and_the_next_start_goes_on(
 def test_the_stack_is_asked_to_leave_and_its_jobs_go_on_later(start_stack: StartStack) -> None:
     stack = start_stack()
     slow = stack.client.submit(shell("echo up; exec sleep 600")).job_id
-    wait_until(lambda: stack.client.logs(slow).lines, what="it runs")
+    stack.wait_for_output(slow)
     echoes = stack.submit_echoes(200, each_ms=20)
     stack.end()
     stack.start()
@@ -169,7 +170,7 @@ def test_a_runner_asked_to_leave_hands_back_what_it_had_not_begun(start_stack: S
         for _ in range(2)
     ]
     for job_id in running:
-        wait_until(lambda job_id=job_id: stack.client.logs(job_id).lines, what="it runs")
+        stack.wait_for_output(job_id)
     waiting = stack.submit_echoes(20)
     leaving = stack.kill("runner", signal.SIGTERM)
     go.touch()

@@ -52,7 +52,7 @@ def test_a_paused_job_keeps_its_finished_steps_and_the_attempt_does_not_count(
 @pytest.mark.req("RUN-4")
 def test_a_pause_within_the_grace_is_kept_by_force(stack: Stack) -> None:
     job_id = stack.client.submit(shell("echo up; exec sleep 600")).job_id
-    wait_until(lambda: stack.client.logs(job_id).lines)
+    stack.wait_for_output(job_id)
     stack.client.pause(job_id)
     stack.wait_for_state(job_id, State.PAUSED)
     assert stack.client.cancel(job_id).state is State.CANCELED
@@ -65,8 +65,13 @@ def test_cancel_kills_the_whole_process_tree_and_ends_the_stream(
     spec = shell(SPAWNS_A_TREE, config={"cwd": str(tmp_path)})
     spec["adapter"]["config"]["argv"][0] = "/bin/bash"
     job_id = stack.client.submit(spec).job_id
-    wait_until(lambda: stack.client.logs(job_id).lines, what="it is ready")
-    pids = wait_until(lambda: (p := (tmp_path / "pids").read_text().split()) and len(p) == 3 and p)
+    stack.wait_for_output(job_id)
+
+    def told() -> list[str]:
+        found = (tmp_path / "pids").read_text().split()
+        return found if len(found) == 3 else []
+
+    pids = wait_until(told, what="three processes")
     assert all(is_alive(int(pid)) for pid in pids)
     assert stack.client.cancel(job_id).state is State.CANCELED
     wait_until(lambda: not any(is_alive(int(pid)) for pid in pids), 10, what="the tree is dead")
@@ -85,7 +90,7 @@ def test_cancel_kills_the_whole_process_tree_and_ends_the_stream(
 def test_canceling_jobs_in_full_cry_takes_nothing_from_the_output_of_others(stack: Stack) -> None:
     noisy = [stack.client.submit(shell("exec yes a longer line of text")).job_id for _ in range(4)]
     for job_id in noisy:
-        wait_until(lambda job_id=job_id: stack.stored(job_id).get("outs"), what="it is noisy")
+        stack.wait_for_output(job_id)
     for job_id in noisy:
         stack.client.cancel(job_id)
     wait_until(lambda: not set(noisy) & set(stack.held()), what="they are gone")
@@ -120,9 +125,9 @@ def test_a_question_frees_the_slot_and_its_answer_reaches_the_step(stack: Stack)
     assert (record.state, record.attempt) == (State.COMPLETED, 2)
     lines = [line.text for line in stack.client.logs(job_id).lines]
     assert lines == ["before\n", 'answer "blue"\n']
-    assert [e.payload.get("value") for e in stack.events_of(job_id, EventType.QUESTION_ANSWERED)] == [
-        "blue"
-    ]
+    assert [
+        e.payload.get("value") for e in stack.events_of(job_id, EventType.QUESTION_ANSWERED)
+    ] == ["blue"]
     (consumed,) = stack.events_of(job_id, EventType.ANSWER_CONSUMED)
     assert consumed.payload["step_id"] == "paint"
     with pytest.raises(Refused) as late:

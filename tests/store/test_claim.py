@@ -255,3 +255,14 @@ async def test_only_a_claim_that_was_given_here_can_be_over(world: World) -> Non
     await runner.end(ending("handback", offer))
     assert await world.store.claims.is_over("job", offer.claim)
     assert not await world.store.claims.is_over("job", "1.1.anotherstack")
+
+
+@pytest.mark.req("LSE-1", "SCH-7")
+async def test_an_old_ticket_in_ready_gives_nobody_the_job(world: World) -> None:
+    runner = await world.runner(slots=2)
+    await world.submit("job")
+    await world.store.steering.pause("job", by="me")
+    await world.store.steering.resume("job", by="me")
+    assert await world.redis("XLEN", world.connection.keys.ready("default")) == 2
+    assert (await runner.cycle(free=1)).offers == []
+    assert (await runner.claim_one()).job_id == "job"

@@ -68,7 +68,7 @@ def test_the_generated_file_is_what_contracts_say_now() -> None:
 @pytest.mark.req("ADM-2", "LSE-2")
 def test_only_what_makes_new_things_stops_when_memory_is_short() -> None:
     refused_under_oom = {verb for verb in library().verbs if "allow-oom" not in flags(source(verb))}
-    assert refused_under_oom == {"admit", "declare"}
+    assert refused_under_oom == {"admit", "declare", "replay"}
 
 
 def test_no_write_is_ever_tried_with_pcall() -> None:
@@ -81,4 +81,9 @@ def test_no_write_is_ever_tried_with_pcall() -> None:
 
 def test_every_file_is_in_the_library_and_only_verbs_can_be_called() -> None:
     assert set(library().verbs) == set(ORDER) - PARTS
-    assert library().headed == {"hello", "register", "declare", "admit", "cycle"}
+
+
+@pytest.mark.req("LSE-1")
+def test_only_replies_that_begin_with_the_servers_count_move_the_watermark() -> None:
+    assert {"hello", "register", "declare", "admit", "cycle"} <= library().headed
+    assert not {"due", "dispatch", "bury", "unready", "retire", "emit", "decide"} & library().headed

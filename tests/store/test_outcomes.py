@@ -135,3 +135,15 @@ async def test_decisions_of_one_call_judge_alone(world: World) -> None:
     made = [verdict(one, verb) for one, verb in zip(found, verbs, strict=True)]
     assert await world.store.outcomes.decide(made) == [True, False, True]
     assert await world.states(ids) == [State.READY, State.CANCELED, State.FAILED]
+
+
+@pytest.mark.req("FBK-1")
+async def test_a_decision_about_an_earlier_outcome_is_stale(world: World) -> None:
+    runner, offer = await world.running("job")
+    await runner.end(ending("release", offer))
+    first = await world.undecided("job")
+    assert await world.decide("job", "retry")
+    await runner.end(ending("release", await runner.claim_one()))
+    before = await world.fields("job")
+    assert await world.store.outcomes.decide([verdict(first, "fail")]) == [False]
+    assert await world.fields("job") == before

@@ -202,3 +202,15 @@ async def test_pools_are_declared_once_and_listed_by_name(world: World) -> None:
     await world.pool("b", "a")
     await world.pool("a")
     assert await world.store.timers.pools() == ["a", "b"]
+
+
+@pytest.mark.req("SCH-3")
+async def test_a_timer_of_an_old_ticket_does_not_wake_a_job_that_is_parked_anew(
+    world: World,
+) -> None:
+    await world.pool()
+    await world.submit("job", not_before_ms=await world.now_ms() + HOUR_MS)
+    before = await world.fields("job")
+    await world.redis("ZADD", world.connection.keys.due, 1, "later:job:99")
+    assert (await world.store.timers.due(most=10))[0] == 1
+    assert await world.fields("job") == before

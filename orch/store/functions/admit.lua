@@ -18,6 +18,12 @@ local function item_at(argv, base)
   }
 end
 
+-- A request is settled once. Its reader may be slow: buried meanwhile, its entry handed on under another id
+-- or settled by its heir. Then neither a second job nor a second answer may come of what it still sends.
+local function request_waits(shard, entry)
+  return entry ~= '' and #redis.call('XRANGE', shard .. 'requests', entry, entry) > 0
+end
+
 local function known_pools(call)
   local pools = redis.call('SMEMBERS', call.shard .. 'pools')
   table.sort(pools)
@@ -49,6 +55,9 @@ local function judge(call, item, batch, capacity)
     local again = not earlier and (first[2] or '') == item.nonce
     return { again and 'new' or 'duplicate', id, first[3], -1, earlier = earlier }
   end
+  if item.entry ~= '' and not item.waits then
+    return { 'refused', 'INVALID_REQUEST', 'request ' .. item.entry .. ' is settled or was handed on', '{}' }
+  end
   if redis.call('SISMEMBER', call.shard .. 'pools', item.pool) == 0 then
     return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
       known_pools(call) }
@@ -77,6 +86,7 @@ local function make_job(call, item, actor)
   }
   for _, name in ipairs({ 'pool', 'class', 'tenant', 'digest', 'spec' }) do set(job, name, item[name]) end
   set(job, 'made_at', int(call.now))
+  if item.replay_of then set(job, 'replay_of', item.replay_of) end
   if item.nonce ~= '' then set(job, 'nonce', item.nonce) end
   if item.idem ~= '' then
     set(job, 'idem', item.idem)
@@ -92,7 +102,7 @@ local function make_job(call, item, actor)
     set(job, 'not_before', int(item.not_before))
     park(call, job, 'later', item.not_before)
   else
-    move(call, job, 'admit', actor, '{}')
+    move(call, job, 'admit', actor, item.replay_of and '{"replay_of":"' .. item.replay_of .. '"}' or '{}')
     enqueue(call, job, false)
   end
   save(job)
@@ -105,7 +115,7 @@ end
 -- A raw producer reads its answer under its own request id; the request itself is settled here, in the
 -- same function, so that a redelivery cannot make a second job.
 local function answer_request(call, item, answer)
-  if item.entry == '' then return end
+  if not item.waits then return end
   if item.request ~= '' then
     local body
     if answer[1] == 'refused' then
@@ -129,6 +139,7 @@ local function admit(keys, argv)
   local items, answers, batch = {}, {}, { jobs = {}, keys = {}, depth = {} }
   for n = 1, count do
     items[n] = item_at(argv, 5 + (n - 1) * ITEM)
+    items[n].waits = request_waits(shard, items[n].entry)
     answers[n] = judge(call, items[n], batch, capacity) or false
   end
   for n = 1, count do

@@ -58,7 +58,12 @@ local function bury(keys, argv)
   local shard, instance, counter, age_ms, most = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
   local beats = redis.call('HGET', shard .. 'beats', instance)
   local about = redis.call('HGET', shard .. 'instances', instance)
-  if not beats and not about then return { 'unknown' } end
+  if not beats and not about then
+    -- Frozen in a read when it was buried, it was given entries afterwards and then died.
+    local call = begin(shard)
+    for role, stream in pairs(ROLE_STREAMS) do hand_on(call, shard .. stream, role, instance) end
+    return { 'unknown' }
+  end
   if beats and beats ~= counter then return { 'alive', tonumber(beats) } end
   local call = begin(shard)
   -- No beat can succeed from here on, whatever happens to the rest of this call.

@@ -1,18 +1,18 @@
 -- cancel: ends a job at once, wherever it is; a running agent is told, and its result is refused.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] job string id
--- ARGV[2] by string JSON string, who
+-- ARGV[2] who string JSON members `by` and, if given, `note`
 -- ARGV[3] actor string which door
 -- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function cancel(keys, argv)
-  local shard, id, by, actor = keys[1], argv[1], argv[2], argv[3]
+  local shard, id, who, actor = keys[1], argv[1], argv[2], argv[3]
   local call = begin(shard)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
   if job.state == 'X' then return { 'same' } end
   if not allowed(job, 'cancel') then return { 'refused', job.state } end
-  local payload = '{"by":' .. by .. ',"reason":"canceled"'
+  local payload = '{' .. who .. ',"reason":"canceled"'
   if job.state == 'r' and job.claim then
     payload = payload .. ',"outcome":"canceled"'
     tell_runner(call, job, 'cancel')

@@ -25,7 +25,9 @@ end
 -- between never reached its runner: nothing of it runs, and nobody else would give its slot back.
 local function offers_again(call, shard, runner, number)
   local last = redis.call('HMGET', shard .. 'lastcall:' .. runner, 'number', 'jobs')
-  if last[1] ~= number then return nil end
+  if tonumber(last[1] or '-1') < tonumber(number) then return nil end
+  -- A copy of an older call that was late on the wire: nobody reads its reply, so nobody would run its jobs.
+  if last[1] ~= number then return {} end
   local offers = {}
   for id in string.gmatch(last[2], '%S+') do
     local job = load_job(call, id)

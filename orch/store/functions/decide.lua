@@ -27,7 +27,8 @@ local function carry_out(call, job, verb, delay, payload)
     local why = cjson.decode(payload)
     set(job, 'outcome', why.last)
     set(job, 'why', why.reason)
-    redis.call('ZADD', call.shard .. 'dead:' .. job.tenant, int(call.now), job.id)
+    local death = redis.call('HINCRBY', call.shard .. 'meta', 'deaths', 1)
+    redis.call('ZADD', call.shard .. 'dead:' .. job.tenant, death, job.id)
     finish(call, job)
   end
 end

@@ -19,6 +19,11 @@ local function hello(keys, argv)
     incarnation = math.max(incarnation, seen) + 1
     redis.call('HSET', meta, 'run_id', run_id, 'incarnation', incarnation,
       'began:' .. incarnation, seq, 'schema', schema)
+    -- A counter that went back with the data may stand where a reaper saw it before, and look like silence
+    -- all the while: no counter of this incarnation is one of an earlier.
+    for _, instance in ipairs(redis.call('HKEYS', shard .. 'beats')) do
+      redis.call('HSET', shard .. 'beats', instance, int(incarnation * FENCE))
+    end
   end
   local began = redis.call('HMGET', meta, 'began:' .. incarnation, 'began:' .. (seen + 1))
   return { 'ok', incarnation, seq, tonumber(began[1] or '0'), tonumber(began[2] or '-1') }

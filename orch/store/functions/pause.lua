@@ -1,23 +1,23 @@
 -- pause: stops a waiting job now, and a running one at its next step.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] job string id
--- ARGV[2] by string JSON string, who
+-- ARGV[2] who string JSON members `by` and, if given, `note`
 -- ARGV[3] actor string which door
 -- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function pause(keys, argv)
-  local shard, id, by, actor = keys[1], argv[1], argv[2], argv[3]
+  local shard, id, who, actor = keys[1], argv[1], argv[2], argv[3]
   local call = begin(shard)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
   if job.state == 'p' or (job.state == 'r' and job.wish == 'pause') then return { 'same' } end
   if job.state == 'r' then
-    record(call, job, 'pause_wished', actor, '{"by":' .. by .. '}')
+    record(call, job, 'pause_wished', actor, '{' .. who .. '}')
     set(job, 'wish', 'pause')
     if job.claim then tell_runner(call, job, 'pause') end
   elseif allowed(job, 'pause') then
     leave_line(call, job)
-    move(call, job, 'pause', actor, '{"by":' .. by .. '}')
+    move(call, job, 'pause', actor, '{' .. who .. '}')
     -- Wished while it ran, fulfilled now: after a resume it must not stop again.
     if job.wish then drop(job, 'wish') end
   else

@@ -7,6 +7,8 @@
 -- flags: allow-oom
 local function refuse(keys, argv)
   local shard, entry, request, body = keys[1], argv[1], argv[2], argv[3]
+  -- Settled or handed on meanwhile: whoever has it now answers.
+  if not request_waits(shard, entry) then return { 'ok' } end
   if request ~= '' then redis.call('SET', shard .. 'answer:' .. request, body, 'PX', ANSWER_TTL_MS) end
   redis.call('XACK', shard .. 'requests', 'admission', entry)
   redis.call('XDEL', shard .. 'requests', entry)

@@ -1,17 +1,17 @@
 -- resume: lets a paused job go on from its last durable progress.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] job string id
--- ARGV[2] by string JSON string, who
+-- ARGV[2] who string JSON members `by` and, if given, `note`
 -- ARGV[3] actor string which door
 -- ARGV[4] policy string as in dispatch
 -- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function resume(keys, argv)
-  local shard, id, by, actor, policy = keys[1], argv[1], argv[2], argv[3], argv[4]
+  local shard, id, who, actor, policy = keys[1], argv[1], argv[2], argv[3], argv[4]
   local call = begin(shard)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
-  local payload = '{"by":' .. by .. '}'
+  local payload = '{' .. who .. '}'
   if job.wish == 'pause' then
     record(call, job, 'pause_withdrawn', actor, payload)
     drop(job, 'wish')

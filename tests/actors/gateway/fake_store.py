@@ -21,17 +21,20 @@ from contracts.outcomes import Outcome
 from contracts.record import (
     Artifact,
     Attempt,
+    DeadLetter,
+    DeadLetterList,
     Explanation,
     JobList,
     JobRecord,
     LedgerEvent,
     LogLine,
     Question,
+    Replayed,
     Submitted,
 )
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
-from orch.core.asks import Ask
+from orch.core.asks import Ask, LetterFilter
 
 
 @dataclass
@@ -60,7 +63,8 @@ class FakeStore:
         self._lost = False
         self._moved = anyio.Event()
         self.admission = self.reading = self.steering = self.questions = self
-        self.feed = self.connection = self
+        self.feed = self.connection = self.dead_letters = self
+        self.letters: list[DeadLetter] = []
 
     # ---- the verbs
 
@@ -70,6 +74,15 @@ class FakeStore:
     async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
         self._called("admit")
         return [self._admit_one(ask) for ask in asks]
+
+    async def page(self, which: LetterFilter, *, limit: int, cursor: str | None) -> DeadLetterList:
+        self._called("page")
+        fits = [one for one in self.letters if which.fits(one)]
+        return DeadLetterList(dead_letters=fits[:limit], next_cursor=None)
+
+    async def replay(self, job_ids: Sequence[str], *, by: str) -> list[Replayed]:
+        self._called("replay")
+        return [Replayed(job_id=one, replayed_as=f"{one}-again") for one in job_ids]
 
     async def job(self, job_id: str) -> JobRecord:
         self._called("job")
@@ -119,13 +132,13 @@ class FakeStore:
     async def question(self, job_id: str) -> Question | None:
         return self._job(job_id).record.question
 
-    async def cancel(self, job_id: str, *, by: str) -> JobRecord:
+    async def cancel(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         self._called("cancel")
         if self._job(job_id).record.state is State.CANCELED:
             return self._job(job_id).record
         return self._move(job_id, Event.CANCEL, by=by)
 
-    async def pause(self, job_id: str, *, by: str) -> JobRecord:
+    async def pause(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         self._called("pause")
         job = self._job(job_id)
         if job.record.state is State.PAUSED or job.record.pause_wished:
@@ -136,7 +149,7 @@ class FakeStore:
             return job.record
         return self._move(job_id, Event.PAUSE, by=by)
 
-    async def resume(self, job_id: str, *, by: str) -> JobRecord:
+    async def resume(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:
         self._called("resume")
         return self._move(job_id, Event.RESUME, by=by)
 

@@ -1,0 +1,75 @@
+"""Dead letters over HTTP: what fallback gave up on, and trying it again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request, Response
+
+from actors.gateway.answers import (
+    PAGE_DEFAULT,
+    Gate,
+    Limit,
+    Tenant,
+    json_answer,
+    stored_refusals,
+    takes,
+)
+from actors.gateway.body import as_model, read_json
+from actors.gateway.models import ReplayRequest
+from actors.gateway.services import CALLER
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
+from contracts.record import DeadLetterList, ReplayAnswer, Replayed
+from contracts.spec import Id
+from orch.core.asks import LetterFilter
+
+router: Final = APIRouter(tags=["dead letters"])
+_E: Final = ErrorCode
+
+
+@router.get(
+    "/v1/dead-letters",
+    response_model=DeadLetterList,
+    responses=stored_refusals(_E.INVALID_REQUEST, _E.INVALID_ID),
+)
+async def list_dead_letters(
+    gate: Gate,
+    tenant: Tenant = None,
+    pool: Annotated[Id | None, Query()] = None,
+    reason: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """Dead letters, newest first; `GET /v1/jobs/{id}` shows the evidence of one."""
+    which = LetterFilter(tenant=tenant, pool=pool, reason=reason)
+    letters = gate.services.store.dead_letters
+    return json_answer(await letters.page(which, limit=limit, cursor=cursor))
+
+
+@router.post(
+    "/v1/dead-letters/replay",
+    response_model=ReplayAnswer,
+    responses=stored_refusals(
+        _E.INVALID_REQUEST, _E.INVALID_ID, _E.UNSUPPORTED_MEDIA_TYPE, _E.PAYLOAD_TOO_LARGE
+    ),
+    openapi_extra=takes(ReplayRequest),
+)
+async def replay_dead_letters(gate: Gate, request: Request) -> Response:
+    """Make a new job of each letter named, or of each that the filter fits; linked both ways."""
+    document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
+    asked = as_model(document, ReplayRequest)
+    if (asked.job_ids is None) == (asked.filter is None):
+        raise Refused(_E.INVALID_REQUEST, "give job_ids or filter, one of them")
+    letters = gate.services.store.dead_letters
+    if asked.job_ids is not None:
+        job_ids = list(asked.job_ids)
+    else:
+        which = LetterFilter(**asked.filter.model_dump()) if asked.filter else LetterFilter()
+        page = await letters.page(which, limit=limits.PAGE_ITEMS_MAX, cursor=None)
+        job_ids = [letter.job_id for letter in page.dead_letters]
+    if asked.dry_run:
+        made = [Replayed(job_id=job_id, replayed_as=None) for job_id in job_ids]
+    else:
+        made = await letters.replay(job_ids, by=CALLER)
+    return json_answer(ReplayAnswer(dry_run=asked.dry_run, letters=made))

@@ -1,0 +1,124 @@
+"""Jobs that fallback gave up on: listed, and tried again as new jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
+from contracts.ids import checked_id
+from contracts.outcomes import Outcome
+from contracts.record import DeadLetter, DeadLetterList, Replayed
+from orch.core.asks import LetterFilter
+from orch.core.ledger import state_of
+from orch.core.scheduling import SchedulingPolicy
+from orch.ports import Ids
+from orch.store.connection import Connection
+from orch.store.cursors import cursor_in, cursor_out, scored
+from orch.store.reading import no_such_job
+
+
+class DeadLetters:
+    """The dead letters of all tenants."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ids: Ids,
+        policy: SchedulingPolicy,
+        *,
+        actor: str,
+        queue_jobs_max: int,
+    ) -> None:
+        self._connection = connection
+        self._ids = ids
+        self._policy = policy.text()
+        self._actor = actor
+        self._queue_jobs_max = queue_jobs_max
+
+    async def page(self, which: LetterFilter, *, limit: int, cursor: str | None) -> DeadLetterList:
+        """A page, newest first; it may be short while `next_cursor` still leads on.
+
+        Raises:
+            Refused: INVALID_REQUEST, a cursor that is none of ours.
+        """
+        limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
+        looked_at = await self._newest(which.tenant, cursor_in(cursor), limit)
+        letters = [await self._letter(job_id) for _, job_id in looked_at]
+        found = [one for one in letters if one is not None and which.fits(one)]
+        more = len(looked_at) == limit
+        return DeadLetterList(
+            dead_letters=found, next_cursor=cursor_out(looked_at[-1][0]) if more else None
+        )
+
+    async def replay(self, job_ids: Sequence[str], *, by: str) -> list[Replayed]:
+        """Makes a new job of each; a letter that was replayed answers with the job it became.
+
+        A letter that cannot be replayed carries its error and costs the others nothing.
+        """
+        answers: list[Replayed] = []
+        for at in range(0, len(job_ids), limits.BATCH_ITEMS_MAX):
+            answers += await self._replay_batch(job_ids[at : at + limits.BATCH_ITEMS_MAX], by)
+        return answers
+
+    async def _replay_batch(self, job_ids: Sequence[str], by: str) -> list[Replayed]:
+        pairs = [(checked_id(job_id), self._ids.job_id()) for job_id in job_ids]
+        head = (self._actor, self._policy, self._queue_jobs_max, orjson.dumps(by).decode())
+        flat = [word for pair in pairs for word in pair]
+        reply = await self._connection.call("replay", *head, len(pairs), *flat)
+        return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[3], strict=True)]
+
+    async def _newest(
+        self, tenant: str | None, before: int | None, limit: int
+    ) -> list[tuple[int, str]]:
+        keys = self._connection.keys
+        tenants = [tenant] if tenant else await self._connection.execute("SMEMBERS", keys.tenants)
+        newest = "+inf" if before is None else f"({before}"
+        found: list[tuple[int, str]] = []
+        for one in tenants:
+            found += scored(
+                await self._connection.execute(
+                    "ZRANGE", keys.dead(one), newest, "-inf", "BYSCORE", "REV",
+                    "LIMIT", 0, limit, "WITHSCORES",
+                )
+            )  # fmt: skip
+        return sorted(found, reverse=True)[:limit]
+
+    async def _letter(self, job_id: str) -> DeadLetter | None:
+        key = self._connection.keys.job(job_id)
+        spec, tenant, pool, outcome, why, attempt, finished = await self._connection.execute(
+            "HMGET", key, "spec", "tenant", "pool", "outcome", "why", "attempt", "finished_at"
+        )
+        if spec is None:
+            return None
+        return DeadLetter(
+            job_id=job_id,
+            name=orjson.loads(spec)["name"],
+            tenant=tenant,
+            pool=pool,
+            died_at_ms=int(finished),
+            outcome=Outcome(outcome),
+            reason=why or "",
+            attempts=int(attempt or 0),
+        )
+
+
+def _answer(job_id: str, reply: list[Any]) -> Replayed:
+    match reply[0]:
+        case "new" | "replayed":
+            return Replayed(job_id=job_id, replayed_as=reply[1])
+        case "unknown":
+            error = no_such_job(job_id)
+        case "alive":
+            state = state_of(reply[1]).value
+            error = Refused(
+                ErrorCode.INVALID_TRANSITION,
+                f"job {job_id} is {state}: only a dead letter is replayed",
+                details={"state": state, "refusal": "not_dead"},
+            )
+        case _:
+            error = Refused(ErrorCode(reply[1]), reply[2], details=orjson.loads(reply[3]))
+    return Replayed.model_validate({"job_id": job_id, "replayed_as": None, "error": error.body()})

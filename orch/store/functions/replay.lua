@@ -1,0 +1,48 @@
+-- replay: makes a new job of a dead letter; both name each other.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] actor string which door
+-- ARGV[2] policy string as in dispatch
+-- ARGV[3] queue_jobs_max integer capacity of a pool and class
+-- ARGV[4] by string JSON string, who
+-- ARGV[5] count integer dead letters, 1 to 1,000; then per letter 2 arguments:
+-- ARGV[n] letter strings id of the dead letter, id of the new job
+-- returns {"ok", incarnation, seq, {answer…}}; answer {"new", id, state} | {"replayed", id} | {"unknown"} | {"alive", state} | {"refused", code, message, details}
+-- A dead letter is replayed once: asked again it answers with the job it became. The new job is bound
+-- neither by the old deadline nor by the old idempotency key: both belong to the first submission.
+local LETTER = 2
+
+local function replay_one(call, old_id, new_id, actor, by, capacity, batch)
+  local old = load_job(call, old_id)
+  if not old then return { 'unknown' } end
+  if old.state ~= 'F' then return { 'alive', old.state } end
+  local kept = redis.call('HMGET', old.key, 'replayed_as', 'spec', 'digest')
+  if kept[1] == new_id then
+    return { 'new', new_id, redis.call('HGET', call.shard .. 'job:' .. new_id, 'state') or 'q' }
+  end
+  if kept[1] then return { 'replayed', kept[1] } end
+  local item = {
+    id = new_id, digest = kept[3], tenant = old.tenant, pool = old.pool, class = old.class, spec = kept[2],
+    not_before = 0, deadline = 0, idem = '', nonce = '', entry = '', request = '', replay_of = old_id
+  }
+  local refused = judge(call, item, batch, capacity)
+  if refused then return refused end
+  record(call, old, 'replayed', actor, '{"as":"' .. new_id .. '","by":' .. by .. '}')
+  set(old, 'replayed_as', new_id)
+  save(old)
+  redis.call('ZREM', call.shard .. 'dead:' .. old.tenant, old_id)
+  return make_job(call, item, actor)
+end
+
+local function replay(keys, argv)
+  local shard, actor, policy, capacity, by, count =
+    keys[1], argv[1], argv[2], tonumber(argv[3]), argv[4], tonumber(argv[5])
+  local call = begin(shard)
+  local answers, batch = {}, { jobs = {}, keys = {}, depth = {} }
+  for n = 1, count do
+    local base = 6 + (n - 1) * LETTER
+    answers[n] = replay_one(call, argv[base], argv[base + 1], actor, by, capacity, batch)
+  end
+  dispatch_touched(call, policy, actor)
+  local seq = finish_call(call)
+  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq, answers }
+end

@@ -1,0 +1,162 @@
+"""What happened in a run: every call as its sender saw it, and as the server carried it out.
+
+A call is invoked and returned, or nobody knows what became of it: then it may have happened at any later
+time, or never. What the server carried out, in its order, tells which claims were granted and buried when;
+with that an agent that acts too late is found at the moment it acts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDING_ARGS = 6
+CYCLE_ARGS = 7
+TRACE_LINES = 400
+
+
+@dataclass(slots=True)
+class Call:
+    """One message to the server and what its sender learned."""
+
+    number: int
+    process: str
+    verb: str
+    args: list[Any]
+    invoked_at: float
+    returned_at: float | None = None
+    reply: Any = None
+
+    def endings(self) -> Iterator[tuple[str, str, str, str]]:
+        """Of a cycle: verb, job id, claim and the verdict (empty when it is not known)."""
+        count = int(self.args[CYCLE_ARGS - 1])
+        verdicts = self.reply[3] if self.answered and self.reply[0] == "ok" else [""] * count
+        for n in range(count):
+            verb, job_id, claim = self.args[CYCLE_ARGS + n * ENDING_ARGS :][:3]
+            yield verb, job_id, claim, verdicts[n]
+
+    def offers(self) -> list[tuple[str, str]]:
+        """Of a cycle: job id and claim of what it brought, as far as the sender knows."""
+        if not self.answered or self.reply[0] != "ok":
+            return []
+        return [(offer[0], offer[1]) for offer in self.reply[4]]
+
+    @property
+    def answered(self) -> bool:
+        """Whether the sender got a reply that is no error."""
+        return self.returned_at is not None and isinstance(self.reply, list)
+
+
+@dataclass(slots=True)
+class Submission:
+    """One job as a producer meant it; its mark stands in the spec."""
+
+    mark: str
+    door: str
+    acked_job: str | None = None
+    acked_at: float = 0.0
+    refused: bool = False
+
+
+@dataclass
+class History:
+    """Everything that the checkers need."""
+
+    now: Callable[[], float]
+    attempts_max: int = 3
+    calls: list[Call] = field(default_factory=list)
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    sometimes: Counter[str] = field(default_factory=Counter)
+    violations: list[tuple[str, str]] = field(default_factory=list)
+    """Kind (lost, double, undetected, orphan, stuck, broken) and what was found."""
+    holder: dict[str, str] = field(default_factory=dict)
+    """Claim -> the instance it was granted to."""
+    granted: dict[str, float] = field(default_factory=dict)
+    """Claim -> when."""
+    buried: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Instance -> when it was buried: more than once, if it was slow to hear of it and registered again."""
+    writes: list[tuple[float, str, str]] = field(default_factory=list)
+    """(when it was acknowledged, process, verb) of calls that the sender knows were carried out."""
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TRACE_LINES))
+    _digest: Any = field(default_factory=hashlib.sha256)
+
+    def trace(self, line: str) -> None:
+        """One line of the run."""
+        text = f"{self.now():10.4f} {line}"
+        self.tail.append(text)
+        self._digest.update(text.encode())
+
+    @property
+    def digest(self) -> str:
+        """Of the whole trace."""
+        return str(self._digest.hexdigest())
+
+    def violation(self, kind: str, what: str) -> None:
+        """A promise was broken."""
+        self.trace(f"VIOLATION {kind}: {what}")
+        self.violations.append((kind, what))
+
+    # -- the senders' side
+
+    def invoked(self, process: str, command: list[Any]) -> Call | None:
+        """A sender wrote a command; only function calls are kept."""
+        if command[0] != "FCALL":
+            return None
+        verb = str(command[1]).rpartition("_")[0]
+        call = Call(len(self.calls), process, verb, command[4:], self.now())
+        self.calls.append(call)
+        return call
+
+    def returned(self, call: Call | None, reply: Any) -> None:
+        """It got an answer."""
+        if call is not None:
+            call.returned_at = self.now()
+            call.reply = reply
+
+    # -- the server's side
+
+    def executed(self, process: str, command: list[Any], reply: Any) -> None:
+        """The server carried a command out."""
+        if command[0] != "FCALL":
+            self.trace(f"{process} {command[0]} {_short(reply)}")
+            return
+        verb, args = str(command[1]).rpartition("_")[0], command[4:]
+        self.trace(f"{process} {verb} {' '.join(map(str, args))[:160]} -> {_short(reply)}")
+        if not isinstance(reply, list) or reply[0] != "ok":
+            if isinstance(reply, Exception) and "unction not found" not in str(reply):
+                self.violation("broken", f"{verb} answered {reply!r}")
+            return
+        match verb:
+            case "cycle":
+                for offer in reply[4]:
+                    self.holder[offer[1]] = args[0]
+                    self.granted.setdefault(offer[1], self.now())
+            case "bury":
+                self.buried[args[0]].append(self.now())
+                self.sometimes["buried"] += 1
+                self.sometimes["lost a job"] += int(reply[1]) > 0
+            case _:
+                pass
+
+    def undone(self, since: float) -> None:
+        """The server's data went back to that time: burials after it did not happen."""
+        for name, times in self.buried.items():
+            self.buried[name] = [at for at in times if at < since]
+
+    def acted(self, claim: str) -> None:
+        """An agent did something to the world."""
+        granted = self.granted.get(claim, 0.0)
+        for died in self.buried.get(self.holder.get(claim, ""), ()):
+            if died >= granted:
+                late_ms = round((self.now() - died) * 1000)
+                what = f"the agent of {claim} acted {late_ms} ms after its burial"
+                self.violation("double", what)
+                return
+
+
+def _short(reply: Any) -> str:
+    return str(reply)[:200]

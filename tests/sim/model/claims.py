@@ -1,0 +1,243 @@
+"""cycle, note and emit: what a runner says of the jobs it holds, and which jobs it gets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import orjson
+
+from contracts import limits
+from contracts.states import Event
+from tests.sim.model.call import READY, RUNNING, Call, Job, Reply, Verdict, with_member
+from tests.sim.model.turns import dispatch_pool, policy_of
+
+ENDING = 6
+_ROOM_MAX = limits.EVENTS_PER_JOB_MAX - limits.EVENTS_RESERVED
+
+
+# -- endings
+
+
+def _keep_orphan(call: Call, job: Job, claim: str, result: str) -> None:
+    """A late result is evidence, once for each claim."""
+    kept = job.number("orphans")
+    if kept >= limits.ORPHANS_PER_JOB_MAX or f"orphan:{claim}" in job.fields:
+        return
+    job.fields[f"orphan:{claim}"] = "1"
+    job.fields["orphans"] = str(kept + 1)
+    data = result.encode()
+    if len(data) > 512:
+        digest = hashlib.sha1(data).hexdigest()
+        result = f'{{"bytes":{len(data)},"sha1":"{digest}"}}'
+    call.record(job, "orphaned_result", "runner", f'{{"claim":"{claim}","result":{result}}}')
+
+
+def _settle(call: Call, job: Job, ending: str, result: str) -> None:
+    call.move(job, Event.SETTLE, "runner", ending)
+    call.end_claim(job)
+    job.fields["result"] = result
+    job.fields["outcome"] = "done"
+    job.drop("progress")
+    call.finish(job)
+
+
+def _release(call: Call, job: Job, ending: str) -> None:
+    call.move(job, Event.RELEASE, "runner", ending)
+    call.end_claim(job)
+    call.undecide(job, ending)
+
+
+def _ask(call: Call, job: Job, ending: str, question: str, expires_in: int) -> None:
+    asked, expires_at = orjson.loads(question), call.now + expires_in
+    full = with_member(question, f'"expires_at_ms":{expires_at}')
+    call.record(job, "question_asked", "runner", full)
+    call.move(job, Event.ASK, "runner", ending)
+    call.end_claim(job)
+    job.fields["block_reason"] = asked["block_reason"]
+    job.fields["question"] = full
+    job.fields["question_id"] = asked["question_id"]
+    call.park(job, "question", expires_at)
+
+
+def _stop(call: Call, job: Job, ending: str) -> None:
+    if job.fields.get("wish") != "pause":
+        # Resumed in the meantime: nobody wants it stopped any more.
+        _handback(call, job, ending)
+        return
+    call.move(job, Event.STOP, "runner", ending)
+    call.end_claim(job)
+    job.drop("wish")
+
+
+def _handback(call: Call, job: Job, ending: str) -> None:
+    call.move(job, Event.HANDBACK, "runner", ending)
+    call.end_claim(job)
+    call.enqueue(job, at_head=True)
+
+
+def _end(call: Call, runner: str, argv: Sequence[str]) -> Verdict:
+    verb, job_id, claim, ending, data, number = argv
+    job = call.load(job_id)
+    verdict = call.judge_claim(job, claim)
+    if verdict == "over":
+        if verb == "settle" and job is not None:
+            _keep_orphan(call, job, claim, data)
+        # Canceled or taken over: the slot was held until the runner said that the work had stopped.
+        if call.hash(f"held:{runner}").get(job_id) == claim:
+            call.free_slot(runner, job_id)
+    if verdict != "ok":
+        return verdict
+    assert job is not None, "a claim in force is a job's"
+    match verb:
+        case "settle":
+            _settle(call, job, ending, data)
+        case "release":
+            _release(call, job, ending)
+        case "ask":
+            _ask(call, job, ending, data, int(number))
+        case "stop":
+            _stop(call, job, ending)
+        case _:
+            _handback(call, job, ending)
+    return verdict
+
+
+# -- claims
+
+
+def _offer(job: Job) -> Reply:
+    fields = job.fields
+    texts = [fields.get(name, "") for name in ("progress", "answer", "wish")]
+    attempt, outs = job.number("attempt"), job.number("outs")
+    return [job.job_id, fields["claim"], attempt, fields["spec"], *texts, outs, fields["epoch"]]
+
+
+def _claim(call: Call, job: Job, runner: str, random: str) -> None:
+    incarnation, number = int(call.meta["incarnation"]), call.count("claims", 1)
+    claim = f"{incarnation}.{number}.{random}"
+    job.fields |= {
+        "attempt": str(job.number("attempt") + 1),
+        "epoch": str((incarnation << limits.FENCE_SHIFT) + number),
+        "claim": claim,
+        "runner": runner,
+        "notes": "0",
+        "claimed_at": str(call.now),
+    }
+    call.move(job, Event.CLAIM, "runner", f'{{"runner":"{runner}","claim":"{claim}"}}')
+    call.hash(f"held:{runner}")[job.job_id] = claim
+
+
+def _claim_jobs(call: Call, pool: str, runner: str, most: int, random: str) -> list[Reply]:
+    """Takes the oldest entries of the pool; each goes to exactly one runner and is deleted at once."""
+    name = f"{call.shard}ready:{pool}"
+    call.space.ensure_group(name, "runners")
+    stream = call.space.stream(name)
+    assert stream is not None, "its group was just made"
+    group = stream.groups["runners"]
+    group.consumers[runner] = None
+    offers = []
+    for entry_id in stream.after(group.last, most):
+        fields = stream.get(entry_id) or {}
+        group.last = entry_id
+        stream.delete(entry_id)
+        job_id, _, ticket = fields.get("j", "").rpartition(":")
+        job = call.load(job_id)
+        if job is not None and call.holds_ticket(job, READY, ticket):
+            _claim(call, job, runner, random)
+            offers.append(_offer(job))
+    return offers
+
+
+def _offers_again(call: Call, runner: str, job_ids: str) -> list[Reply]:
+    """The jobs of a call whose reply was lost, less those that ended before their runner knew of them."""
+    offers = []
+    for job_id in job_ids.split():
+        job = call.load(job_id)
+        mine = job is not None and job.state == RUNNING and job.fields.get("runner") == runner
+        if job is not None and mine and "claim" in job.fields:
+            offers.append(_offer(job))
+        else:
+            call.free_slot(runner, job_id)
+    return offers
+
+
+def _offers_now(
+    call: Call, runner: str, pool: str, free: int, random: str, policy: str
+) -> list[Reply]:
+    done, runners = dispatch_pool(call, pool, limits.BATCH_ITEMS_MAX, policy_of(policy), "runner")
+    offers = _claim_jobs(call, pool, runner, free, random) if free else []
+    call.wake(pool, min(done - len(offers), runners))
+    return offers
+
+
+def cycle(call: Call, argv: Sequence[str]) -> Reply:
+    """cycle: a runner's steady state in one call: endings, then dispatch, then new claims (group commit)."""
+    runner, pool, number, free, random, policy, count = argv[:7]
+    if runner not in call.hash("beats"):
+        return ["runner_over"]
+    rows = [argv[at : at + ENDING] for at in range(7, 7 + int(count) * ENDING, ENDING)]
+    verdicts = [_end(call, runner, row) for row in rows]
+    last = call.hash(f"lastcall:{runner}")
+    if last.get("number") == number:
+        offers = _offers_again(call, runner, last["jobs"])
+    else:
+        offers = _offers_now(call, runner, pool, int(free), random, policy)
+        last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}
+    return [*call.head(), verdicts, offers]
+
+
+# -- while it runs
+
+
+def note(call: Call, argv: Sequence[str]) -> Reply:
+    """note: appends evidence of a running attempt to its ledger, fenced by the claim."""
+    job_id, claim, number, progress, consume, kind, payload = argv
+    job = call.load(job_id)
+    if job is None or call.judge_claim(job, claim) != "ok":
+        return ["over"]
+    if int(number) <= job.number("notes"):
+        return ["ok", job.fields.get("wish", "")]
+    if job.seq >= _ROOM_MAX:
+        return ["ledger_full"]
+    call.record(job, kind, "runner", payload)
+    job.fields["notes"] = str(int(number))
+    if progress:
+        job.fields["progress"] = progress
+    if consume == "1":
+        job.drop("answer")
+    call.close()
+    return ["ok", job.fields.get("wish", "")]
+
+
+def _emit(call: Call, job_id: str, claim: str, first: int, pieces: Sequence[str]) -> str:
+    job = call.load(job_id)
+    if job is None or call.judge_claim(job, claim) != "ok":
+        return "over"
+    have = job.number("outs")
+    numbered = enumerate(zip(pieces[::2], pieces[1::2], strict=True), first)
+    for i, (stream, text) in numbered:
+        if i > have:
+            have = i
+            call.space.append(
+                f"{call.shard}out:{job_id}",
+                {stream: text},
+                most=limits.LOG_ENTRIES_PER_JOB_MAX,
+                entry_id=(i, 1),
+            )
+    job.fields["outs"] = str(have)
+    call.touched.setdefault(job_id, job.seq)
+    return "ok"
+
+
+def emit(call: Call, argv: Sequence[str]) -> Reply:
+    """emit: appends output of running attempts, in order and bounded; the oldest pieces give way."""
+    verdicts, at = [], 1
+    for _ in range(int(argv[0])):
+        job_id, claim, first, count = argv[at : at + 4]
+        at += 4
+        pieces = argv[at : at + 2 * int(count)]
+        at += len(pieces)
+        verdicts.append(_emit(call, job_id, claim, int(first), pieces))
+    call.close()
+    return ["ok", verdicts]

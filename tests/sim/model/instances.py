@@ -1,0 +1,160 @@
+"""hello, register, beat, declare, leave and bury: incarnations of the server, and who lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from contracts.limits import BATCH_ITEMS_MAX
+from contracts.states import Event
+from tests.sim.model.call import RUNNING, Call, Reply
+
+MAILBOXES = {"admission": "requests", "fallback": "outcomes", "scheduler": "alarm"}
+"""The stream that a role reads, in a group of its own name."""
+
+
+def hello(call: Call, argv: Sequence[str]) -> Reply:
+    """hello: greets a client on every connection and notices that the server is another incarnation."""
+    seen, schema = int(argv[0]), int(argv[1])
+    meta = call.meta
+    if int(meta.get("schema", "0")) > schema:
+        return ["newer_schema", int(meta["schema"])]
+    incarnation, seq = int(meta.get("incarnation", "0")), int(meta.get("seq", "0"))
+    if meta.get("run_id") != call.run_id or incarnation < seen:
+        incarnation = max(incarnation, seen) + 1
+        meta["run_id"] = call.run_id
+        meta["incarnation"] = str(incarnation)
+        meta[f"began:{incarnation}"] = str(seq)
+        meta["schema"] = str(schema)
+    began = int(meta.get(f"began:{incarnation}", "0"))
+    return ["ok", incarnation, seq, began, int(meta.get(f"began:{seen + 1}", "-1"))]
+
+
+def register(call: Call, argv: Sequence[str]) -> Reply:
+    """register: makes an actor instance known, and a runner's slots available."""
+    instance, role, about, pool, slots = argv
+    call.hash("instances")[instance] = about
+    call.hash("beats").setdefault(instance, "1")
+    call.hash("seen")[instance] = str(call.now)
+    if role in MAILBOXES:
+        call.space.ensure_group(call.shard + MAILBOXES[role], role)
+    if role == "runner":
+        call.hash(f"slots:{pool}")[instance] = str(int(slots))
+        call.space.members(f"{call.shard}pools")[pool] = None
+        for stream in (f"ready:{pool}", f"wake:{pool}", f"inbox:{instance}"):
+            call.space.ensure_group(call.shard + stream, "runners")
+    return call.head()
+
+
+def beat(call: Call, argv: Sequence[str]) -> Reply:
+    """beat: says that an instance lives; never makes one live that was buried."""
+    (instance,) = argv
+    beats = call.hash("beats")
+    if instance not in beats:
+        return ["runner_over"]
+    beats[instance] = str(int(beats[instance]) + 1)
+    call.hash("seen")[instance] = str(call.now)
+    return ["ok", int(beats[instance])]
+
+
+def declare(call: Call, argv: Sequence[str]) -> Reply:
+    """declare: makes pools exist that no runner serves yet."""
+    call.space.members(f"{call.shard}pools").update(dict.fromkeys(argv))
+    return call.head()
+
+
+def leave(call: Call, argv: Sequence[str]) -> Reply:
+    """leave: an instance says goodbye; it must hold nothing any more."""
+    (instance,) = argv
+    about = call.hash("instances").get(instance)
+    if about is None:
+        return ["unknown"]
+    held = len(call.hash(f"held:{instance}"))
+    if held:
+        return ["holds", held]
+    _forget(call, instance, orjson.loads(about))
+    call.close()
+    return ["ok"]
+
+
+def bury(call: Call, argv: Sequence[str]) -> Reply:
+    """bury: declares a silent instance dead, unless its beat moved, and frees what it held."""
+    instance, counter, age_ms, most = argv
+    beats, about = call.hash("beats"), call.hash("instances").get(instance)
+    if instance not in beats and about is None:
+        return ["unknown"]
+    if not beat_unmoved(beats.get(instance), counter):
+        return ["alive", int(beats[instance])]
+    beats.pop(instance, None)
+    known: Mapping[str, Any] = orjson.loads(about or "{}")
+    if known.get("role") == "runner":
+        call.hash(f"slots:{known['pool']}").pop(instance, None)
+    held = call.hash(f"held:{instance}")
+    lost = list(held.items())[: int(most)]
+    for job_id, claim in lost:
+        _lose(call, job_id, claim, instance, age_ms)
+    if not held:
+        _forget(call, instance, known)
+    call.close()
+    return ["ok", len(lost), len(held)]
+
+
+def beat_unmoved(beat_now: str | None, counter: str) -> bool:
+    """Whether the instance is as silent as the caller saw it; one without a beat is dead already."""
+    return beat_now is None or beat_now == counter
+
+
+def _lose(call: Call, job_id: str, claim: str, instance: str, age_ms: str) -> None:
+    """A job whose runner is dead: its claim is over, and fallback decides about the outcome `lost`."""
+    call.free_slot(instance, job_id)
+    job = call.load(job_id)
+    if job is None or job.state != RUNNING or job.fields.get("claim") != claim:
+        return
+    call.record(
+        job,
+        "stale_recovered",
+        "reaper",
+        f'{{"from":"running","to":"running","worker":"{instance}","epoch":{job.fields["epoch"]}'
+        f',"age_ms":{age_ms}}}',
+    )
+    ending = f'{{"outcome":"lost","reason":"runner_dead","runner":"{instance}"}}'
+    call.move(job, Event.BURY, "reaper", ending)
+    # Not accepted, so `past` stays what it was: the late result of this claim is an orphan.
+    job.drop("claim")
+    call.undecide(job, ending)
+
+
+def _forget(call: Call, instance: str, about: Mapping[str, Any]) -> None:
+    """Removes what the instance owned."""
+    for name in ("instances", "beats", "seen"):
+        call.hash(name).pop(instance, None)
+    role = about.get("role", "")
+    if role == "runner":
+        pool = about["pool"]
+        call.hash(f"slots:{pool}").pop(instance, None)
+        for name in (f"inbox:{instance}", f"lastcall:{instance}"):
+            call.space.delete(call.shard + name)
+        for name in (f"ready:{pool}", f"wake:{pool}"):
+            stream = call.space.stream(call.shard + name)
+            if stream is not None and "runners" in stream.groups:
+                stream.groups["runners"].remove(instance)
+    elif role in MAILBOXES:
+        _hand_on(call, call.shard + MAILBOXES[role], role, instance)
+
+
+def _hand_on(call: Call, name: str, group_name: str, instance: str) -> None:
+    """What a dead reader had not settled goes to the end of the stream, for the living."""
+    stream = call.space.stream(name)
+    group = stream.groups.get(group_name) if stream is not None else None
+    if stream is None or group is None:
+        return
+    pending = sorted(one for one, reader in group.pending.items() if reader == instance)
+    for entry_id in pending[:BATCH_ITEMS_MAX]:
+        fields = stream.get(entry_id)
+        if fields is not None:
+            call.space.append(name, fields)
+        call.space.settle_entry(name, group_name, entry_id)
+    if len(pending) < BATCH_ITEMS_MAX:
+        group.remove(instance)

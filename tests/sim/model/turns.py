@@ -1,0 +1,182 @@
+"""Whose turn it is: classes by weight and age, tenants by start-time fair queueing (SCH).
+
+State of a pool: hash `fair` with the pool's clock `v`, a class's finish tag `c:` and clock `v:`; sorted set
+`turn` of the tenants that wait, by start tag; sorted set `rested`, what a tenant had used up when it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from contracts.limits import BATCH_ITEMS_MAX
+from contracts.states import Event
+from tests.sim.model.values import number_text
+
+if TYPE_CHECKING:
+    from tests.sim.model.call import Call, Reply
+
+STALE_MAX = BATCH_ITEMS_MAX
+"""Stale entries that one call steps over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the text of a SchedulingPolicy says."""
+
+    classes: tuple[tuple[str, int], ...]
+    strict: bool
+    aging_ms: int
+
+
+@cache
+def policy_of(text: str) -> Policy:
+    """The policy in its argument's form, `fair 60000 interactive:8 batch:1`."""
+    scheduling, aging_ms, *words = text.split()
+    parts = (word.rpartition(":") for word in words)
+    classes = tuple((name, int(weight)) for name, _, weight in parts)
+    return Policy(classes, scheduling == "strict", int(aging_ms))
+
+
+class PoolTurns:
+    """The clocks of one pool, and the tenants that wait in each of its classes."""
+
+    def __init__(self, call: Call, pool: str) -> None:
+        self._call = call
+        self._pool = pool
+        self._fair = call.hash(f"fair:{pool}")
+
+    def clock(self, name: str) -> float:
+        """`v`, `c:<class>` or `v:<class>`."""
+        return float(self._fair.get(name, "0"))
+
+    def set_clock(self, name: str, value: float) -> None:
+        """Stores one of them."""
+        self._fair[name] = number_text(value)
+
+    def wake(self, class_name: str, tenant: str) -> None:
+        """A tenant waits: it starts at the clock, or where its last turns had ended, if later."""
+        space, name = self._call.space, f"{self._pool}:{class_name}"
+        waiting = space.zset(f"{self._call.shard}turn:{name}")
+        if tenant in waiting:
+            return
+        rested = space.zset(f"{self._call.shard}rested:{name}").score(tenant) or 0
+        if not waiting:
+            self.set_clock(f"c:{class_name}", max(self.clock(f"c:{class_name}"), self.clock("v")))
+        waiting.put(tenant, max(rested, self.clock(f"v:{class_name}")))
+
+    def waiting(self, policy: Policy) -> list[tuple[str, int]]:
+        """The classes in which somebody waits, the highest first."""
+        space, prefix = self._call.space, f"{self._call.shard}turn:{self._pool}:"
+        return [one for one in policy.classes if space.zset(prefix + one[0])]
+
+    def next_class(self, waiting: Sequence[tuple[str, int]], policy: Policy) -> tuple[str, int]:
+        """The class whose turn it is, among those that wait."""
+        if policy.strict:
+            return waiting[0]
+        return min(
+            waiting, key=lambda one: self.clock(f"c:{one[0]}") - self._age(one[0]) / policy.aging_ms
+        )
+
+    def _age(self, class_name: str) -> int:
+        """How long the head of a class has waited."""
+        call, name = self._call, f"{self._pool}:{class_name}"
+        first = call.space.zset(f"{call.shard}turn:{name}").first()
+        line = call.space.line(f"{call.shard}queue:{name}:{first[1]}") if first else None
+        job = call.load(line[0].partition(":")[0]) if line else None
+        queued_at = job.fields.get("queued_at") if job else None
+        return max(0, call.now - int(queued_at)) if queued_at else 0
+
+    def serve(self, class_name: str, weight: int, most: int, actor: str) -> tuple[int, int]:
+        """One turn of the class's next tenant; returns how many became ready and how many were looked at."""
+        call, name = self._call, f"{self._pool}:{class_name}"
+        first = call.space.zset(f"{call.shard}turn:{name}").first()
+        assert first is not None, "somebody waits in this class"
+        start, tenant = first
+        line = call.space.line(f"{call.shard}queue:{name}:{tenant}")
+        taken = [line.popleft() for _ in range(min(most, len(line)))]
+        served = sum(_make_ready(call, self._pool, entry, actor) for entry in taken)
+        self._pay(class_name, weight, served)
+        self._rest_or_stay(name, tenant, start + served, rests=not line)
+        return served, max(1, len(taken))
+
+    def _pay(self, class_name: str, weight: int, served: int) -> None:
+        """A class pays for what was served; the pool's clock stands where the last of it began."""
+        finish, clock = self.clock(f"c:{class_name}"), self.clock("v")
+        if served:
+            clock = max(clock, finish + (served - 1) / weight)
+            finish += served / weight
+        self.set_clock("v", clock)
+        self.set_clock(f"c:{class_name}", finish)
+
+    def _rest_or_stay(self, name: str, tenant: str, finish: float, *, rests: bool) -> None:
+        """A tenant pays too; without more to do it leaves, and what it used up is remembered for a while."""
+        space, shard = self._call.space, self._call.shard
+        waiting = space.zset(f"{shard}turn:{name}")
+        start = waiting.score(tenant) or 0
+        clock_name = f"v:{name.rpartition(':')[2]}"
+        clock = max(self.clock(clock_name), finish - min(finish - start, 1))
+        self.set_clock(clock_name, clock)
+        if not rests:
+            waiting.put(tenant, finish)
+            return
+        waiting.remove(tenant)
+        rested = space.zset(f"{shard}rested:{name}")
+        rested.put(tenant, finish)
+        for member in rested.up_to(clock):
+            rested.remove(member)
+
+
+def wake_tenant(call: Call, pool: str, class_name: str, tenant: str) -> None:
+    """A job of the tenant waits."""
+    PoolTurns(call, pool).wake(class_name, tenant)
+
+
+def _make_ready(call: Call, pool: str, entry: str, actor: str) -> bool:
+    job_id, _, ticket = entry.rpartition(":")
+    job = call.load(job_id)
+    if job is None or not call.holds_ticket(job, "q", ticket):
+        return False
+    call.move(job, Event.DISPATCH, actor)
+    job.take_ticket()
+    call.append(f"ready:{pool}", j=job.entry)
+    call.deepen(job, -1)
+    return True
+
+
+def dispatch_pool(call: Call, pool: str, most: int, policy: Policy, actor: str) -> tuple[int, int]:
+    """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool."""
+    free, runners = call.allowance(pool)
+    want, done, looked = min(free, most), 0, 0
+    turns = PoolTurns(call, pool)
+    while done < want and looked < want + STALE_MAX:
+        waiting = turns.waiting(policy)
+        if not waiting:
+            break
+        class_name, weight = turns.next_class(waiting, policy)
+        tenants = call.space.zset(f"{call.shard}turn:{pool}:{class_name}")
+        alone = len(waiting) == 1 and len(tenants) == 1
+        served, seen = turns.serve(class_name, weight, want - done if alone else 1, actor)
+        done, looked = done + served, looked + seen
+    return done, runners
+
+
+def dispatch_lengthened(call: Call, policy_text: str, actor: str) -> None:
+    """Dispatches every pool whose line this call made longer, and wakes who may claim."""
+    for pool in sorted(call.lengthened):
+        policy = policy_of(policy_text)
+        done, runners = dispatch_pool(call, pool, BATCH_ITEMS_MAX, policy, actor)
+        call.wake(pool, min(done, runners))
+
+
+def dispatch(call: Call, argv: Sequence[str]) -> Reply:
+    """dispatch: gives the free slots of a pool to waiting jobs, in fair order."""
+    pool, most, policy, actor = argv[0], int(argv[1]), policy_of(argv[2]), argv[3]
+    done, runners = dispatch_pool(call, pool, most, policy, actor)
+    call.wake(pool, min(done, runners))
+    tenants = f"{call.shard}turn:{pool}:"
+    waiting = sum(len(call.space.zset(tenants + name)) for name, _ in policy.classes)
+    call.close()
+    return ["ok", done, waiting]

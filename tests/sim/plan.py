@@ -1,0 +1,116 @@
+"""What one seed means: the shape of the cluster, the work, and its own subset of faults with their rates.
+
+All faults at once hide each other, so every seed draws a few. A plan can be made smaller field by field; the
+draws of everything else stay as they are, which is what makes a failing seed shrinkable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+MESSAGE_FAULTS = ("lost_request", "lost_reply", "late", "double")
+"""Probability that a message meets it."""
+EVENT_FAULTS = (
+    "kill", "kill_in_call", "term", "freeze", "stall", "cut", "restart", "server_freeze", "rollback",
+    "clock_jump", "functions_lost",
+)  # fmt: skip
+"""How many a virtual second."""
+STANDING_FAULTS = ("skew", "poison", "slow")
+"""There from the beginning, or not at all."""
+FAULTS = (*MESSAGE_FAULTS, *EVENT_FAULTS, *STANDING_FAULTS)
+ROLES = ("runner", "admission", "scheduler", "reaper", "fallback")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    tier: str
+    replicas: Mapping[str, int]
+    slots: int
+    lease_ms: int
+    jobs: int
+    clients: int
+    batch: int
+    work_ms: int
+    attempts_max: int
+    safety_ms: int
+    supervised: bool
+    """Runners that die are buried at once, as a supervisor does that saw them die."""
+    faults: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bound_ms(self) -> int:
+        """How long after the last fault everything must have ended.
+
+        A pause of an outage, a burial and its grace, twice: for the instances that died at the end of the
+        storm, and for those whose first heirs died with them; the second announcement of an outcome; every
+        attempt that all jobs together may still need, each with the longest back-off.
+        """
+        slots = self.replicas["runner"] * self.slots
+        rounds = self.attempts_max + 3
+        work_ms = rounds * (6 * self.work_ms * self.jobs // slots + 4_000 + 2_000)
+        return 2 * (3 * self.lease_ms + 10_000) + 32_000 + work_ms
+
+    def without(self, fault: str) -> Plan:
+        """The same run spared one kind of fault."""
+        return replace(self, faults={k: v for k, v in self.faults.items() if k != fault})
+
+    def _with(self, name: str, value: int) -> Plan:
+        changes: dict[str, Any] = {name: value}
+        return replace(self, **changes)
+
+    def smaller(self) -> list[Plan]:
+        """Plans to try when this one fails, the boldest cut first."""
+        found = [self.without(fault) for fault in self.faults]
+        for role, count in self.replicas.items():
+            if count > 1:
+                found.append(replace(self, replicas={**self.replicas, role: 1}))
+        for name, least in (("jobs", 1), ("clients", 1), ("slots", 1), ("batch", 1)):
+            value = getattr(self, name)
+            if value > least:
+                found += [self._with(name, smaller) for smaller in {least, value // 2 or 1}]
+        if self.safety_ms > 2_000:
+            found.append(replace(self, safety_ms=self.safety_ms // 2))
+        return found
+
+
+def plan_of(seed: int, tier: str) -> Plan:
+    """What the seed draws."""
+    rng = Random(f"{seed}/plan")
+    replicas = {role: rng.choice((1, 1, 2, 3)) for role in ROLES}
+    replicas["runner"] = rng.randint(1, 4)
+    faults: dict[str, float] = {}
+    share = rng.choice((0.15, 0.3, 0.5))
+    for name in FAULTS:
+        if rng.random() < share:
+            faults[name] = _rate(name, rng)
+    return Plan(
+        seed=seed,
+        tier=tier,
+        replicas=replicas,
+        slots=rng.choice((1, 2, 4)),
+        lease_ms=rng.choice((1_000, 1_500, 3_000)),
+        jobs=rng.choice((4, 8, 16, 30)),
+        clients=rng.randint(1, 3),
+        batch=rng.choice((1, 1, 4)),
+        work_ms=rng.choice((30, 300, 1_000)),
+        attempts_max=rng.randint(2, 5),
+        safety_ms=rng.choice((6_000, 12_000, 20_000)),
+        supervised=rng.random() < 0.5,
+        faults=faults,
+    )
+
+
+def _rate(name: str, rng: Random) -> float:
+    if name in MESSAGE_FAULTS:
+        return rng.choice((0.005, 0.02, 0.08))
+    if name in STANDING_FAULTS:
+        return 1.0
+    if name in {"restart", "server_freeze", "rollback", "clock_jump", "functions_lost"}:
+        return rng.choice((0.05, 0.15, 0.4))
+    return rng.choice((0.1, 0.4, 1.0))

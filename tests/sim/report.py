@@ -1,0 +1,35 @@
+"""build/sim.json, as INTERFACE names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+
+from tests.sim.campaign import Campaign
+from tests.sim.plan import FAULTS
+
+TARGET = Path(__file__).parents[2] / "build" / "sim.json"
+
+
+def write_report(campaign: Campaign, seed: int, target: Path = TARGET) -> None:
+    """Writes it, making the folder."""
+    faults = {
+        fault: {
+            "count": campaign.faults[fault],
+            "lost": campaign.found[fault]["lost"] + campaign.found[fault]["stuck"],
+            "double": campaign.found[fault]["double"],
+            "undetected": campaign.found[fault]["undetected"],
+            "orphans": campaign.found[fault]["orphan"],
+        }
+        for fault in FAULTS
+    }
+    document = {
+        "seed": seed,
+        "schedules": campaign.runs,
+        "counted": campaign.counted,
+        "failed": [{"seed": o.plan.seed, "tier": o.plan.tier} for o in campaign.failures],
+        "faults": faults,
+    }
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))

@@ -1,0 +1,396 @@
+"""One simulated server and the wires to it: what a client of redis-py would meet, decided by the seed.
+
+A message takes its time, gets lost on either way (a lost reply was executed), arrives late, after its sender
+has given up, or twice. A process can be cut off, the server can freeze, die and come back with all its data
+or with an earlier state of them. Blocking reads wait here, first come, first served, as in Redis.
+`SimClient` is what `Connection(client=…)` gets: a pool of sockets, each greeted by the product's `_greet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tests.sim.backend import Backend, MakeBackend
+from tests.sim.history import History
+from tests.sim.loop import Process, SimLoop, Thread, context_of
+
+EPOCH_MS = 1_750_000_000_000
+CONNECT_TIMEOUT_S = 2.0
+_CALLBACKS = redis.Redis(protocol=2).response_callbacks
+WRITES = {"FCALL", "XADD", "FUNCTION"}
+Command = list[str | int | float]
+
+
+@dataclass
+class Rates:
+    """How often a message meets which fault."""
+
+    lost_request: float = 0.0
+    lost_reply: float = 0.0
+    late: float = 0.0
+    double: float = 0.0
+    latency_ms: float = 0.3
+
+
+class Link:
+    """The network of one process."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.cut = ""
+        """`hole`: packets vanish; `reset`: connections break at once."""
+        self.held: list[Callable[[], None]] = []
+        """What the kernel sends again once the cut is over."""
+
+
+@dataclass(slots=True)
+class Socket:
+    """One connection; it breaks with the server it was made to."""
+
+    generation: int
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One command under way."""
+
+    link: Link
+    socket: Socket
+    command: Command
+    block_ms: int | None
+    timeout_s: float
+    future: asyncio.Future[Any]
+    context: contextvars.Context
+    gone: bool = False
+    """Its sender no longer waits: it has the reply, gave up, or was canceled and closed the socket."""
+    marks: list[object] = field(default_factory=list)
+    lose_reply: bool = False
+
+    def succeed(self, reply: Any) -> None:
+        """The reply is there."""
+        if not self.future.done():
+            if isinstance(reply, Exception):
+                self.future.set_exception(reply)
+            else:
+                self.future.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        """The socket broke or the time is up."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+def split_block(command: Command) -> tuple[Command, int | None]:
+    """A reading command without its BLOCK, and that."""
+    if command[0] in {"XREADGROUP", "XREAD"} and "BLOCK" in command:
+        at = command.index("BLOCK")
+        return command[:at] + command[at + 2 :], int(command[at + 1])
+    return command, None
+
+
+def streams_of(command: Command) -> list[str]:
+    """The keys that a reading command names."""
+    rest = command[command.index("STREAMS") + 1 :]
+    return [str(name) for name in rest[: len(rest) // 2]]
+
+
+class SimServer:
+    """The server and the network."""
+
+    def __init__(
+        self, loop: SimLoop, make: MakeBackend, seed: str, rates: Rates, history: History
+    ) -> None:
+        self.loop = loop
+        self.rates = rates
+        self.history = history
+        self.offset_ms = 0
+        """How far its clock is off."""
+        self.backend: Backend = make(self.wall_ms)
+        self.generation = 1
+        self.up = True
+        self.commands = 0
+        self.on_executed: Callable[[Message], None] = lambda _message: None
+        self._rng = Random(f"{seed}/network")
+        self._frozen = False
+        self._backlog: list[Callable[[], None]] = []
+        self._waiting: dict[Message, None] = {}
+        self._open: dict[Message, None] = {}
+        self._context = context_of(Thread(Process("server")))
+        self._new_run()
+
+    def wall_ms(self) -> int:
+        """What TIME answers."""
+        return EPOCH_MS + int(self.loop.time() * 1000) + self.offset_ms
+
+    # -- the wire
+
+    def send(self, message: Message) -> None:
+        """A client wrote a command; the seed decides what becomes of it."""
+        self._open[message] = None
+        link = message.link
+        if link.cut == "reset":
+            self._break(message)
+            return
+        arrive: Callable[[], None] = lambda: self._arrive(message)  # noqa: E731
+        if link.cut == "hole":
+            if self._rng.random() < 0.3:
+                link.held.append(arrive)
+            return
+        delay_s = self._latency_s()
+        match self._fate(message):
+            case "lost_request":
+                self._lose(message)
+                return
+            case "late":
+                delay_s += self._rng.uniform(0.2, 2.5) * min(message.timeout_s, 5.0)
+            case "lost_reply":
+                message.lose_reply = True
+            case "double":
+                again_s = delay_s + self._rng.expovariate(1.0)
+                self._at(again_s, lambda: self._arrive_again(message))
+            case _:
+                pass
+        self._at(delay_s, arrive)
+
+    def _fate(self, message: Message) -> str:
+        rates, roll = self.rates, self._rng.random()
+        kinds = ["lost_request", "lost_reply", "late"]
+        if message.command[0] == "FCALL":
+            kinds.append("double")
+        for kind in kinds:
+            rate = getattr(rates, kind)
+            if roll < rate:
+                self.history.faults[kind] += 1
+                return kind
+            roll -= rate
+        return ""
+
+    def _latency_s(self) -> float:
+        return self._rng.expovariate(1000 / self.rates.latency_ms)
+
+    def _at(self, delay_s: float, act: Callable[[], None]) -> None:
+        self.loop.call_later(delay_s, act, context=self._context)
+
+    def _lose(self, message: Message) -> None:
+        # Half of what is lost is lost in silence, until the sender's timeout.
+        if self._rng.random() < 0.5:
+            self._break(message)
+
+    def _break(self, message: Message) -> None:
+        self._to_client(message, message.fail, RedisConnectionError("Connection reset by peer"))
+
+    def _to_client(self, message: Message, act: Callable[..., None], *args: Any) -> None:
+        self.loop.call_later(self._latency_s(), act, *args, context=message.context)
+
+    def heal(self, link: Link) -> None:
+        """The cut is over."""
+        link.cut = ""
+        held, link.held = link.held, []
+        for act in held:
+            self._at(self._latency_s(), act)
+
+    # -- the server
+
+    def _arrive(self, message: Message) -> None:
+        if message.socket.generation != self.generation:
+            return
+        if self._frozen:
+            self._backlog.append(lambda: self._arrive(message))
+            return
+        if message.block_ms is not None and (message.gone or message.link.process.dead):
+            return
+        reply = self._carry_out(message)
+        if reply is None and message.block_ms is not None:
+            self._park(message)
+            return
+        self._reply(message, reply)
+        if message.command[0] in WRITES:
+            self._serve_waiting()
+
+    def _arrive_again(self, message: Message) -> None:
+        if message.socket.generation == self.generation and not self._frozen:
+            self._carry_out(message)
+            self._serve_waiting()
+
+    def _carry_out(self, message: Message) -> Any:
+        self.commands += 1
+        try:
+            reply = self.backend.execute(message.command)
+        except ResponseError as error:
+            reply = error
+        self.history.executed(message.link.process.name, message.command, reply)
+        self.on_executed(message)
+        return reply
+
+    def _reply(self, message: Message, reply: Any) -> None:
+        cut = message.link.cut
+        if message.lose_reply:
+            self._lose(message)
+        elif cut == "reset":
+            self._break(message)
+        elif cut == "hole":
+            message.link.held.append(lambda: self._to_client(message, message.succeed, reply))
+        else:
+            self._to_client(message, message.succeed, reply)
+
+    def _park(self, message: Message) -> None:
+        message.marks = [self.backend.mark(name) for name in streams_of(message.command)]
+        self._waiting[message] = None
+        assert message.block_ms is not None
+        self._at(message.block_ms / 1000, lambda: self._block_over(message))
+
+    def _block_over(self, message: Message) -> None:
+        if self._frozen:
+            self._backlog.append(lambda: self._block_over(message))
+        elif message in self._waiting:
+            del self._waiting[message]
+            self._reply(message, None)
+
+    def _serve_waiting(self) -> None:
+        for message in list(self._waiting):
+            if message.link.process.dead:
+                del self._waiting[message]
+                continue
+            marks = [self.backend.mark(name) for name in streams_of(message.command)]
+            if marks == message.marks:
+                continue
+            message.marks = marks
+            reply = self._carry_out(message)
+            if reply is not None:
+                del self._waiting[message]
+                self._reply(message, reply)
+
+    def let_go(self, message: Message) -> None:
+        """The sender waits no longer."""
+        message.gone = True
+        self._waiting.pop(message, None)
+        self._open.pop(message, None)
+
+    # -- what happens to the server
+
+    def _new_run(self) -> None:
+        self.backend.run_id = f"{self._rng.getrandbits(160):040x}"
+
+    def freeze(self) -> None:
+        """SIGSTOP; its clock and its sockets' buffers go on."""
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._frozen = False
+        backlog, self._backlog = self._backlog, []
+        for act in backlog:
+            act()
+
+    def crash(self) -> None:
+        """kill -9: every socket breaks."""
+        self.up = False
+        self.generation += 1
+        self._backlog.clear()
+        self._waiting.clear()
+        for message in list(self._open):
+            self._break(message)
+
+    def start(self, *, snapshot: object = None, functions_lost: bool = False) -> None:
+        """A new run, with all data or those of a snapshot."""
+        if snapshot is not None:
+            self.backend.restore(snapshot)
+        if functions_lost:
+            self.backend.forget_functions()
+        self._new_run()
+        self.up = True
+
+
+class _Greeted:
+    """A fresh socket, as `Connection._greet` writes to it."""
+
+    def __init__(self, send: Callable[[Command], Awaitable[Any]]) -> None:
+        self._send = send
+        self._command: Command = []
+
+    async def on_connect(self) -> None:
+        """Nothing to authenticate."""
+
+    async def send_command(self, *command: str | int) -> None:
+        """Written; the reply is read next."""
+        self._command = list(command)
+
+    async def read_response(self) -> Any:
+        """The reply to it."""
+        return await self._send(self._command)
+
+
+class SimClient:
+    """redis.asyncio.Redis, as far as Connection and BlockingReader use it."""
+
+    def __init__(self, server: SimServer, link: Link, timeout_ms: float) -> None:
+        self._server = server
+        self._link = link
+        self._timeout_s = timeout_ms / 1000
+        self._idle: list[Socket] = []
+        self.greet: Callable[[Any], Awaitable[None]] | None = None
+
+    async def execute_command(self, *command: str | int | float) -> Any:
+        """One command; its socket is dropped when anything but an answer comes of it."""
+        socket = self._idle.pop() if self._idle else None
+        if socket is None or socket.generation != self._server.generation:
+            socket = await self._connect()
+        try:
+            reply = await self._exchange(socket, list(command))
+        except ResponseError:
+            self._idle.append(socket)
+            raise
+        self._idle.append(socket)
+        callback = None if self._server.backend.parsed else _CALLBACKS.get(str(command[0]))
+        return reply if callback is None else callback(reply)
+
+    async def aclose(self, close_connection_pool: bool = True) -> None:
+        """Every socket is closed."""
+        self._idle.clear()
+
+    async def _connect(self) -> Socket:
+        server = self._server
+        if self._link.cut == "hole":
+            await asyncio.sleep(min(CONNECT_TIMEOUT_S, self._timeout_s))
+            raise RedisTimeoutError("Timeout connecting to server")
+        await asyncio.sleep(server._latency_s())
+        if not server.up or self._link.cut:
+            raise RedisConnectionError("Error 111 connecting: Connection refused")
+        socket = Socket(server.generation)
+        if self.greet is not None:
+            await self.greet(_Greeted(lambda command: self._exchange(socket, command)))
+        return socket
+
+    async def _exchange(self, socket: Socket, full: Command) -> Any:
+        server, loop = self._server, self._server.loop
+        if socket.generation != server.generation:
+            raise RedisConnectionError("Connection closed by server")
+        command, block_ms = split_block(full)
+        message = Message(
+            self._link, socket, command, block_ms, self._timeout_s,
+            loop.create_future(), contextvars.copy_context(),
+        )  # fmt: skip
+        late = RedisTimeoutError("Timeout reading from socket")
+        timer = loop.call_later(self._timeout_s, message.fail, late)
+        note = server.history.invoked(self._link.process.name, command)
+        server.send(message)
+        try:
+            reply = await message.future
+        except ResponseError as error:
+            server.history.returned(note, error)
+            raise
+        finally:
+            timer.cancel()
+            server.let_go(message)
+        server.history.returned(note, reply)
+        return reply

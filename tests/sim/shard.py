@@ -1,0 +1,54 @@
+"""What must be true of everything a server holds: at any moment, and when all work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from contracts.errors import Corrupt
+from tests.store import invariants
+
+Data = Mapping[str, Any]
+"""As `Backend.contents` gives it."""
+
+
+def jobs_of(data: Data) -> dict[str, dict[str, str]]:
+    """Job id -> its hash."""
+    return {
+        name.removeprefix("job:"): value for name, value in data.items() if name.startswith("job:")
+    }
+
+
+def mark_of(fields: Mapping[str, str]) -> str:
+    """Which submission a job comes from."""
+    return str(orjson.loads(fields["spec"])["inputs"]["sim"]["mark"])
+
+
+def faults_of(data: Data) -> list[str]:
+    """Every promise of the store's own suite that is broken."""
+    jobs = jobs_of(data)
+    ttls = {name: 1 for name in data if name.startswith("answer:")}
+    faults = []
+    for name in data:
+        faults += invariants._owner_faults(name, data, jobs, ttls)
+    for job_id, fields in jobs.items():
+        try:
+            faults += invariants._ledger_faults(job_id, fields)
+        except Corrupt as error:
+            faults.append(f"{job_id}: {error.message}")
+        faults += invariants._index_faults(job_id, fields, data)
+    return faults + invariants._count_faults(jobs, data) + invariants._held_faults(jobs, data)
+
+
+def leftovers_of(data: Data) -> list[str]:
+    """What must not be there any more when every job is over or waits for a human."""
+    faults = [
+        f"{name} still holds {value}"
+        for name, value in data.items()
+        if name.partition(":")[0] in {"held", "ready", "requests", "outcomes", "undecided"}
+        and value
+    ]
+    live = [job_id for job_id, job in jobs_of(data).items() if job["state"] not in "CFXEbp"]
+    return faults + [f"job {job_id} has not ended" for job_id in live]

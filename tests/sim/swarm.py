@@ -1,0 +1,240 @@
+"""One seed, run: the storm, then calm weather in which everything must come to its end, then the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import structlog
+
+from contracts.states import State
+from orch.core.ledger import state_of
+from tests.sim import agents
+from tests.sim.backend import MakeBackend
+from tests.sim.checker import (
+    Terminals,
+    check_accepted,
+    check_claims,
+    check_job,
+    check_submissions,
+)
+from tests.sim.clients import Clients, settle_operators
+from tests.sim.loop import Idle, Process, Spinning, tame_anyio
+from tests.sim.nemesis import Nemesis
+from tests.sim.plan import Plan
+from tests.sim.ports import SimClock
+from tests.sim.server import Link
+from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
+from tests.sim.world import Unit, World
+
+LOOK_S = 2.0
+QUIET_S = 14.0
+"""After the last job has ended: what is left of its slots, hints and timers goes."""
+
+
+@dataclass
+class Outcome:
+    """What a run showed."""
+
+    plan: Plan
+    violations: list[tuple[str, str]]
+    faults: Counter[str]
+    sometimes: Counter[str]
+    digest: str
+    tail: list[str]
+    virtual_s: float
+    commands: int
+    valid: bool = True
+    """Jobs completed and the drawn faults happened: only then does the run count."""
+    ended: Counter[str] = field(default_factory=Counter)
+
+
+def make_backend(tier: str) -> MakeBackend:
+    """What stands for Redis."""
+    if tier == "lua":
+        from tests.sim.lua_backend import LuaBackend
+
+        return LuaBackend
+    from tests.sim.fast_backend import FastBackend
+
+    return FastBackend
+
+
+class _Run:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(plan, make_backend(plan.tier))
+        self.history = self.world.history
+        self.nemesis = Nemesis(self.world)
+        self.clients = Clients(self.world)
+        self.terminals = Terminals(self.history)
+        self.nemesis.on_rollback = self.terminals.forget
+
+    async def play(self) -> None:
+        world, history = self.world, self.history
+        world.start_all()
+        await asyncio.sleep(0.2)
+        await self._declare()
+        self.clients.start()
+        storm = asyncio.ensure_future(self.nemesis.storm())
+        watch = asyncio.ensure_future(self._watch())
+        await asyncio.sleep(self.plan.safety_ms / 1000)
+        storm.cancel()
+        self.nemesis.calm()
+        history.trace("CALM")
+        await self._until_ended()
+        await asyncio.sleep(QUIET_S)
+        watch.cancel()
+        self._judge()
+
+    async def _declare(self) -> None:
+        """As a supervisor does: the pool exists before anybody submits."""
+        store = self._helper_store("supervisor")
+        await store.timers.declare(["default"])
+
+    def _helper_store(self, name: str):  # type: ignore[no-untyped-def]
+        process = Process(name)
+        unit = Unit(name, name, 0, process, Link(process), self.world.host(name))
+        return self.world.store(unit, SimClock(unit.host))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._look()
+
+    def _look(self) -> dict[str, object]:
+        data = self.world.server.backend.contents()
+        for fault in faults_of(data):
+            self.history.violation("broken", fault)
+        self.terminals.look(jobs_of(data))
+        return data
+
+    async def _until_ended(self) -> None:
+        """Everything accepted ends or waits for a human, within the plan's bound."""
+        calm_at = self.world.loop.time()
+        store = self._helper_store("operator")
+        while True:
+            await asyncio.sleep(0.5)
+            jobs = jobs_of(self.world.server.backend.contents())
+            states = [(job_id, state_of(fields["state"])) for job_id, fields in jobs.items()]
+            await settle_operators(store, states)
+            waiting = [job_id for job_id, state in states if state.value in _LIVE]
+            over_ms = (self.world.loop.time() - calm_at) * 1000
+            if not waiting and self.clients.done == self.plan.clients and not self._pending():
+                return
+            if over_ms > self.plan.bound_ms:
+                for job_id in waiting:
+                    fields = jobs[job_id]
+                    shown = {k: v for k, v in fields.items() if k not in {"spec", "digest"}}
+                    self.history.violation("stuck", f"{job_id} after {over_ms:.0f} ms: {shown}")
+                if not waiting:
+                    self.history.violation("stuck", f"requests or clients after {over_ms:.0f} ms")
+                return
+
+    def _pending(self) -> bool:
+        return bool(self.world.server.backend.contents().get("requests"))
+
+    def _judge(self) -> None:
+        history, data = self.history, self._look()
+        jobs = jobs_of(data)
+        if not any(kind == "stuck" for kind, _ in history.violations):
+            for fault in leftovers_of(data):
+                history.violation("stuck", fault)
+        marks: dict[str, list[str]] = defaultdict(list)
+        for job_id, fields in jobs.items():
+            marks[mark_of(fields)].append(job_id)
+            check_job(history, job_id, fields)
+        rollbacks = self.nemesis.rollbacks
+        check_submissions(history, marks, [(r.from_s, r.until_s) for r in rollbacks])
+        if not rollbacks:
+            check_claims(history, jobs)
+            check_accepted(history, jobs)
+        self._check_watermarks()
+        self._check_agents(jobs)
+
+    def _check_watermarks(self) -> None:
+        """A loss of acknowledged writes is noticed by who was told of them; nothing else is taken for one."""
+        lost = {
+            unit.name: unit.connection.watermark.lost_writes
+            for unit in self.world.units
+            if unit.connection is not None
+        }
+        if not self.nemesis.rollbacks:
+            for name, count in lost.items():
+                if count:
+                    self.history.violation(
+                        "undetected", f"{name} saw {count} lost writes: none were"
+                    )
+            return
+        restarts = {
+            unit.name: unit.connection.watermark.restarts
+            for unit in self.world.units
+            if unit.alive and unit.connection is not None
+        }
+        for rollback in self.nemesis.rollbacks:
+            # Who never spoke to the server again, or died, could not notice.
+            witnesses = [
+                name for name, seen in rollback.holders.items() if restarts.get(name, 0) > seen
+            ]
+            if witnesses:
+                self.history.sometimes["loss to detect"] += 1
+                if not any(lost[name] for name in rollback.holders):
+                    self.history.violation("undetected", f"{rollback} by {witnesses}")
+
+    def _check_agents(self, jobs: dict[str, dict[str, str]]) -> None:
+        for unit in self.world.units:
+            for tree in unit.house.living() if unit.house is not None else ():
+                if jobs.get(tree.job_id, {}).get("claim") != tree.claim:
+                    self.history.violation("orphan", f"the agent of {tree.claim} still lives")
+
+
+_LIVE = {
+    state.value
+    for state in (State.SCHEDULED, State.QUEUED, State.READY, State.RUNNING, State.PAUSED)
+}
+
+
+def run(plan: Plan) -> Outcome:
+    """Runs it; the same plan gives the same trace. Leaves the process dirty: one process, few runs."""
+    tame_anyio()
+    agents.install()
+    gc.disable()
+    random.seed(plan.seed)  # fakeredis draws from it
+    the_run = _Run(plan)
+    world, history = the_run.world, the_run.history
+    structlog.configure(
+        processors=[_drop], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
+    )
+    loop = world.loop
+    loop.set_exception_handler(lambda _loop, context: _unhandled(world, context))
+    try:
+        loop.run_until_complete(the_run.play())
+    except (Idle, Spinning) as error:
+        history.violation("broken", repr(error))
+    world.closing = True
+    ended = Counter(f["state"] for f in jobs_of(world.server.backend.contents()).values())
+    drawn = {name for name in plan.faults if name not in {"poison", "slow"}}
+    return Outcome(
+        plan=plan,
+        violations=history.violations,
+        faults=history.faults,
+        sometimes=history.sometimes,
+        digest=history.digest,
+        tail=list(history.tail),
+        virtual_s=loop.time(),
+        commands=world.server.commands,
+        valid=ended["C"] > 0 and (not drawn or any(history.faults[name] for name in drawn)),
+        ended=ended,
+    )
+
+
+def _drop(*_args: object) -> str:
+    raise structlog.DropEvent
+
+
+def _unhandled(world: World, context: dict[str, object]) -> None:
+    error = context.get("exception")
+    world.history.violation("broken", f"unhandled: {context.get('message')} {error!r}")
