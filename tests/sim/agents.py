@@ -99,7 +99,7 @@ class Tree(Watchman):
 
     async def _agent(self) -> None:
         rng = Random(f"{self.house.seed}/{self.job_id}/{self.claim}")
-        steps = rng.choice((1, 1, 2, 3, 5, 8))
+        steps = rng.choice((1, 2, 4, 8, 20))
         sim = (self._run.spec.inputs or {})["sim"]
         total_ms = rng.expovariate(1 / sim["work_ms"])
         for n in range(steps):

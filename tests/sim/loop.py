@@ -22,6 +22,8 @@ from anyio._backends import _asyncio as anyio_asyncio
 STEPS_AT_ONE_INSTANT_MAX = 200_000
 """More turns than that without any time passing is a loop that spins."""
 _CANCEL_AGAIN_S = 0.001
+_CANCEL_AT_ONCE = 50
+"""Deliveries of a cancellation at one instant, before they wait for time to pass."""
 _GRAVEYARD: list[object] = []
 """What killed processes would have done; never freed, because freeing a coroutine runs its `finally`."""
 
@@ -143,6 +145,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Thread]] = []
         self._runnable: list[Thread] = []
         self._current: Thread = _ROOT
+        self._retries = (0.0, 0)
         self.turns = 0
         self.set_task_factory(_make_task)  # type: ignore[arg-type]  # any coroutine
         # asyncio prints what nobody awaited; a killed process leaves much of that.
@@ -158,7 +161,10 @@ class SimLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """At the end of the queue of the thread that the context belongs to."""
-        if getattr(callback, "__func__", None) is anyio_asyncio.CancelScope._deliver_cancellation:
+        if (
+            getattr(callback, "__func__", None) is anyio_asyncio.CancelScope._deliver_cancellation
+            and self._retried_often()
+        ):
             # anyio tries again at every turn while a shielded call is under way: a real loop spins for
             # that long; here it would spin for ever, because nothing else makes the time pass.
             return self.call_at(self._now + _CANCEL_AGAIN_S, callback, *args, context=context)
@@ -167,6 +173,12 @@ class SimLoop(asyncio.BaseEventLoop):
         handle = asyncio.Handle(callback, args, self, context)
         self._enqueue(context.get(_THREAD, _ROOT), handle)
         return handle
+
+    def _retried_often(self) -> bool:
+        if self._retries[0] != self._now:
+            self._retries = (self._now, 0)
+        self._retries = (self._now, self._retries[1] + 1)
+        return self._retries[1] > _CANCEL_AT_ONCE
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
 

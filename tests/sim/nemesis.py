@@ -119,7 +119,10 @@ class Nemesis:
         if unit is None:
             return False
         process = unit.process
-        begun = self._later(("freeze", process), self._lease_s(0.1, 3), lambda: loop.thaw(process))
+        # Around a lease it matters most: thawed just before or just after the burial.
+        low, high = self._rng.choice(((0.1, 3.0), (0.9, 2.2)))
+        for_s = self._lease_s(low, high)
+        begun = self._later(("freeze", process), for_s, lambda: loop.thaw(process))
         if begun:
             self._world.history.trace(f"{unit.name} frozen")
             loop.freeze(process)

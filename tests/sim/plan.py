@@ -89,16 +89,18 @@ def plan_of(seed: int, tier: str) -> Plan:
     for name in FAULTS:
         if rng.random() < share:
             faults[name] = _rate(name, rng)
+    # Long work meets leases that end, short work the ends of attempts.
+    work_ms = rng.choice((30, 300, 1_000, 3_000))
     return Plan(
         seed=seed,
         tier=tier,
         replicas=replicas,
         slots=rng.choice((1, 2, 4)),
         lease_ms=rng.choice((1_000, 1_500, 3_000)),
-        jobs=rng.choice((4, 8, 16, 30)),
+        jobs=rng.choice((4, 8) if work_ms == 3_000 else (4, 8, 16, 30)),
         clients=rng.randint(1, 3),
         batch=rng.choice((1, 1, 4)),
-        work_ms=rng.choice((30, 300, 1_000)),
+        work_ms=work_ms,
         attempts_max=rng.randint(2, 5),
         safety_ms=rng.choice((6_000, 12_000, 20_000)),
         supervised=rng.random() < 0.5,

@@ -6,7 +6,7 @@
 -- ARGV[4] by string JSON string, who
 -- ARGV[5] count integer dead letters, 1 to 1,000; then per letter 2 arguments:
 -- ARGV[n] letter strings id of the dead letter, id of the new job
--- returns {"ok", incarnation, seq, {answer…}}; answer {"new", id, state} | {"replayed", id} | {"unknown"} | {"alive", state} | {"refused", code, message, details}
+-- returns {"ok", incarnation, seq, {answer…}}; answer {"new", id, state} | {"replayed", id} | {"unknown"} | {"alive", state} | what admit answers to one it refuses
 -- A dead letter is replayed once: asked again it answers with the job it became. The new job is bound
 -- neither by the old deadline nor by the old idempotency key: both belong to the first submission.
 local LETTER = 2

@@ -41,7 +41,7 @@ def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
         "answer_question", "cancel_job", "explain_job", "get_artifact", "get_capabilities", "get_job",
         "get_ledger", "get_liveness", "get_logs", "get_metrics", "get_readiness", "list_artifacts",
-        "list_jobs", "pause_job", "resume_job", "submit_batch", "submit_job", "watch_job",
+        "list_dead_letters", "list_jobs", "pause_job", "replay_dead_letters", "resume_job", "submit_batch", "submit_job", "watch_job",
     ]  # fmt: skip
 
 
@@ -75,6 +75,7 @@ def test_the_bodies_that_routes_read_themselves_are_declared() -> None:
         "pause_job": "SteerRequest",
         "resume_job": "SteerRequest",
         "answer_question": "AnswerRequest",
+        "replay_dead_letters": "ReplayRequest",
     }
     assert set(taken.values()) <= set(document["components"]["schemas"])
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == set(ErrorCode)

@@ -37,7 +37,7 @@ class ModelClient:
             return await self._read(*command)
         return self._server.execute(*command)
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Ends the connection."""
         self.disconnect()
 
