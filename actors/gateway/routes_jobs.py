@@ -49,6 +49,16 @@ _ADMISSION: Final = (
 )  # fmt: skip
 
 
+def _spec_in(body: bytes) -> object:
+    """The document, or the refusal that every door gives to a spec it cannot read (ADM-1)."""
+    try:
+        return parse_json(body)
+    except Refused as error:
+        raise Refused(
+            _E.INVALID_SPEC, f"$: {error.message}", details={"path": "$", **(error.details or {})}
+        ) from None
+
+
 def _key_of(document: object, header: str | None) -> str | None:
     """The key to submit under; the header and the spec may both name it, but not differently."""
     inside = document.get("idempotency_key") if isinstance(document, dict) else None
@@ -74,7 +84,7 @@ async def submit_job(
     gate: Gate, request: Request, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Submit one job."""
-    document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
+    document = _spec_in(await read_body(request, wait_ms=gate.services.timing.body_wait_ms))
     key = _key_of(document, idempotency_key)
     (answer,) = await gate.services.store.admission.admit([Ask(document, key)])
     if isinstance(answer, Refused):

@@ -80,10 +80,10 @@ def adapter(name: str, **config: Any) -> bytes:
 NESTED = json.loads("[" * 200 + "]" * 200)
 IN_CONFIG = "adapter.config"
 SPECS: dict[str, tuple[bytes, int, str, str | None]] = {
-    "no JSON": (b"{", 400, "INVALID_REQUEST", None),
-    "no UTF-8": (b'{"name": "\xff"}', 400, "INVALID_REQUEST", None),
+    "no JSON": (b"{", 400, "INVALID_SPEC", "$"),
+    "no UTF-8": (b'{"name": "\xff"}', 400, "INVALID_SPEC", "$"),
     "no object": (b"[1]", 400, "INVALID_SPEC", "$"),
-    "nothing": (b"", 400, "INVALID_REQUEST", None),
+    "nothing": (b"", 400, "INVALID_SPEC", "$"),
     "no adapter": (b'{"name": "x"}', 400, "INVALID_SPEC", "adapter"),
     "an unknown key": (spec_with(prio="high"), 400, "INVALID_SPEC", "prio"),
     "an unknown key below": (
@@ -104,11 +104,11 @@ SPECS: dict[str, tuple[bytes, int, str, str | None]] = {
         "INVALID_SPEC",
         f"{IN_CONFIG}.argv.0",
     ),
-    "a key twice": (b'{"name": "a", "name": "b"}', 400, "INVALID_REQUEST", None),
-    "NaN": (spec_with(inputs={"x": float("nan")}), 400, "INVALID_REQUEST", None),
-    "half a character": (b'{"name": "\\ud800"}', 400, "INVALID_REQUEST", None),
+    "a key twice": (b'{"name": "a", "name": "b"}', 400, "INVALID_SPEC", "$"),
+    "NaN": (spec_with(inputs={"x": float("nan")}), 400, "INVALID_SPEC", "$"),
+    "half a character": (b'{"name": "\\ud800"}', 400, "INVALID_SPEC", "$"),
     "beyond 2**53": (spec_with(inputs={"x": 2**53 + 1}), 400, "INVALID_SPEC", "$"),
-    "nested without end": (spec_with(inputs={"x": NESTED}), 400, "INVALID_REQUEST", None),
+    "nested without end": (spec_with(inputs={"x": NESTED}), 400, "INVALID_SPEC", "$"),
     "above 1 MiB": (spec_with(inputs={"x": "x" * 2**20}), 413, "PAYLOAD_TOO_LARGE", None),
     "10 MB": (spec_with(objective="x" * 10_000_000), 413, "PAYLOAD_TOO_LARGE", None),
 }

@@ -89,9 +89,7 @@ async def test_a_body_that_two_readers_would_read_differently_is_refused() -> No
         for body in BAD_JSON:
             answer = await house.http.post("/v1/jobs", content=body, headers=JSON)
 
-            assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST"), body[
-                :60
-            ]
+            assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_SPEC"), body[:60]
         assert house.store.calls["admit"] == 0
 
 
