@@ -36,12 +36,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--pool")
         command.add_argument("--slots")
         command.add_argument("--port")
+        if name != "doctor":
+            command.add_argument("--parent", type=int, help="end when this process does")
         if name in ROLES:
             command.add_argument("--url")
             command.add_argument("--ready-fd", type=int)
             command.add_argument("--socket-fd", type=int)
             command.add_argument("--lifeline-fd", type=int)
-            command.add_argument("--parent", type=int)
     return parser
 
 
@@ -85,6 +86,8 @@ def _up(options: argparse.Namespace, settings: Settings, home: Path) -> None:
     from actors.supervisor import supervise
     from orch.telemetry.logs import configure_logs
 
+    if options.parent is not None:
+        _die_with(options.parent)
     configure_logs(settings.log_level, actor="supervisor")
     anyio.run(supervise, home, settings, options.config, tuple(options.set))
 

@@ -258,6 +258,7 @@ async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
         async with anyio.create_task_group() as tasks:
             for part in parts:
                 tasks.start_soon(partial(_keep, part, stack, store, env, ups[part.name]))
+            tasks.start_soon(_tell_when_up, stack, list(ups.values()))
             await stack.stop.event.wait()
             (stack.home / "endpoint.json").unlink(missing_ok=True)
             within_ms = 2 * stack.settings.grace_ms + EXIT_MS
@@ -269,6 +270,12 @@ async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
     finally:
         listener.close()
         await store.connection.aclose()
+
+
+async def _tell_when_up(stack: Stack, ups: list[anyio.Event]) -> None:
+    for up in ups:
+        await up.wait()
+    log.info("stack_up", url=stack.url, home=str(stack.home))
 
 
 def _listen(host: str, port: int) -> socket.socket:

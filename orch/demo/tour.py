@@ -67,6 +67,11 @@ class Wish:
     interrupted: bool = field(default=False, init=False)
 
 
+def _up_argv(wish: Wish) -> tuple[str, ...]:
+    """A stack that is not to be kept ends with the demo, even when that is killed."""
+    return wish.up_argv if wish.keep else (*wish.up_argv, "--parent", str(os.getpid()))
+
+
 async def tour(wish: Wish) -> int:
     """The demo; its exit code. Raises what `orch.demo.demo` raises."""
     voice = voice_for(sys.stderr if wish.as_json else sys.stdout)
@@ -138,7 +143,7 @@ async def _play(wish: Wish, house: House, voice: Voice) -> Ending:
 
     async with AsyncExitStack() as exits:
         with voice.waiting("a private stack is starting, in a temporary home"):
-            standing = house.standing(wish.up_argv, wish.environ, is_kept=is_kept)
+            standing = house.standing(_up_argv(wish), wish.environ, is_kept=is_kept)
             await exits.enter_async_context(standing)
         client = await exits.enter_async_context(house.client())
         theatre = Theatre(house, client, voice)

@@ -92,12 +92,44 @@ def read_until(stream: Iterator[str], words: str) -> None:
     raise AssertionError(f"it never said {words!r}")
 
 
+HOSTILE: Final = {
+    "ORCH_REDIS_URL": "redis://127.0.0.1:1/0",
+    "ORCH_HOME": "/nonexistent",
+    "ORCH_URL": "http://127.0.0.1:1",
+    "GIT_DIR": "/nonexistent",
+    "http_proxy": "http://127.0.0.1:1",
+}
+
+
+@dataclass
+class Ended:
+    """A demo that ran to its end."""
+
+    code: int
+    document: dict[str, Any]
+    err: str
+    left: tuple[list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory: pytest.TempPathFactory) -> list[Ended]:
+    """Two demos at once, the second where the environment and the directory say other things."""
+    visits = [Visit(tmp_path_factory.mktemp("one")), Visit(tmp_path_factory.mktemp("two"))]
+    visits[1].extra |= HOSTILE
+    (visits[1].home / "orch.toml").write_text("nonsense = 1\n")
+    demos = [visit.begin("--json") for visit in visits]
+    said = [demo.communicate(timeout=170) for demo in demos]
+    return [
+        Ended(demo.returncode, json.loads(out), err, visit.left())
+        for visit, demo, (out, err) in zip(visits, demos, said, strict=True)
+    ]
+
+
 @pytest.mark.req("CLI-1", "CLI-2")
-def test_every_claim_holds_and_the_document_says_so(visit: Visit) -> None:
-    code, out, err = visit.run("--json")
-    document = json.loads(out)
+def test_every_claim_holds_and_the_document_says_so(side_by_side: list[Ended]) -> None:
+    ended, document = side_by_side[0], side_by_side[0].document
     assert faults_of(document) == []
-    assert (code, document["ok"], document["kept"]) == (0, True, False)
+    assert (ended.code, document["ok"], document["kept"]) == (0, True, False)
     stages = {stage["name"]: stage for stage in document["stages"]}
     assert list(stages) == PARTS
     assert all(stage["checks"] for stage in stages.values())
@@ -107,43 +139,27 @@ def test_every_claim_holds_and_the_document_says_so(visit: Visit) -> None:
     assert stages["crash"]["facts"]["takeover_ms"] < 15_000
     assert stages["crowd"]["facts"]["jobs_per_s"] > 0
     assert document["duration_ms"] < SHOULD_TAKE_MS_MAX
-    assert "What happened" in err
-    assert "\x1b" not in err
-    assert visit.left() == ([], [])
+    assert "What happened" in ended.err
+    assert "\x1b" not in ended.err
+    assert ended.left == ([], [])
 
 
 @pytest.mark.req("ARC-3")
-def test_it_is_private_whatever_the_environment_says(visit: Visit) -> None:
-    (visit.home / "orch.toml").write_text("nonsense = 1\n")
-    visit.extra |= {
-        "ORCH_REDIS_URL": "redis://127.0.0.1:1/0",
-        "ORCH_HOME": "/nonexistent",
-        "ORCH_URL": "http://127.0.0.1:1",
-        "GIT_DIR": "/nonexistent",
-        "http_proxy": "http://127.0.0.1:1",
-    }
-    code, out, _ = visit.run("--json")
-    assert faults_of(json.loads(out)) == []
-    assert code == 0
-    assert visit.left() == ([], ["orch.toml"])
-
-
-@pytest.mark.req("CLI-1")
-def test_two_demos_side_by_side_do_not_meet(tmp_path: Path) -> None:
-    homes = [tmp_path / "one", tmp_path / "two"]
-    for home in homes:
-        home.mkdir()
-    visits = [Visit(home) for home in homes]
-    demos = [visit.begin("--json") for visit in visits]
-    documents = [json.loads(demo.communicate(timeout=170)[0]) for demo in demos]
-    assert [faults_of(document) for document in documents] == [[], []]
-    assert [demo.returncode for demo in demos] == [0, 0]
-    assert [visit.left() for visit in visits] == [([], []), ([], [])]
+def test_it_is_private_whatever_the_environment_says(side_by_side: list[Ended]) -> None:
+    ended = side_by_side[1]
+    assert (faults_of(ended.document), ended.code) == ([], 0)
+    assert ended.left == ([], ["orch.toml"])
 
 
 @pytest.mark.req("CLI-2")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
-@pytest.mark.parametrize("moment", ["is starting", "step write starts", "2000 python calls"])
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("is starting", signal.SIGINT),
+        ("step write starts", signal.SIGTERM),
+        ("2000 python calls", signal.SIGINT),
+    ],
+)
 def test_interrupted_it_takes_everything_down(
     visit: Visit, moment: str, number: signal.Signals
 ) -> None:

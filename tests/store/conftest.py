@@ -14,6 +14,8 @@ from redis.retry import Retry
 
 from orch.store.connection import Connection
 from orch.system import SystemClock
+from tests.sim.model.client import connect_model
+from tests.sim.model.server import ModelServer
 from tests.store.engines import (
     NAMES,
     Servers,
@@ -47,6 +49,9 @@ async def connection(engine: str, servers: Servers) -> AsyncIterator[Connection]
     if engine == "fakeredis":
         made = connect_fake(FakeServer())
         await greet_fake(made)
+    elif engine == "model":
+        made = connect_model(ModelServer(SystemClock().wall_ms, "0" * 40), SystemClock())
+        await made.ping()
     else:
         with redis.Redis.from_url(servers.url(engine), retry=Retry(NoBackoff(), 0)) as client:
             client.flushall()

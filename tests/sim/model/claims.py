@@ -179,8 +179,9 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
     rows = [argv[at : at + ENDING] for at in range(7, 7 + int(count) * ENDING, ENDING)]
     verdicts = [_end(call, runner, row) for row in rows]
     last = call.hash(f"lastcall:{runner}")
-    if last.get("number") == number:
-        offers = _offers_again(call, runner, last["jobs"])
+    if int(number) <= int(last.get("number", "-1")):
+        # A late copy of an older call gets nothing: nobody reads its reply, nobody would run its jobs.
+        offers = _offers_again(call, runner, last["jobs"]) if last["number"] == number else []
     else:
         offers = _offers_now(call, runner, pool, int(free), random, policy)
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}

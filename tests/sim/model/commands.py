@@ -178,14 +178,32 @@ def _xinfo(space: Keyspace, what: str, name: str, *rest: str) -> list[list[Any]]
         raise ResponseError("no such key")
     if what.upper() == "GROUPS":
         return [
-            ["name", group, "consumers", len(one.consumers), "pending", len(one.pending)]
-            + ["last-delivered-id", id_text(one.last)]
+            [
+                *("name", group, "consumers", len(one.consumers), "pending", len(one.pending)),
+                *("last-delivered-id", id_text(one.last)),
+            ]
             for group, one in stream.groups.items()
         ]
     assert what.upper() == "CONSUMERS", f"the model knows no XINFO {what}"
     group = stream.groups[rest[0]]
     readers = list(group.pending.values())
     return [["name", one, "pending", readers.count(one)] for one in group.consumers]
+
+
+def _xpending(space: Keyspace, name: str, group: str) -> dict[str, Any]:
+    stream = space.stream(name)
+    if stream is None or group not in stream.groups:
+        raise ResponseError(f"NOGROUP No such key '{name}' or consumer group '{group}'")
+    pending = stream.groups[group].pending
+    readers = sorted(set(pending.values()))
+    return {
+        "pending": len(pending),
+        "min": id_text(min(pending)) if pending else None,
+        "max": id_text(max(pending)) if pending else None,
+        "consumers": [
+            {"name": one, "pending": list(pending.values()).count(one)} for one in readers
+        ],
+    }
 
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
@@ -227,6 +245,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "XREVRANGE": xrevrange,
         "XGROUP": _xgroup,
         "XINFO": _xinfo,
+        "XPENDING": _xpending,
     }
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -46,13 +46,13 @@ class Keyspace:
         return value if value is not None and is_there(value) else None
 
     def _typed(self, name: str, kind: Callable[[], T]) -> T:
-        value = self.values.get(name)
+        value: Any = self.values.get(name)
         if type(value) is kind:
             return value
         if value is not None and is_there(value):
             raise ResponseError(WRONGTYPE)
-        made = kind()
-        self.values[name] = made  # type: ignore[assignment]  # kind is one of Value
+        made: Any = kind()
+        self.values[name] = made
         return made
 
     def hash(self, name: str) -> dict[str, str]:

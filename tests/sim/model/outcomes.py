@@ -66,7 +66,9 @@ def _fail(call: Call, job: Job, payload: str) -> None:
     call.move(job, Event.FAIL, "fallback", payload)
     why = orjson.loads(payload)
     job.fields |= {"outcome": why["last"], "why": why["reason"]}
-    call.space.zset(f"{call.shard}dead:{job.fields['tenant']}").put(job.job_id, call.now)
+    call.space.zset(f"{call.shard}dead:{job.fields['tenant']}").put(
+        job.job_id, call.count("deaths", 1)
+    )
     call.finish(job)
 
 

@@ -30,6 +30,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         for verb in (
             admission.admit,
             admission.refuse,
+            admission.replay,
             claims.cycle,
             claims.emit,
             claims.note,

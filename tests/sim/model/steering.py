@@ -13,7 +13,7 @@ from tests.sim.model.turns import dispatch_lengthened
 
 def cancel(call: Call, argv: Sequence[str]) -> Reply:
     """cancel: ends a job at once, wherever it is; a running agent is told, and its result is refused."""
-    job_id, by, actor = argv
+    job_id, who, actor = argv
     job = call.load(job_id)
     if job is None:
         return ["unknown"]
@@ -21,7 +21,7 @@ def cancel(call: Call, argv: Sequence[str]) -> Reply:
         return ["same"]
     if not call.allows(job, Event.CANCEL):
         return ["refused", job.state]
-    payload = f'{{"by":{by},"reason":"canceled"'
+    payload = f'{{{who},"reason":"canceled"'
     call.end_early(job, Event.CANCEL, actor, payload, "canceled")
     call.close()
     return ["ok"]
@@ -29,11 +29,11 @@ def cancel(call: Call, argv: Sequence[str]) -> Reply:
 
 def pause(call: Call, argv: Sequence[str]) -> Reply:
     """pause: stops a waiting job now, and a running one at its next step."""
-    job_id, by, actor = argv
+    job_id, who, actor = argv
     job = call.load(job_id)
     if job is None:
         return ["unknown"]
-    payload, wished = f'{{"by":{by}}}', job.fields.get("wish") == "pause"
+    payload, wished = f"{{{who}}}", job.fields.get("wish") == "pause"
     if job.state == PAUSED or (job.state == RUNNING and wished):
         return ["same"]
     if job.state == RUNNING:
@@ -53,11 +53,11 @@ def pause(call: Call, argv: Sequence[str]) -> Reply:
 
 def resume(call: Call, argv: Sequence[str]) -> Reply:
     """resume: lets a paused job go on from its last durable progress."""
-    job_id, by, actor, policy = argv
+    job_id, who, actor, policy = argv
     job = call.load(job_id)
     if job is None:
         return ["unknown"]
-    payload = f'{{"by":{by}}}'
+    payload = f"{{{who}}}"
     if job.fields.get("wish") == "pause":
         call.record(job, "pause_withdrawn", actor, payload)
         job.drop("wish")
