@@ -149,11 +149,14 @@ class Life:
     # -- claims and endings
 
     async def _cycle_until_done(self) -> None:
-        while True:
+        while not self._is_done():
             await self._cycle()
-            if self._stop.wished and not self._attempts and not self._endings:
-                return
-            await self._until_work()
+            if not self._is_done():
+                await self._until_work()
+
+    def _is_done(self) -> bool:
+        """Told to stop, and nothing is left to run or to deliver."""
+        return self._stop.wished and not self._attempts and not self._endings
 
     async def _until_work(self) -> None:
         with anyio.move_on_after(CLAIM_EVERY_MS / 1000):
