@@ -27,10 +27,10 @@ from orch.adapters.protocol import Adapter, Desk, Ending, Question, Run
 from orch.adapters.registry import Adapters, Bounded
 from orch.store.keys import Keys
 from orch.store.library import library
+from tests.sim.client import SimClient
 from tests.sim.history import History
 from tests.sim.loop import Process, SimLoop, Thread, context_of, current_process
 from tests.sim.ports import Host
-from tests.sim.server import SimClient
 
 PIPE_S = 0.0002
 _HOSTS: dict[Process, Host] = {}

@@ -3,30 +3,25 @@
 A message takes its time, gets lost on either way (a lost reply was executed), arrives late, after its sender
 has given up, or twice. A process can be cut off, the server can freeze, die and come back with all its data
 or with an earlier state of them. Blocking reads wait here, first come, first served, as in Redis.
-`SimClient` is what `Connection(client=…)` gets: a pool of sockets, each greeted by the product's `_greet`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.sim.backend import Backend, MakeBackend
 from tests.sim.history import History
 from tests.sim.loop import Process, SimLoop, Thread, context_of
 
 EPOCH_MS = 1_750_000_000_000
-CONNECT_TIMEOUT_S = 2.0
-_CALLBACKS = redis.Redis(protocol=2).response_callbacks
 RARE = {"bury", "register", "leave", "decide", "cancel", "pause", "resume", "answer"}
 """Verbs so seldom that they would hardly ever meet a fault: four times as likely here."""
 WRITES = {"FCALL", "XADD", "FUNCTION"}
@@ -77,6 +72,7 @@ class Message:
     """Its sender no longer waits: it has the reply, gave up, or was canceled and closed the socket."""
     marks: list[object] = field(default_factory=list)
     lose_reply: bool = False
+    reply_late_s: float = 0.0
 
     def succeed(self, reply: Any) -> None:
         """The reply is there."""
@@ -148,13 +144,17 @@ class SimServer:
             if self._rng.random() < 0.3:
                 link.held.append(arrive)
             return
-        delay_s = self._latency_s()
+        delay_s = self.latency_s()
         match self._fate(message):
             case "lost_request":
                 self._lose(message)
                 return
             case "late":
-                delay_s += self._rng.uniform(0.2, 2.5) * min(message.timeout_s, 5.0)
+                late_s = self._rng.uniform(0.1, 2.5) * min(message.timeout_s, 5.0)
+                if self._rng.random() < 0.5:
+                    delay_s += late_s
+                else:
+                    message.reply_late_s = late_s / 2
             case "lost_reply":
                 message.lose_reply = True
             case "double":
@@ -179,7 +179,8 @@ class SimServer:
             roll -= rate
         return ""
 
-    def _latency_s(self) -> float:
+    def latency_s(self) -> float:
+        """How long the next packet takes."""
         return self._rng.expovariate(1000 / self.rates.latency_ms)
 
     def _at(self, delay_s: float, act: Callable[[], None]) -> None:
@@ -194,14 +195,14 @@ class SimServer:
         self._to_client(message, message.fail, RedisConnectionError("Connection reset by peer"))
 
     def _to_client(self, message: Message, act: Callable[..., None], *args: Any) -> None:
-        self.loop.call_later(self._latency_s(), act, *args, context=message.context)
+        self.loop.call_later(self.latency_s(), act, *args, context=message.context)
 
     def heal(self, link: Link) -> None:
         """The cut is over."""
         link.cut = ""
         held, link.held = link.held, []
         for act in held:
-            self._at(self._latency_s(), act)
+            self._at(self.latency_s(), act)
 
     # -- the server
 
@@ -244,6 +245,8 @@ class SimServer:
             self._break(message)
         elif cut == "hole":
             message.link.held.append(lambda: self._to_client(message, message.succeed, reply))
+        elif message.reply_late_s:
+            self._at(message.reply_late_s, lambda: self._to_client(message, message.succeed, reply))
         else:
             self._to_client(message, message.succeed, reply)
 
@@ -313,88 +316,3 @@ class SimServer:
             self.backend.forget_functions()
         self._new_run()
         self.up = True
-
-
-class _Greeted:
-    """A fresh socket, as `Connection._greet` writes to it."""
-
-    def __init__(self, send: Callable[[Command], Awaitable[Any]]) -> None:
-        self._send = send
-        self._command: Command = []
-
-    async def on_connect(self) -> None:
-        """Nothing to authenticate."""
-
-    async def send_command(self, *command: str | int) -> None:
-        """Written; the reply is read next."""
-        self._command = list(command)
-
-    async def read_response(self) -> Any:
-        """The reply to it."""
-        return await self._send(self._command)
-
-
-class SimClient:
-    """redis.asyncio.Redis, as far as Connection and BlockingReader use it."""
-
-    def __init__(self, server: SimServer, link: Link, timeout_ms: float) -> None:
-        self._server = server
-        self._link = link
-        self._timeout_s = timeout_ms / 1000
-        self._idle: list[Socket] = []
-        self.greet: Callable[[Any], Awaitable[None]] | None = None
-
-    async def execute_command(self, *command: str | int | float) -> Any:
-        """One command; its socket is dropped when anything but an answer comes of it."""
-        socket = self._idle.pop() if self._idle else None
-        if socket is None or socket.generation != self._server.generation:
-            socket = await self._connect()
-        try:
-            reply = await self._exchange(socket, list(command))
-        except ResponseError:
-            self._idle.append(socket)
-            raise
-        self._idle.append(socket)
-        callback = None if self._server.backend.parsed else _CALLBACKS.get(str(command[0]))
-        return reply if callback is None else callback(reply)
-
-    async def aclose(self, close_connection_pool: bool = True) -> None:
-        """Every socket is closed."""
-        self._idle.clear()
-
-    async def _connect(self) -> Socket:
-        server = self._server
-        if self._link.cut == "hole":
-            await asyncio.sleep(min(CONNECT_TIMEOUT_S, self._timeout_s))
-            raise RedisTimeoutError("Timeout connecting to server")
-        await asyncio.sleep(server._latency_s())
-        if not server.up or self._link.cut:
-            raise RedisConnectionError("Error 111 connecting: Connection refused")
-        socket = Socket(server.generation)
-        if self.greet is not None:
-            await self.greet(_Greeted(lambda command: self._exchange(socket, command)))
-        return socket
-
-    async def _exchange(self, socket: Socket, full: Command) -> Any:
-        server, loop = self._server, self._server.loop
-        if socket.generation != server.generation:
-            raise RedisConnectionError("Connection closed by server")
-        command, block_ms = split_block(full)
-        message = Message(
-            self._link, socket, command, block_ms, self._timeout_s,
-            loop.create_future(), contextvars.copy_context(),
-        )  # fmt: skip
-        late = RedisTimeoutError("Timeout reading from socket")
-        timer = loop.call_later(self._timeout_s, message.fail, late)
-        note = server.history.invoked(self._link.process.name, command)
-        server.send(message)
-        try:
-            reply = await message.future
-        except ResponseError as error:
-            server.history.returned(note, error)
-            raise
-        finally:
-            timer.cancel()
-            server.let_go(message)
-        server.history.returned(note, reply)
-        return reply

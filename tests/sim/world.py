@@ -38,11 +38,12 @@ from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
 from tests.sim.agents import House, SimAdapters, SimKeeper, SimLeases
 from tests.sim.backend import MakeBackend
+from tests.sim.client import SimClient
 from tests.sim.history import History
 from tests.sim.loop import Process, SimLoop, Thread, context_of
 from tests.sim.plan import Plan
 from tests.sim.ports import Host, SimClock, SimIds, SimRng
-from tests.sim.server import Link, Message, Rates, SimClient, SimServer
+from tests.sim.server import Link, Message, Rates, SimServer
 
 SKEW_MAX = 0.002
 

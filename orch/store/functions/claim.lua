@@ -17,12 +17,16 @@ end
 local function take_ready(call, pool, runner, most)
   local ready = call.shard .. 'ready:' .. pool
   local reply = read_ready(ready, runner, most)
-  local jobs, read = {}, {}
+  local jobs, read, taken = {}, {}, {}
   for _, entry in ipairs(entries_of(reply)) do
     read[#read + 1] = entry[1]
     local id, ticket = string.match(field_of(entry, 'j') or '', '^(.+):(%d+)$')
     local job = id and load_job(call, id)
-    if job and job.state == 'y' and job.ticket == ticket then jobs[#jobs + 1] = job end
+    -- A repair may have added an entry again: the second one of this very read is stale.
+    if stands_here(job, 'y', pool, ticket) and not taken[id] then
+      taken[id] = true
+      jobs[#jobs + 1] = job
+    end
   end
   if #read > 0 then redis.call('XDEL', ready, unpack(read)) end
   return jobs

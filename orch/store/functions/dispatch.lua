@@ -81,8 +81,9 @@ local function pay_turn(call, turn, taken, served, weight)
   if served > 0 then
     turn.pool_clock = math.max(turn.pool_clock, turn.finish + (served - 1) / weight)
     turn.finish = turn.finish + served / weight
-    turn.aged = nil
   end
+  -- Served or stale, what stood at the head is gone: the age of the class is another's.
+  turn.aged = nil
   turn.dirty = true
 end
 
@@ -90,7 +91,7 @@ local function ready_one(call, pool, entry, actor)
   local id, ticket = string.match(entry, '^(.+):(%d+)$')
   local job = load_job(call, id)
   -- Canceled, paused or re-added meanwhile: this entry is an old ticket.
-  if not job or job.state ~= 'q' or job.ticket ~= ticket then return 0 end
+  if not stands_here(job, 'q', pool, ticket) then return 0 end
   move(call, job, 'dispatch', actor, '{}')
   set(job, 'ticket', tostring(job.seq))
   redis.call('XADD', call.shard .. 'ready:' .. pool, '*', 'j', id .. ':' .. job.ticket)

@@ -5,7 +5,6 @@
 -- returns {"ok", handled, next_in_ms}; next_in_ms is -1 when nothing is due later
 -- flags: allow-oom
 local function expire(call, job, reason)
-  if not allowed(job, 'expire') then return end
   local payload = '{"reason":"' .. reason .. '"'
   if job.state == 'r' and job.claim then
     payload = payload .. ',"outcome":"expired"'
@@ -26,6 +25,8 @@ local function due_one(call, kind, id, ticket)
   local job = load_job(call, id)
   if not job then return end
   if kind == 'deadline' then
+    -- A question that lapsed in this same call has ended the job: nothing may be said of it any more.
+    if not allowed(job, 'expire') then return end
     record(call, job, 'job_timeout', 'scheduler', '{"limit":"deadline_ms","value_ms":' .. (job.deadline or '0') .. '}')
     expire(call, job, 'deadline')
   elseif job.ticket ~= ticket then

@@ -179,6 +179,12 @@ local function enqueue(call, job, at_head)
   call.pools[job.pool] = true
 end
 
+-- Whether an entry of a line or a stream is the job's place. Its pool is compared too: an entry of a job that
+-- is long gone may name a new job of the same id, which has the same small ticket elsewhere.
+local function stands_here(job, state, pool, ticket)
+  return job and job.state == state and job.pool == pool and job.ticket == ticket
+end
+
 local function park(call, job, kind, due_at)
   set(job, 'ticket', tostring(job.seq))
   set(job, 'due_at', int(due_at))

@@ -17,7 +17,7 @@ local function unready(keys, argv)
     redis.call('XDEL', ready, entry[1])
     local id, ticket = string.match(field_of(entry, 'j') or '', '^(.+):(%d+)$')
     local job = id and load_job(call, id)
-    if job and job.state == 'y' and job.ticket == ticket then
+    if stands_here(job, 'y', pool, ticket) then
       move(call, job, 'unready', 'scheduler', '{}')
       enqueue(call, job, true)
       save(job)

@@ -41,7 +41,8 @@ def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
         "answer_question", "cancel_job", "explain_job", "get_artifact", "get_capabilities", "get_job",
         "get_ledger", "get_liveness", "get_logs", "get_metrics", "get_readiness", "list_artifacts",
-        "list_dead_letters", "list_jobs", "pause_job", "replay_dead_letters", "resume_job", "submit_batch", "submit_job", "watch_job",
+        "list_dead_letters", "list_jobs", "pause_job", "replay_dead_letters", "resume_job",
+        "submit_batch", "submit_job", "watch_job",
     ]  # fmt: skip
 
 

@@ -166,9 +166,11 @@ class Call:
             return "ok"
         return "same" if job.fields.get("past") == claim else "over"
 
-    def holds_ticket(self, job: Job | None, state: str, ticket: str) -> bool:
-        """Whether an entry of a line is still the job's place; all others are stale."""
-        return job is not None and job.state == state and job.fields.get("ticket") == ticket
+    def holds_ticket(self, job: Job | None, state: str, ticket: str, pool: str = "") -> bool:
+        """Whether an entry (of a line of `pool`) is still the job's place; all others are stale."""
+        if job is None or job.state != state or job.fields.get("ticket") != ticket:
+            return False
+        return not pool or job.fields["pool"] == pool
 
     # -- where a job waits
 

@@ -143,7 +143,7 @@ def _claim_jobs(call: Call, pool: str, runner: str, most: int, random: str) -> l
         stream.delete(entry_id)
         job_id, _, ticket = fields.get("j", "").rpartition(":")
         job = call.load(job_id)
-        if job is not None and call.holds_ticket(job, READY, ticket):
+        if job is not None and call.holds_ticket(job, READY, ticket, pool):
             _claim(call, job, runner, random)
             offers.append(_offer(job))
     return offers
@@ -181,7 +181,7 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
     last = call.hash(f"lastcall:{runner}")
     if int(number) <= int(last.get("number", "-1")):
         # A late copy of an older call gets nothing: nobody reads its reply, nobody would run its jobs.
-        offers = _offers_again(call, runner, last["jobs"]) if last["number"] == number else []
+        offers = _offers_again(call, runner, last["jobs"]) if last.get("number") == number else []
     else:
         offers = _offers_now(call, runner, pool, int(free), random, policy)
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}

@@ -152,7 +152,7 @@ class ModelServer:
         if name == "FCALL":
             return self._call_function(words[0], words[2], words[3:])
         if name == "FUNCTION":
-            return self._change_functions(words[0].upper())
+            return self._change_functions(words[0].upper(), words[-1])
         if name == "CONFIG":
             return self._configure(*words)
         if name == "INFO":
@@ -174,10 +174,14 @@ class ModelServer:
             raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
         return verb(self._call(self.space, shard, self.run_id), argv)
 
-    def _change_functions(self, what: str) -> str:
-        assert what in {"LOAD", "FLUSH"}, f"the model knows no FUNCTION {what}"
-        self.has_functions = what == "LOAD"
-        return library().name if self.has_functions else "OK"
+    def _change_functions(self, what: str, code: str) -> str:
+        if what == "FLUSH":
+            self.has_functions = False
+            return "OK"
+        assert what == "LOAD", f"the model knows no FUNCTION {what}"
+        assert code == library().code, "the model runs no foreign Lua"
+        self.has_functions = True
+        return library().name
 
     def _configure(self, verb: str, setting: str, value: str = "") -> Any:
         assert setting == "maxmemory", f"the model has no setting {setting}"

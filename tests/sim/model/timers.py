@@ -64,7 +64,7 @@ def unready(call: Call, argv: Sequence[str]) -> Reply:
         stream.delete(entry_id)
         job_id, _, ticket = fields.get("j", "").rpartition(":")
         job = call.load(job_id)
-        if job is not None and call.holds_ticket(job, READY, ticket):
+        if job is not None and call.holds_ticket(job, READY, ticket, pool):
             call.move(job, Event.UNREADY, "scheduler")
             call.enqueue(job, at_head=True)
             moved += 1

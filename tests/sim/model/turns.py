@@ -137,7 +137,7 @@ def wake_tenant(call: Call, pool: str, class_name: str, tenant: str) -> None:
 def _make_ready(call: Call, pool: str, entry: str, actor: str) -> bool:
     job_id, _, ticket = entry.rpartition(":")
     job = call.load(job_id)
-    if job is None or not call.holds_ticket(job, "q", ticket):
+    if job is None or not call.holds_ticket(job, "q", ticket, pool):
         return False
     call.move(job, Event.DISPATCH, actor)
     job.take_ticket()
