@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orch.store.embedded import private_server
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in the programs that tests start, also when pytest itself runs in a shell's background:
+    a shell starts such a job with SIGINT ignored, and every child would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
