@@ -176,14 +176,24 @@ def check_claims(history: History, jobs: Mapping[str, Mapping[str, str]]) -> Non
 
 
 def check_submissions(
-    history: History, marks: Mapping[str, list[str]], lost: Sequence[tuple[float, float]]
+    history: History,
+    marks: Mapping[str, list[str]],
+    lost: Sequence[tuple[float, float]],
+    answers: Mapping[str, str],
 ) -> None:
-    """Every acknowledged submission is exactly one job; `lost` are times whose writes a rollback undid."""
+    """Every acknowledged submission is exactly one job; `lost` are times whose writes a rollback undid.
+
+    A raw request that stood in its stream became a job too, or its answer, by mark, is a refusal.
+    """
     for mark, submission in history.submissions.items():
         found = marks.get(mark, [])
         if len(found) > 1:
             history.violation("double", f"{mark} became {len(found)} jobs: {found}")
-        undone = any(begin <= submission.acked_at <= end for begin, end in lost)
+        times = [at for at in (submission.acked_at, submission.queued_at) if at is not None]
+        undone = any(begin <= at <= end for begin, end in lost for at in times)
+        if submission.queued_at is not None and not (found or undone or submission.refused):
+            if '"code":' not in answers.get(mark, ""):
+                history.violation("lost", f"the raw request {mark} became nothing")
         if submission.acked_job is None or undone:
             continue
         if submission.acked_job not in found:

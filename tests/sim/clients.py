@@ -151,6 +151,7 @@ class _Client:
             except Exception:  # noqa: BLE001 - any error of the wire: unknown
                 await asyncio.sleep(self._rng.uniform(0.1, 1.0))
                 continue
+            submission.queued_at = self._world.loop.time()
             await self._read_answer(submission, request_id)
             return
 

@@ -59,6 +59,8 @@ class Submission:
     acked_job: str | None = None
     acked_at: float = 0.0
     refused: bool = False
+    queued_at: float | None = None
+    """When the server acknowledged a raw request: from then on it must become a job or get a refusal."""
 
 
 @dataclass

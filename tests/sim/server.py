@@ -70,7 +70,9 @@ class Message:
     context: contextvars.Context
     gone: bool = False
     """Its sender no longer waits: it has the reply, gave up, or was canceled and closed the socket."""
+    streams: list[str] = field(default_factory=list)
     marks: list[object] = field(default_factory=list)
+    """Of a blocked read: its streams, and how they stood when it last looked."""
     lose_reply: bool = False
     reply_late_s: float = 0.0
 
@@ -251,7 +253,8 @@ class SimServer:
             self._to_client(message, message.succeed, reply)
 
     def _park(self, message: Message) -> None:
-        message.marks = [self.backend.mark(name) for name in streams_of(message.command)]
+        message.streams = streams_of(message.command)
+        message.marks = [self.backend.mark(name) for name in message.streams]
         self._waiting[message] = None
         assert message.block_ms is not None
         self._at(message.block_ms / 1000, lambda: self._block_over(message))
@@ -268,7 +271,7 @@ class SimServer:
             if message.link.process.dead:
                 del self._waiting[message]
                 continue
-            marks = [self.backend.mark(name) for name in streams_of(message.command)]
+            marks = [self.backend.mark(name) for name in message.streams]
             if marks == message.marks:
                 continue
             message.marks = marks

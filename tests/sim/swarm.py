@@ -7,6 +7,7 @@ import gc
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -30,8 +31,8 @@ from tests.sim.server import Link
 from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
 from tests.sim.world import Unit, World
 
-LOOK_S = 2.0
-QUIET_S = 14.0
+LOOK_S = 4.0
+QUIET_S = 12.0
 """After the last job has ended: what is left of its slots, hints and timers goes."""
 
 
@@ -105,7 +106,7 @@ class _Run:
             await asyncio.sleep(LOOK_S)
             self._look()
 
-    def _look(self) -> dict[str, object]:
+    def _look(self) -> dict[str, Any]:
         data = self.world.server.backend.contents()
         for fault in faults_of(data):
             self.history.violation("broken", fault)
@@ -117,13 +118,14 @@ class _Run:
         calm_at = self.world.loop.time()
         store = self._helper_store("operator")
         while True:
-            await asyncio.sleep(0.5)
-            jobs = jobs_of(self.world.server.backend.contents())
+            await asyncio.sleep(1.0)
+            data = self.world.server.backend.contents()
+            jobs = jobs_of(data)
             states = [(job_id, state_of(fields["state"])) for job_id, fields in jobs.items()]
             await settle_operators(store, states)
             waiting = [job_id for job_id, state in states if state.value in _LIVE]
             over_ms = (self.world.loop.time() - calm_at) * 1000
-            if not waiting and self.clients.done == self.plan.clients and not self._pending():
+            if not waiting and self.clients.done == self.plan.clients and not data.get("requests"):
                 return
             if over_ms > self.plan.bound_ms:
                 for job_id in waiting:
@@ -133,9 +135,6 @@ class _Run:
                 if not waiting:
                     self.history.violation("stuck", f"requests or clients after {over_ms:.0f} ms")
                 return
-
-    def _pending(self) -> bool:
-        return bool(self.world.server.backend.contents().get("requests"))
 
     def _judge(self) -> None:
         history, data = self.history, self._look()
@@ -148,7 +147,9 @@ class _Run:
             marks[mark_of(fields)].append(job_id)
             check_job(history, job_id, fields)
         rollbacks = self.nemesis.rollbacks
-        check_submissions(history, marks, [(r.from_s, r.until_s) for r in rollbacks])
+        undone = [(rollback.from_s, rollback.until_s) for rollback in rollbacks]
+        answers = {mark: data.get(f"answer:req-{mark}", "") for mark in history.submissions}
+        check_submissions(history, marks, undone, answers)
         if not rollbacks:
             check_claims(history, jobs)
             check_accepted(history, jobs)

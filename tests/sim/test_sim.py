@@ -193,9 +193,12 @@ def test_a_lost_and_a_doubled_submission_are_found(history: History) -> None:
         "gone": Submission("gone", "raw", acked_job="j1", acked_at=5.0),
         "twice": Submission("twice", "raw"),
         "undone": Submission("undone", "raw", acked_job="j4", acked_at=8.0),
+        "unread": Submission("unread", "raw", queued_at=5.0),
+        "answered": Submission("answered", "raw", queued_at=5.0),
     }
-    checker.check_submissions(history, {"twice": ["j2", "j3"]}, [(7.0, 9.0)])
-    assert _kinds(history) == ["lost", "double"]
+    answers = {"answered": '{"code":"QUEUE_FULL"}'}
+    checker.check_submissions(history, {"twice": ["j2", "j3"]}, [(7.0, 9.0)], answers)
+    assert _kinds(history) == ["lost", "double", "lost"]
 
 
 LEDGERS = {

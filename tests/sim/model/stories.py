@@ -42,7 +42,7 @@ PAYLOADS = {
     "fail": {"outcome": "logic", "reason": "attempts_used", "last": "logic"},
     "block": {"block_reason": "error"},
 }
-REASSIGNED = "0" * 8
+REASSIGNED = "reassigned"
 """A run id that no server has: the next hello finds another incarnation."""
 
 
@@ -82,6 +82,7 @@ class Story:
             Step("hello", (0, SCHEMA), self._now),
             Step("declare", POOLS, self._now),
         ]
+        self._open += [self._registration(name) for name in RUNNERS if self._rng.random() < 0.8]
         self._acts: dict[Callable[[], Step], int] = {
             self._admit: 14,
             self._cycle: 26,
@@ -107,7 +108,7 @@ class Story:
         if self._open:
             return self._open.pop(0)
         if self._rng.random() < 0.4:
-            jumps = (1, 1, 20, 1_000, 5_000, 40_000, 3_600_000, -1_500)
+            jumps = (1, 1, 1, 20, 20, 300, 1_000, 1_000, 5_000, 40_000, 3_600_000, -1_500)
             self._now = max(EPOCH_MS, self._now + self._rng.choice(jumps))
         acts, weights = list(self._acts), list(self._acts.values())
         return self._rng.choices(acts, weights)[0]()
@@ -187,6 +188,8 @@ class Story:
         entry = self._entry("requests")
         if not entry or self._rng.random() < 0.3:
             return self._say("XADD", f"{PREFIX}requests", "*", "spec", "{}")
+        if self._rng.random() < 0.1:
+            entry = "1-1"  # settled long ago, or handed on
         request = f"q{self._count}"
         self._open.append(self._say("GET", f"{PREFIX}answer:{request}"))
         if self._rng.random() < 0.3:
@@ -209,7 +212,11 @@ class Story:
         verb = verb if verb not in {"fail", "block"} else "release"
         data, number = "", 0
         if verb == "settle":
-            data = '{"answer":"é"}' if self._rng.random() < 0.8 else json.dumps("é" * 300, ensure_ascii=False)
+            data = (
+                '{"answer":"é"}'
+                if self._rng.random() < 0.8
+                else json.dumps("é" * 300, ensure_ascii=False)
+            )
         if verb == "ask":
             asked = {"question_id": f"w{self._rng.randrange(4)}", "block_reason": "approval"}
             if self._rng.random() < 0.7:
@@ -218,7 +225,9 @@ class Story:
         return verb, job_id, claim, json.dumps(PAYLOADS[verb]), data, number
 
     def _register(self) -> Step:
-        name = self._rng.choice([*RUNNERS, *RUNNERS, *ACTORS])
+        return self._registration(self._rng.choice([*RUNNERS, *RUNNERS, *ACTORS]))
+
+    def _registration(self, name: str) -> Step:
         role, pool = ACTORS.get(name, "runner"), RUNNERS.get(name, "")
         slots = self._rng.choice((0, 1, 3, 6)) if pool else 0
         about = json.dumps({"role": role, "pool": pool, "slots": slots})
@@ -264,10 +273,16 @@ class Story:
         return self._say("due", self._any(1, 3, 1_000), self._policy)
 
     def _steer(self) -> Step:
-        verb, who = self._rng.choice(("cancel", "pause", "resume")), '"by":"me"'
+        verb, who = self._rng.choice(("cancel", "pause", "pause", "resume", "resume")), '"by":"me"'
         if self._rng.random() < 0.3:
             who += ',"note":"why"'
-        words = (self._job(), who, "gateway")
+        likely = {
+            "pause": (State.RUNNING, State.SCHEDULED),
+            "resume": (State.PAUSED, State.RUNNING),
+        }
+        state = self._rng.choice(likely.get(verb, tuple(State)))
+        fitting = self._in_state(state) if self._rng.random() < 0.7 else []
+        words = (self._rng.choice(fitting) if fitting else self._job(), who, "gateway")
         return self._say(verb, *words, *((self._policy,) if verb == "resume" else ()))
 
     def _answer(self) -> Step:
@@ -293,7 +308,7 @@ class Story:
             "unready": (pool, most),
             "announce": (self._any(0, 2_000), self._any(2_000, 60_000), most),
             # Whom SPOP takes is chance, so a call takes everybody.
-            "retire": (self._any(0, 3_600_000), 1_000, self._any(1, 5, 48)),
+            "retire": (self._any(0, 9_000_000), 1_000, self._any(1, 5, 48)),
         }
         return self._say(verb, *words[verb])
 
