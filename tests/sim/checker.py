@@ -191,9 +191,9 @@ def check_submissions(
             history.violation("double", f"{mark} became {len(found)} jobs: {found}")
         times = [at for at in (submission.acked_at, submission.queued_at) if at is not None]
         undone = any(begin <= at <= end for begin, end in lost for at in times)
-        if submission.queued_at is not None and not (found or undone or submission.refused):
-            if '"code":' not in answers.get(mark, ""):
-                history.violation("lost", f"the raw request {mark} became nothing")
+        refused = submission.refused or '"code":' in answers.get(mark, "")
+        if submission.queued_at is not None and not (found or undone or refused):
+            history.violation("lost", f"the raw request {mark} became nothing")
         if submission.acked_job is None or undone:
             continue
         if submission.acked_job not in found:

@@ -27,7 +27,7 @@ from tests.sim.model.client import ModelClient, connect_model
 from tests.sim.model.server import ModelServer
 from tests.sim.model.servers import Told, ToldModel, ToldRedis
 from tests.sim.model.stories import EPOCH_MS, POOLS, PREFIX, Step, Story, Word
-from tests.store.engines import info
+from tests.store.engines import NAMES, Servers, info, real_servers, why_absent
 
 CALLS = int(os.environ.get("ORCH_MODEL_CALLS", "10000"))
 STORY_CALLS = 250
@@ -81,36 +81,35 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> ToldRedis:
     return ToldRedis(FakeRedis(server=FakeServer(), decode_responses=True, protocol=2))
 
 
-@pytest.fixture
-def valkey(server_url: str) -> Iterator[ToldRedis]:
+REAL = [name for name in NAMES if name not in {"fakeredis", "model"} and not why_absent(name)]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The real servers that are here."""
+    with real_servers(tmp_path_factory.mktemp("engines")) as started:
+        yield started
+
+
+@pytest.fixture(params=REAL)
+def real(request: pytest.FixtureRequest, servers: Servers) -> Iterator[ToldRedis]:
+    """Each of them."""
     with redis.Redis.from_url(
-        server_url, decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0)
+        servers.url(request.param), decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0)
     ) as client:
-        # A story is about answers; what an fsync costs is not part of them.
-        client.config_set("appendfsync", "no")
-        told = ToldRedis(client)
-        yield told
-        told.end()
-        client.config_set("appendfsync", "always")
-
-
-@pytest.fixture(params=["fake", "valkey"])
-def real(request: pytest.FixtureRequest) -> ToldRedis:
-    """Each of the real ones."""
-    told: ToldRedis = request.getfixturevalue(request.param)
-    return told
+        yield ToldRedis(client)
 
 
 @pytest.mark.req("SIM-1")
 @pytest.mark.timeout(max(60, CALLS // 100))
-def test_on_valkey_the_model_answers_as_the_functions_do(valkey: ToldRedis) -> None:
-    found = first_difference(valkey, CALLS, ToldModel())
+def test_the_model_answers_as_the_functions_do_on_real_servers(real: ToldRedis) -> None:
+    found = first_difference(real, CALLS, ToldModel())
     assert found == "", found
 
 
 @pytest.mark.req("SIM-1")
 @pytest.mark.timeout(max(60, CALLS // 100))
-def test_on_fakeredis_the_model_answers_as_the_functions_do(fake: ToldRedis) -> None:
+def test_the_model_answers_as_the_functions_do_on_fakeredis(fake: ToldRedis) -> None:
     found = first_difference(fake, CALLS // 10, ToldModel())
     assert found == "", found
 
@@ -148,15 +147,15 @@ class SlotsStay(Call):
 
 
 @pytest.mark.parametrize("mutant", [NoTickets, NoFence, ForgetsTimers, SlotsStay])
-def test_a_model_that_forgets_a_duty_is_found_out(mutant: type[Call], valkey: ToldRedis) -> None:
-    assert first_difference(valkey, 10_000, ToldModel(mutant))
+def test_a_model_that_forgets_a_duty_is_found_out(mutant: type[Call], real: ToldRedis) -> None:
+    assert first_difference(real, 10_000, ToldModel(mutant))
 
 
 def test_a_burial_without_comparing_the_beat_is_found_out(
-    valkey: ToldRedis, monkeypatch: pytest.MonkeyPatch
+    real: ToldRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(instances, "beat_unmoved", lambda _now, _counter: True)
-    assert first_difference(valkey, 10_000, ToldModel())
+    assert first_difference(real, 10_000, ToldModel())
 
 
 # -- what the comparison has found in the functions

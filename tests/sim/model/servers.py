@@ -90,7 +90,6 @@ def _plain(value: Value) -> Any:
         groups = {
             name: (
                 id_text(group.last),
-                sorted(group.consumers),
                 [(id_text(one), group.pending[one]) for one in sorted(group.pending)],
             )
             for name, group in value.groups.items()
@@ -116,11 +115,6 @@ class ToldRedis:
         self._client.flushall()
         self._client.execute_command("FUNCTION", "LOAD", "REPLACE", self._code)
         self._now = 0
-
-    def end(self) -> None:
-        """Leaves nothing behind."""
-        self._client.flushall()
-        self._client.execute_command("FUNCTION", "DELETE", f"orch_{self._mark}")
 
     def do(self, step: Step) -> Any:
         """See Told."""
@@ -169,19 +163,18 @@ class ToldRedis:
         return {one["name"]: self._group(name, one) for one in groups}
 
     def _group(self, name: str, group: Mapping[str, Any]) -> Any:
-        consumers: Any = self._client.xinfo_consumers(name, group["name"])
         pending: Any = []
         if group["pending"]:
             pending = self._client.xpending_range(name, group["name"], "-", "+", 10_000)
         return (
             group["last-delivered-id"],
-            sorted(one["name"] for one in consumers),
             [(one["message_id"], one["consumer"]) for one in pending],
         )
 
 
 class Entries:
-    """A stream with its own ids."""
+    """A stream with its own ids. Readers without pending entries are left out: Redis 7.0 knows only those
+    that were given something, later servers all that asked."""
 
     def __init__(self, entries: Sequence[tuple[str, Any]], groups: Mapping[str, Any]) -> None:
         self._entries = entries
@@ -193,13 +186,12 @@ class Entries:
         groups = {
             name: (
                 sum(one <= _numbers(last) for one in ids),
-                consumers,
                 [
                     (ids.index(_numbers(one)) if _numbers(one) in ids else -1, who)
                     for one, who in rest
                 ],
             )
-            for name, (last, consumers, rest) in self._groups.items()
+            for name, (last, rest) in self._groups.items()
         }
         return (self._entries if with_ids else [fields for _, fields in self._entries], groups)
 
