@@ -44,7 +44,7 @@ LOADS_MAX = 3
 
 _PASSING = (
     "LOADING",
-    "NOGROUP",
+    "UNBLOCKED",  # Redis 7.0 says so to a reader whose stream went away while it waited
     "BUSY",
     "MISCONF",
     "READONLY",

@@ -17,7 +17,7 @@ from tests.sim.report import write_report
 from tests.sim.shrink import shrink
 from tests.sim.worker import run_alone
 
-DEFAULT_FAST, DEFAULT_LUA = 10_000, 600
+DEFAULT_FAST, DEFAULT_LUA = 3_000, 500
 
 
 def say(text: object) -> None:

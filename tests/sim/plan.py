@@ -21,6 +21,23 @@ EVENT_FAULTS = (
 STANDING_FAULTS = ("skew", "poison", "slow")
 """There from the beginning, or not at all."""
 FAULTS = (*MESSAGE_FAULTS, *EVENT_FAULTS, *STANDING_FAULTS)
+FOCUSED: tuple[dict[str, Any], ...] = (
+    # Copies of calls that come much later, while their runner lives on.
+    {"faults": {"double": 0.3}, "lease_ms": 3_000, "work_ms": 300, "jobs": 16, "supervised": False},
+    # Data go back again and again under reapers that remember.
+    {
+        "faults": {"rollback": 0.6, "server_freeze": 0.6, "freeze": 0.5}, "lease_ms": 1_000,
+        "work_ms": 3_000, "jobs": 8, "supervised": False, "safety_ms": 20_000,
+    },
+    # Burials that were decided on an old look.
+    {
+        "faults": {"late": 0.15, "freeze": 0.6}, "lease_ms": 1_000, "work_ms": 3_000, "jobs": 8,
+        "supervised": False, "safety_ms": 20_000,
+    },
+    # Actors that leave with reads under way.
+    {"faults": {"term": 3.0, "lost_reply": 0.05}, "lease_ms": 3_000, "work_ms": 30, "jobs": 30},
+)  # fmt: skip
+"""Combinations that a free draw hardly ever meets, and that found something."""
 ROLES = ("runner", "admission", "scheduler", "reaper", "fallback")
 
 
@@ -91,7 +108,7 @@ def plan_of(seed: int, tier: str) -> Plan:
             faults[name] = _rate(name, rng)
     # Long work meets leases that end, short work the ends of attempts.
     work_ms = rng.choice((30, 300, 1_000, 3_000))
-    return Plan(
+    plan = Plan(
         seed=seed,
         tier=tier,
         replicas=replicas,
@@ -106,6 +123,10 @@ def plan_of(seed: int, tier: str) -> Plan:
         supervised=rng.random() < 0.5,
         faults=faults,
     )
+    if rng.random() < 0.2:
+        changes: dict[str, Any] = rng.choice(FOCUSED)
+        return replace(plan, **changes)
+    return plan
 
 
 def _rate(name: str, rng: Random) -> float:

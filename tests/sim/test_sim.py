@@ -12,6 +12,7 @@ import pytest
 
 from tests.sim import checker
 from tests.sim.backend import Backend
+from tests.sim.campaign import REGRESSIONS, load_regressions
 from tests.sim.checker import Op, Terminals, possible
 from tests.sim.history import Call, History, Submission
 from tests.sim.loop import Idle, Process, SimLoop
@@ -256,6 +257,10 @@ def test_an_agent_that_acts_after_its_burial_is_found(history: History) -> None:
 
 
 # -- the plans
+
+
+def test_kept_seeds_name_plans_and_say_what_they_found() -> None:
+    assert len(load_regressions()) == REGRESSIONS.read_text().count("found = ")
 
 
 def test_a_plan_gets_smaller_without_new_draws() -> None:

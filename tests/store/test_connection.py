@@ -195,6 +195,38 @@ async def test_without_memory_nothing_is_admitted_and_everything_begun_is_record
 
 
 @pytest.mark.req("REA-3")
+async def test_a_reader_whose_stream_goes_away_while_it_waits_may_read_again(world: World) -> None:
+    if not world.connection.url.startswith("unix://"):
+        pytest.skip("engines in memory do not wake a reader for that")
+    await world.runner()
+    keys = world.connection.keys
+    reader = world.connection.reader(30_000)
+    command = (
+        "XREADGROUP",
+        "GROUP",
+        "runners",
+        "r",
+        "BLOCK",
+        30_000,
+        "STREAMS",
+        keys.wake("default"),
+        ">",
+    )
+
+    async def read() -> None:
+        # Redis 7.0 says UNBLOCKED, later ones NOGROUP: the actor waits, registers, goes on.
+        with pytest.raises(Unavailable):
+            await reader.read(*command)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            while (await world.redis("INFO", "clients"))["blocked_clients"] == 0:
+                await anyio.sleep(0.01)
+            await world.redis("DEL", keys.wake("default"))
+
+
+@pytest.mark.req("REA-3")
 async def test_reading_a_group_that_is_gone_is_unavailable_and_registering_brings_it_back(
     world: World,
 ) -> None:
@@ -240,6 +272,7 @@ WORDS: dict[str, type[OrchError]] = {
     "CLUSTERDOWN The cluster is down": Unavailable,
     "NOREPLICAS Not enough good replicas to write.": Unavailable,
     "TRYAGAIN Multiple keys request during rehashing of slot": Unavailable,
+    "UNBLOCKED the stream key no longer exists": Unavailable,
     "OOM command not allowed when used memory > 'maxmemory'.": Unavailable,
     "NOGROUP No such key 'x' or consumer group 'y'": Unavailable,
     "ERR max number of clients reached": Unavailable,
