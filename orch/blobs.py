@@ -115,7 +115,7 @@ class Blobs:
 
     def _put(self, chunks: Callable[[], Iterator[bytes]]) -> Ref:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = NamedTemporaryFile(dir=self._root, prefix="tmp-", delete=False)  # noqa: SIM115
+        temporary = NamedTemporaryFile(dir=self._root, prefix="tmp-", delete=False)  # noqa: SIM115 - closed by `with` below
         try:
             with temporary as file:
                 ref = self._copy(chunks(), file)
