@@ -115,7 +115,7 @@ class Admission:
         head = (self._actor, self._policy.text(), self._queue_jobs_max, len(items))
         flat = [arg for item in items for arg in item.args]
         reply = await self._connection.call("admit", *head, *flat)
-        answers: list[list[Any]] = reply[3]
+        answers: list[list[Any]] = reply[1]
         return answers
 
     async def refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:

@@ -58,7 +58,7 @@ class Claims:
         )
         if reply[0] == "runner_over":
             raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
-        return Cycled(list(reply[3]), [_offer(item) for item in reply[4]])
+        return Cycled(list(reply[1]), [_offer(item) for item in reply[2]])
 
     async def held(self, runner: str) -> dict[str, str]:
         """What the server thinks this runner holds: job id -> claim."""

@@ -1,4 +1,4 @@
-"""How Orch speaks to one Redis or Valkey: calls, retries, incarnations, translated errors.
+"""How Orch speaks to one Redis or Valkey: calls, retries, incarnations.
 
 redis-py's own retries are off: it would send a command again after a lost reply without telling anybody.
 Every verb of ours answers a repeated call alike, so this module repeats calls itself, knowingly, within
@@ -16,21 +16,11 @@ import anyio
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError, ResponseError
 
-from contracts.errors import Corrupt, ErrorCode, Misuse, OrchError, Unavailable
+from contracts.errors import Unavailable
 from orch.ports import Clock
+from orch.store.failures import NEWER_SCHEMA, is_missing_function, translate
 from orch.store.keys import Keys
 from orch.store.library import SCHEMA, library
 
@@ -41,21 +31,6 @@ SOCKET_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_MS = 2_000
 LOADS_MAX = 3
 """How often one call loads the library: a server may lose it again between the load and the call."""
-
-_PASSING = (
-    "LOADING",
-    "UNBLOCKED",  # Redis 7.0 says so to a reader whose stream went away while it waited
-    "BUSY",
-    "MISCONF",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "NOREPLICAS",
-    "TRYAGAIN",
-    "OOM",
-    "NOGROUP",  # the stream was lost or its reader buried; registering makes it again
-)
-"""Server answers that pass: the call was not carried out, the same call may work later."""
 
 
 @dataclass(slots=True)
@@ -136,7 +111,7 @@ class Connection:
         try:
             reply = await socket.read_response()
         except ResponseError as error:
-            if not _is_missing_function(error):
+            if not is_missing_function(error):
                 raise
             await socket.send_command("FUNCTION", "LOAD", "REPLACE", library().code)
             await socket.read_response()
@@ -147,11 +122,13 @@ class Connection:
     def greeted(self, reply: list[Any]) -> None:
         """Takes in the reply of `hello`."""
         if reply[0] == "newer_schema":
-            raise RedisError(f"ORCH newer schema {reply[1]}")
+            raise RedisError(f"{NEWER_SCHEMA} {reply[1]}")
         self.watermark.greeted(int(reply[1]), int(reply[2]), int(reply[4]))
 
     async def call(self, verb: str, *args: str | int | float) -> list[Any]:
         """One function call, repeated within the deadline while the server cannot be reached.
+
+        Returns the reply without the watermark that stands in it when the call was carried out.
 
         Safe because every verb answers a repeated call alike. Not a cancel point once it is sent: a
         canceled mutation would be one of unknown outcome.
@@ -165,6 +142,7 @@ class Connection:
         # Only where the header says so: other verbs have other numbers in these places.
         if reply[0] == "ok" and verb in library().headed:
             self.watermark.acknowledged(int(reply[1]), int(reply[2]))
+            return ["ok", *reply[3:]]
         return list(reply)
 
     async def execute(self, *command: str | int | float) -> Any:
@@ -191,7 +169,7 @@ class Connection:
             try:
                 return await self._commands.execute_command(*command)
             except ResponseError as error:
-                if not _is_missing_function(error):
+                if not is_missing_function(error):
                     raise
             await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
         return await self._commands.execute_command(*command)
@@ -261,38 +239,3 @@ def _fields_of(fields: Any) -> dict[str, str]:
     if isinstance(fields, dict):
         return fields
     return dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
-
-
-def _is_missing_function(error: RedisError) -> bool:
-    return isinstance(error, ResponseError) and "unction not found" in str(error)
-
-
-def translate(error: RedisError) -> OrchError:
-    """What a failure of redis-py means to a caller of ours; the one place where that is decided."""
-    text = str(error)
-    # redis-py takes the word off where it has a class for it.
-    word = error.status_code or text.split(" ", 1)[0].rstrip(":")
-    if isinstance(error, AuthenticationError | NoPermissionError) or word in {
-        "NOAUTH",
-        "WRONGPASS",
-        "NOPERM",
-    }:
-        return Misuse(ErrorCode.FORBIDDEN, f"Redis refuses this user: {text}")
-    if text.startswith("ORCH newer schema"):
-        return Misuse(
-            ErrorCode.UNAVAILABLE,
-            "the data was written by a newer Orch",
-            hint="Run a newer version of Orch.",
-        )
-    if (
-        isinstance(error, OutOfMemoryError | BusyLoadingError | ReadOnlyError | ClusterDownError)
-        or word in _PASSING
-    ):
-        return Unavailable(ErrorCode.UNAVAILABLE, f"Redis cannot do this now: {text}")
-    if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        return Unavailable(
-            ErrorCode.UNAVAILABLE, f"Redis cannot be reached: {text or type(error).__name__}"
-        )
-    if isinstance(error, ResponseError):
-        return Corrupt(ErrorCode.INTERNAL, f"Redis refused a call: {text}")
-    return Unavailable(ErrorCode.UNAVAILABLE, f"Redis failed: {text}")

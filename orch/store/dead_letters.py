@@ -69,7 +69,7 @@ class DeadLetters:
         head = (self._actor, self._policy, self._queue_jobs_max, orjson.dumps(by).decode())
         flat = [word for pair in pairs for word in pair]
         reply = await self._connection.call("replay", *head, len(pairs), *flat)
-        return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[3], strict=True)]
+        return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[1], strict=True)]
 
     async def _newest(
         self, tenant: str | None, before: int | None, limit: int

@@ -36,7 +36,8 @@ class Library:
     code: str
     verbs: tuple[str, ...]
     headed: frozenset[str]
-    """Verbs whose reply begins with the incarnation and the server's count of calls."""
+    """Verbs whose reply, when they were carried out, begins with the incarnation and the server's count of
+    calls: all that change what somebody was promised."""
 
     @property
     def name(self) -> str:

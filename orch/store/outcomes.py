@@ -54,4 +54,4 @@ class Outcomes:
     async def announce(self, *, older_ms: int, again_ms: int, most: int) -> int:
         """Repeats the hints of outcomes nobody decided about; returns how many."""
         reply = await self._connection.call("announce", older_ms, again_ms, most)
-        return int(reply[1])
+        return 0 if reply[0] == "none" else int(reply[1])

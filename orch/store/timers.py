@@ -18,7 +18,7 @@ class Timers:
     async def due(self, *, most: int) -> tuple[int, int]:
         """Handles due timers; returns how many, and milliseconds to the next (-1: none)."""
         reply = await self._connection.call("due", most, self._policy)
-        return int(reply[1]), int(reply[2])
+        return (0, int(reply[1])) if reply[0] == "none" else (int(reply[1]), int(reply[2]))
 
     async def dispatch(self, pool: str, *, most: int) -> int:
         """Gives free slots to waiting jobs; returns how many."""
@@ -28,7 +28,7 @@ class Timers:
     async def unready(self, pool: str, *, most: int) -> int:
         """Takes back dispatched jobs whose slot is gone; returns how many."""
         reply = await self._connection.call("unready", pool, most)
-        return int(reply[1])
+        return 0 if reply[0] == "none" else int(reply[1])
 
     async def retire(self, *, retention_ms: int, most: int, hours: int) -> int:
         """Removes finished jobs past their retention; returns how many."""

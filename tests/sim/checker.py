@@ -156,7 +156,7 @@ def _ops_of(call: Call) -> Iterable[tuple[str, Op]]:
         case "decide":
             for n in range(int(call.args[1])):
                 job_id, _, _, verb = call.args[2 + n * 8 :][:4]
-                verdict = call.reply[1][n] if call.answered else ""
+                verdict = call.reply[3][n] if call.answered else ""
                 if verb == "fail" and verdict != "stale":
                     yield job_id, _op(call, "fail", verdict=verdict)
         case _:

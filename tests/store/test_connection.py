@@ -7,15 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
-from redis._parsers.base import BaseParser
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from contracts.errors import Corrupt, Misuse, OrchError, Unavailable
+from contracts.errors import Corrupt, Unavailable
 from contracts.states import State
 from orch.core.handover import Pieces
-from orch.store.connection import Connection, translate
+from orch.store.connection import Connection
 from orch.store.library import library
 from orch.system import SystemClock
 from tests.store.proxy import Link
@@ -261,38 +257,3 @@ async def test_a_broken_key_stops_the_call_and_harms_no_other(world: World) -> N
         await world.ask(spec(id="fine"), spec(id="broken"))
     assert await world.contents() == before
     await world.redis("DEL", world.connection.keys.job("broken"))
-
-
-WORDS: dict[str, type[OrchError]] = {
-    "LOADING Redis is loading the dataset in memory": Unavailable,
-    "BUSY Redis is busy running a script.": Unavailable,
-    "MISCONF Errors writing to the AOF file: No space left on device": Unavailable,
-    "READONLY You can't write against a read only replica.": Unavailable,
-    "MASTERDOWN Link with MASTER is down": Unavailable,
-    "CLUSTERDOWN The cluster is down": Unavailable,
-    "NOREPLICAS Not enough good replicas to write.": Unavailable,
-    "TRYAGAIN Multiple keys request during rehashing of slot": Unavailable,
-    "UNBLOCKED the stream key no longer exists": Unavailable,
-    "OOM command not allowed when used memory > 'maxmemory'.": Unavailable,
-    "NOGROUP No such key 'x' or consumer group 'y'": Unavailable,
-    "ERR max number of clients reached": Unavailable,
-    "NOAUTH Authentication required.": Misuse,
-    "WRONGPASS invalid username-password pair or user is disabled.": Misuse,
-    "NOPERM User orch has no permissions to run the 'fcall' command": Misuse,
-    "ORCH newer schema 2": Misuse,
-    "WRONGTYPE Operation against a key holding the wrong kind of value": Corrupt,
-    "ERR user_function:3: ORCH no transition C settle": Corrupt,
-}
-
-
-@pytest.mark.parametrize("text", WORDS)
-def test_every_word_of_the_server_means_one_kind_of_error(text: str) -> None:
-    error = BaseParser.parse_error(text)
-    assert type(translate(error)) is WORDS[text]
-
-
-@pytest.mark.parametrize(
-    "error", [RedisConnectionError("gone"), RedisTimeoutError(), RedisError("?")]
-)
-def test_what_was_not_reached_is_unavailable(error: RedisError) -> None:
-    assert type(translate(error)) is Unavailable

@@ -130,16 +130,16 @@ async def _again(home: Path, dead: Server) -> AsyncIterator[Server]:
 async def test_the_same_server_greets_every_new_socket_with_the_same_incarnation(
     world: World,
 ) -> None:
-    found = await world.connection.call("hello", 1, SCHEMA)
+    found = await world.hello(1, SCHEMA)
     assert found[1] == world.connection.watermark.incarnation == 1
     before = await world.contents()
-    assert await world.connection.call("hello", 1, SCHEMA) == found
+    assert await world.hello(1, SCHEMA) == found
     assert await world.contents() == before
 
 
 @pytest.mark.req("LSE-1")
 async def test_a_client_that_saw_a_later_incarnation_makes_the_server_skip_it(world: World) -> None:
-    found = await world.connection.call("hello", 7, SCHEMA)
+    found = await world.hello(7, SCHEMA)
     assert found[1] == 8
     runner, offer = await world.running("job")
     assert offer.claim.startswith("8.")
@@ -149,7 +149,7 @@ async def test_a_client_that_saw_a_later_incarnation_makes_the_server_skip_it(wo
 async def test_data_of_a_newer_orch_refuse_an_older_writer(world: World) -> None:
     await world.redis("HSET", world.connection.keys.meta, "schema", SCHEMA + 1)
     before = await world.contents()
-    reply = await world.connection.call("hello", 1, SCHEMA)
+    reply = await world.hello(1, SCHEMA)
     assert reply == ["newer_schema", SCHEMA + 1]
     with pytest.raises(Exception, match="newer schema"):
         world.connection.greeted(reply)

@@ -84,6 +84,6 @@ def test_every_file_is_in_the_library_and_only_verbs_can_be_called() -> None:
 
 
 @pytest.mark.req("LSE-1")
-def test_only_replies_that_begin_with_the_servers_count_move_the_watermark() -> None:
-    assert {"hello", "register", "declare", "admit", "cycle"} <= library().headed
-    assert not {"due", "dispatch", "bury", "unready", "retire", "emit", "decide"} & library().headed
+def test_whatever_is_acknowledged_moves_the_watermark_but_a_beat() -> None:
+    # A beat is told by the next one, and counts itself.
+    assert library().headed == set(library().verbs) - {"beat"}

@@ -17,6 +17,7 @@ from orch.core.ledger import parse_ledger, state_of
 from orch.core.scheduling import SchedulingPolicy, scheduling_policy
 from orch.store.connection import Connection
 from orch.store.leases import Instance
+from orch.store.library import library
 from orch.store.store import Store, open_store
 from orch.system import SystemIds
 
@@ -125,6 +126,12 @@ class World:
     async def redis(self, *command: str | int) -> Any:
         """One command."""
         return await self.connection.execute(*command)
+
+    async def hello(self, seen: int, schema: int) -> list[Any]:
+        """What the server says to a client that greets it."""
+        function = library().function("hello")
+        prefix = self.connection.keys.prefix
+        return list(await self.redis("FCALL", function, 1, prefix, seen, schema))
 
     async def now_ms(self) -> int:
         """The server's time."""

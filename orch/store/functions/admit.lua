@@ -155,6 +155,5 @@ local function admit(keys, argv)
     if answer[3] == 'y' then answer[4] = 0 end
     answer_request(call, items[n], answers[n])
   end
-  local seq = finish_call(call)
-  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq, answers }
+  return done(call, answers)
 end

@@ -8,7 +8,7 @@
 -- ARGV[6] actor string which door
 -- ARGV[7] policy string as in dispatch
 -- ARGV[8] nonce string this very call's own mark: repeated after a lost reply it is answered as at first
--- returns {"ok"} | {"answered"} | {"refused", state} | {"unknown"}
+-- returns {"ok", incarnation, seq} | {"same"} | {"answered"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function answer(keys, argv)
   local shard, id, question_id, value, by, reason, actor, policy, nonce =
@@ -17,7 +17,7 @@ local function answer(keys, argv)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
   local answered = redis.call('HGET', job.key, 'answered:' .. question_id)
-  if answered == nonce then return { 'ok' } end
+  if answered == nonce then return { 'same' } end
   if answered then return { 'answered' } end
   if not allowed(job, 'answer') then return { 'refused', job.state } end
   if job.question_id ~= question_id then return { 'answered' } end
@@ -35,6 +35,5 @@ local function answer(keys, argv)
   enqueue(call, job, true)
   save(job)
   dispatch_touched(call, policy, actor)
-  finish_call(call)
-  return { 'ok' }
+  return done(call)
 end

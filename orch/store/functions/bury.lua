@@ -4,7 +4,7 @@
 -- ARGV[2] counter integer the beat the caller saw unmoved
 -- ARGV[3] age_ms integer how long it was seen unmoved
 -- ARGV[4] most integer jobs freed in this call, 1 to 1,000
--- returns {"ok", freed, left} | {"alive", counter} | {"unknown"}
+-- returns {"ok", incarnation, seq, freed, left} | {"alive", counter} | {"unknown"}
 -- flags: allow-oom
 -- The counter is compared here, in the function: a beat that arrives between the look and the burial
 -- saves its runner.
@@ -80,6 +80,5 @@ local function bury(keys, argv)
   end
   local left = #held / 2 - freed
   if left == 0 then forget(call, instance, known) end
-  finish_call(call)
-  return { 'ok', freed, left }
+  return done(call, freed, left)
 end

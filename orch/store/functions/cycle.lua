@@ -56,13 +56,12 @@ local function cycle(keys, argv)
   end
   local offers = offers_again(call, shard, runner, number)
   if not offers then
-    local done, runners = dispatch_pool(call, pool, BATCH_MAX, policy_of(policy_text), 'runner')
+    local served, runners = dispatch_pool(call, pool, BATCH_MAX, policy_of(policy_text), 'runner')
     offers = free > 0 and claim_jobs(call, pool, runner, free, random) or {}
-    if done > #offers then wake_runners(call, pool, math.min(done - #offers, runners)) end
+    if served > #offers then wake_runners(call, pool, math.min(served - #offers, runners)) end
     local ids = {}
     for n, offer in ipairs(offers) do ids[n] = offer[1] end
     redis.call('HSET', shard .. 'lastcall:' .. runner, 'number', number, 'jobs', table.concat(ids, ' '))
   end
-  local seq = finish_call(call)
-  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq, verdicts, offers }
+  return done(call, verdicts, offers)
 end

@@ -3,7 +3,7 @@
 -- ARGV[1] policy string as in dispatch
 -- ARGV[2] count integer decisions, 1 to 1,000; then per decision 8 arguments:
 -- ARGV[n] decision strings job id, undecided seq, stream entry, verb, delay_ms, payload JSON, failures, crashes
--- returns {"ok", {"ok" | "stale" …}}
+-- returns {"ok", incarnation, seq, {"ok" | "stale" …}}
 -- flags: allow-oom
 -- The seq names the very outcome that was judged: a second decision, or one about a job that was
 -- canceled meanwhile, is stale. The hint is acknowledged in the same function.
@@ -45,6 +45,9 @@ local function decide_one(call, argv, base)
     carry_out(call, job, argv[base + 3], tonumber(argv[base + 4]), argv[base + 5])
     save(job)
     verdict = 'ok'
+  else
+    -- An entry that no job stands behind would be announced for ever.
+    redis.call('ZREM', call.shard .. 'undecided', id .. ':' .. seq)
   end
   if entry ~= '' then
     redis.call('XACK', call.shard .. 'outcomes', 'fallback', entry)
@@ -59,6 +62,5 @@ local function decide(keys, argv)
   local verdicts = {}
   for n = 1, count do verdicts[n] = decide_one(call, argv, 3 + (n - 1) * DECISION) end
   dispatch_touched(call, policy, 'fallback')
-  finish_call(call)
-  return { 'ok', verdicts }
+  return done(call, verdicts)
 end

@@ -6,6 +6,5 @@ local function declare(keys, argv)
   local shard = keys[1]
   local call = begin(shard)
   for n = 1, #argv do redis.call('SADD', shard .. 'pools', argv[n]) end
-  local seq = finish_call(call)
-  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq }
+  return done(call)
 end

@@ -4,7 +4,7 @@
 -- ARGV[2] most integer at most so many, 1 to 1,000
 -- ARGV[3] policy string `fair` or `strict`, aging_ms and `class:weight` words, e.g. `fair 60000 interactive:8 batch:1`
 -- ARGV[4] actor string who calls
--- returns {"ok", dispatched, waiting}
+-- returns {"ok", incarnation, seq, dispatched, waiting}
 -- flags: allow-oom
 -- Late binding (SCH-2): no more leaves the queue than slots are free, so a late job of a high class
 -- still overtakes. Any number of callers is safe: the allowance is computed here, in one function.
@@ -120,22 +120,22 @@ end
 local function dispatch_pool(call, pool, most, policy, actor)
   local free, runners = allowance(call, pool)
   local want = math.min(free, most)
-  local done, looked = 0, 0
+  local served_all, looked = 0, 0
   -- `looked` bounds the stale entries one call steps over: a million canceled jobs must not block it.
-  while done < want and looked < want + DROPS_MAX do
+  while served_all < want and looked < want + DROPS_MAX do
     local class, waiting = next_class(call, pool, policy)
     if not class then break end
     local turn = turn_of(call, pool, class.name)
-    local popped, taken = pop_turn(call, pool, class, want - done, waiting == 1)
+    local popped, taken = pop_turn(call, pool, class, want - served_all, waiting == 1)
     local served = 0
     for _, entry in ipairs(popped) do served = served + ready_one(call, pool, entry, actor) end
     pay_turn(call, turn, taken, served, class.weight)
     for _, other in ipairs(policy.classes) do turn_of(call, pool, other.name).pool_clock = turn.pool_clock end
     looked = looked + math.max(1, #popped)
-    done = done + served
+    served_all = served_all + served
   end
   save_turns(call, pool, policy)
-  return done, runners
+  return served_all, runners
 end
 
 -- Dispatches every pool whose line this call lengthened; what makes the fast path one call.
@@ -145,18 +145,17 @@ local function dispatch_touched(call, policy_text, actor)
   for pool in pairs(call.pools) do pools[#pools + 1] = pool end
   table.sort(pools)
   for _, pool in ipairs(pools) do
-    local done, runners = dispatch_pool(call, pool, BATCH_MAX, policy, actor)
-    wake_runners(call, pool, math.min(done, runners))
+    local served, runners = dispatch_pool(call, pool, BATCH_MAX, policy, actor)
+    wake_runners(call, pool, math.min(served, runners))
   end
 end
 
 local function dispatch(keys, argv)
   local shard, pool, most, policy, actor = keys[1], argv[1], tonumber(argv[2]), policy_of(argv[3]), argv[4]
   local call = begin(shard)
-  local done, runners = dispatch_pool(call, pool, most, policy, actor)
-  wake_runners(call, pool, math.min(done, runners))
+  local served, runners = dispatch_pool(call, pool, most, policy, actor)
+  wake_runners(call, pool, math.min(served, runners))
   local waiting = 0
   for _, class in ipairs(policy.classes) do waiting = waiting + turn_of(call, pool, class.name).active end
-  finish_call(call)
-  return { 'ok', done, waiting }
+  return done(call, served, waiting)
 end

@@ -2,7 +2,7 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] most integer timers in this call, 1 to 1,000
 -- ARGV[2] policy string as in dispatch
--- returns {"ok", handled, next_in_ms}; next_in_ms is -1 when nothing is due later
+-- returns {"ok", incarnation, seq, handled, next_in_ms} | {"none", next_in_ms}; -1: no timer is set
 -- flags: allow-oom
 local function expire(call, job, reason)
   local payload = '{"reason":"' .. reason .. '"'
@@ -52,11 +52,9 @@ local function due(keys, argv)
     redis.call('ZREM', timers, member)
     due_one(call, kind, id, ticket)
   end
-  if #members > 0 then
-    dispatch_touched(call, policy, 'scheduler')
-    finish_call(call)
-  end
+  if #members > 0 then dispatch_touched(call, policy, 'scheduler') end
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')
-  local next_in = first[2] and math.max(0, tonumber(first[2]) - call.now) or -1
-  return { 'ok', #members, math.floor(next_in) }
+  local next_in = first[2] and math.floor(math.max(0, tonumber(first[2]) - call.now)) or -1
+  if #members == 0 then return { 'none', next_in } end
+  return done(call, #members, next_in)
 end

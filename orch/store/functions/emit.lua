@@ -2,7 +2,7 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] count integer jobs, 1 to 1,000; then per job: id, claim, first, pieces and 2 arguments a piece
 -- ARGV[n] job strings id, claim, first piece's number, how many; then stream and text of each
--- returns {"ok", {"ok" | "over" …}}
+-- returns {"ok", incarnation, seq, {"ok" | "over" …}}
 -- flags: allow-oom
 -- Pieces carry their numbers, so a repeated call adds nothing twice.
 local function emit_one(call, argv, base, id, claim, first, pieces)
@@ -30,6 +30,5 @@ local function emit(keys, argv)
     verdicts[n] = emit_one(call, argv, base + 4, argv[base], argv[base + 1], tonumber(argv[base + 2]), pieces)
     base = base + 4 + 2 * pieces
   end
-  finish_call(call)
-  return { 'ok', verdicts }
+  return done(call, verdicts)
 end

@@ -1,7 +1,7 @@
 -- leave: an instance says goodbye; it must hold nothing any more.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] instance string its id
--- returns {"ok"} | {"holds", jobs} | {"unknown"}
+-- returns {"ok", incarnation, seq} | {"holds", jobs} | {"unknown"}
 -- flags: allow-oom
 local function leave(keys, argv)
   local shard, instance = keys[1], argv[1]
@@ -11,6 +11,5 @@ local function leave(keys, argv)
   if held > 0 then return { 'holds', held } end
   local call = begin(shard)
   forget(call, instance, cjson.decode(about))
-  finish_call(call)
-  return { 'ok' }
+  return done(call)
 end

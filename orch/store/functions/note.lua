@@ -7,7 +7,7 @@
 -- ARGV[5] consume integer 1 forgets the pending answer
 -- ARGV[6] kind string event type of the catalogue
 -- ARGV[7] payload string JSON
--- returns {"ok", wish} | {"over"} | {"ledger_full"}
+-- returns {"ok", incarnation, seq, wish} | {"noted", wish} | {"over"} | {"ledger_full"}
 -- flags: allow-oom
 local function note(keys, argv)
   local shard, id, claim, number, progress, consume, kind, payload =
@@ -15,13 +15,12 @@ local function note(keys, argv)
   local call = begin(shard)
   local job = load_job(call, id)
   if judge_claim(job, claim) ~= 'ok' then return { 'over' } end
-  if number <= tonumber(job.notes or '0') then return { 'ok', job.wish or '' } end
+  if number <= tonumber(job.notes or '0') then return { 'noted', job.wish or '' } end
   if not ledger_has_room(job, 1) then return { 'ledger_full' } end
   record(call, job, kind, 'runner', payload)
   set(job, 'notes', int(number))
   if progress ~= '' then set(job, 'progress', progress) end
   if consume == '1' then drop(job, 'answer') end
   save(job)
-  finish_call(call)
-  return { 'ok', job.wish or '' }
+  return done(call, job.wish or '')
 end

@@ -3,7 +3,7 @@
 -- ARGV[1] job string id
 -- ARGV[2] who string JSON members `by` and, if given, `note`
 -- ARGV[3] actor string which door
--- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
+-- returns {"ok", incarnation, seq} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function pause(keys, argv)
   local shard, id, who, actor = keys[1], argv[1], argv[2], argv[3]
@@ -24,6 +24,5 @@ local function pause(keys, argv)
     return { 'refused', job.state }
   end
   save(job)
-  finish_call(call)
-  return { 'ok' }
+  return done(call)
 end

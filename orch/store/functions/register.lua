@@ -38,6 +38,5 @@ local function register(keys, argv)
     ensure_group(shard .. 'wake:' .. pool, 'runners')
     ensure_group(shard .. 'inbox:' .. instance, 'runners')
   end
-  local seq = finish_call(call)
-  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq }
+  return done(call)
 end

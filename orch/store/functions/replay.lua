@@ -43,6 +43,5 @@ local function replay(keys, argv)
     answers[n] = replay_one(call, argv[base], argv[base + 1], actor, by, capacity, batch)
   end
   dispatch_touched(call, policy, actor)
-  local seq = finish_call(call)
-  return { 'ok', tonumber(redis.call('HGET', shard .. 'meta', 'incarnation') or '0'), seq, answers }
+  return done(call, answers)
 end

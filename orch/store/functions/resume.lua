@@ -4,7 +4,7 @@
 -- ARGV[2] who string JSON members `by` and, if given, `note`
 -- ARGV[3] actor string which door
 -- ARGV[4] policy string as in dispatch
--- returns {"ok"} | {"same"} | {"refused", state} | {"unknown"}
+-- returns {"ok", incarnation, seq} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 local function resume(keys, argv)
   local shard, id, who, actor, policy = keys[1], argv[1], argv[2], argv[3], argv[4]
@@ -31,6 +31,5 @@ local function resume(keys, argv)
   end
   save(job)
   dispatch_touched(call, policy, actor)
-  finish_call(call)
-  return { 'ok' }
+  return done(call)
 end

@@ -3,7 +3,7 @@
 -- ARGV[1] retention_ms integer how long a finished job is kept
 -- ARGV[2] most integer at most so many, 1 to 1,000
 -- ARGV[3] hours integer how many hours' sets one call looks at, 1 to 10,000
--- returns {"ok", removed}
+-- returns {"ok", incarnation, seq, removed}
 -- flags: allow-oom
 local function retire_one(call, id)
   local key = call.shard .. 'job:' .. id
@@ -36,5 +36,5 @@ local function retire(keys, argv)
     if removed == most then break end
     redis.call('HSET', shard .. 'meta', 'retired', int(hour))
   end
-  return { 'ok', removed }
+  return done(call, removed)
 end

@@ -246,8 +246,9 @@ local function wake_runners(call, pool, tokens)
 end
 
 -- Writes what the call collected: counters, the scheduler's alarm, one packed feed entry. Returns the
--- head of every reply: the incarnation and the call's number, the client's watermark.
-local function finish_call(call)
+-- reply of a call that was carried out: before what the verb says stand the incarnation and the number of
+-- the call, the client's watermark.
+local function done(call, ...)
   for field, by in pairs(call.counts) do
     if by ~= 0 then redis.call('HINCRBY', call.shard .. 'counters', field, by) end
   end
@@ -263,5 +264,7 @@ local function finish_call(call)
     table.sort(said)
     redis.call('XADD', call.shard .. 'feed', 'MAXLEN', '~', FEED_MAX, '*', 'j', table.concat(said, ','))
   end
-  return redis.call('HINCRBY', call.shard .. 'meta', 'seq', 1)
+  local meta = call.shard .. 'meta'
+  local seq = redis.call('HINCRBY', meta, 'seq', 1)
+  return { 'ok', tonumber(redis.call('HGET', meta, 'incarnation') or '0'), seq, ... }
 end

@@ -2,14 +2,14 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] pool string which pool
 -- ARGV[2] most integer at most so many, 1 to 1,000
--- returns {"ok", moved}
+-- returns {"ok", incarnation, seq, moved} | {"none"}
 -- flags: allow-oom
 -- Runs before anybody claims them: a burial or a drain made the allowance negative. No attempt is used.
 local function unready(keys, argv)
   local shard, pool, most = keys[1], argv[1], tonumber(argv[2])
   local call = begin(shard)
   local excess = math.min(most, -allowance(call, pool))
-  if excess <= 0 then return { 'ok', 0 } end
+  if excess <= 0 then return { 'none' } end
   local ready = shard .. 'ready:' .. pool
   local moved = 0
   -- From the youngest on, each to the head: the order among them stays.
@@ -24,6 +24,5 @@ local function unready(keys, argv)
       moved = moved + 1
     end
   end
-  finish_call(call)
-  return { 'ok', moved }
+  return done(call, moved)
 end

@@ -217,13 +217,17 @@ def _answer_body(answer: Reply, request_id: str) -> bytes:
     )
 
 
-def _settle_request(call: Call, request_id: str, entry_id: str, body: str) -> None:
-    """A raw producer finds its answer under its own request id; its entry can come no second time."""
+def _settle_request(call: Call, request_id: str, entry_id: str, body: str) -> bool:
+    """A raw producer finds its answer under its own request id; its entry can come no second time.
+
+    Returns whether it still waited.
+    """
     if not entry_id or not request_waits(call, entry_id):
-        return
+        return False
     if request_id:
         call.space.set_text(f"{call.shard}answer:{request_id}", body, ANSWER_KEY_TTL_MS)
     call.space.settle_entry(f"{call.shard}requests", "admission", parse_id(entry_id))
+    return True
 
 
 def admit(call: Call, argv: Sequence[str]) -> Reply:
@@ -240,7 +244,7 @@ def admit(call: Call, argv: Sequence[str]) -> Reply:
         _complete(call, item)
         body = _answer_body(item.answer, item.request_id).decode()
         _settle_request(call, item.request_id, item.entry_id, body)
-    return [*call.head(), [item.answer for item in items]]
+    return call.done([item.answer for item in items])
 
 
 def replay(call: Call, argv: Sequence[str]) -> Reply:
@@ -252,7 +256,7 @@ def replay(call: Call, argv: Sequence[str]) -> Reply:
         for old_id, new_id in zip(pairs[::2], pairs[1::2], strict=True)
     ]
     dispatch_lengthened(call, policy, actor)
-    return [*call.head(), answers]
+    return call.done(answers)
 
 
 def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, capacity: int) -> Reply:
@@ -282,5 +286,4 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, capacity:
 def refuse(call: Call, argv: Sequence[str]) -> Reply:
     """refuse: answers a raw request that is no valid spec, and settles its stream entry."""
     entry_id, request_id, body = argv
-    _settle_request(call, request_id, entry_id, body)
-    return ["ok"]
+    return call.done() if _settle_request(call, request_id, entry_id, body) else ["same"]

@@ -279,8 +279,8 @@ class Call:
 
     # -- the end
 
-    def close(self) -> int:
-        """Tells the scheduler and the watchers; returns the number of the call."""
+    def done(self, *words: Any) -> Reply:
+        """Tells the scheduler and the watchers; the reply: the client's watermark, then what the verb says."""
         first = self.space.zset(f"{self.shard}due").first()
         if self._timer is not None and first is not None and self._timer <= first[0]:
             fields = {"at": str(self._timer)}
@@ -288,9 +288,5 @@ class Call:
         if self.touched:
             said = sorted(f"{job_id}:{seq}" for job_id, seq in self.touched.items())
             self.append("feed", limits.FEED_ENTRIES_MAX, j=",".join(said))
-        return self.count("seq", 1)
-
-    def head(self) -> Reply:
-        """The end of a call whose reply begins with the client's watermark."""
-        seq = self.close()
-        return ["ok", int(self.meta.get("incarnation", "0")), seq]
+        seq = self.count("seq", 1)
+        return ["ok", int(self.meta.get("incarnation", "0")), seq, *words]

@@ -185,7 +185,7 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
     else:
         offers = _offers_now(call, runner, pool, int(free), random, policy)
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}
-    return [*call.head(), verdicts, offers]
+    return call.done(verdicts, offers)
 
 
 # -- while it runs
@@ -198,7 +198,7 @@ def note(call: Call, argv: Sequence[str]) -> Reply:
     if job is None or call.judge_claim(job, claim) != "ok":
         return ["over"]
     if int(number) <= job.number("notes"):
-        return ["ok", job.fields.get("wish", "")]
+        return ["noted", job.fields.get("wish", "")]
     if job.seq >= _ROOM_MAX:
         return ["ledger_full"]
     call.record(job, kind, "runner", payload)
@@ -207,8 +207,7 @@ def note(call: Call, argv: Sequence[str]) -> Reply:
         job.fields["progress"] = progress
     if consume == "1":
         job.drop("answer")
-    call.close()
-    return ["ok", job.fields.get("wish", "")]
+    return call.done(job.fields.get("wish", ""))
 
 
 def _emit(call: Call, job_id: str, claim: str, first: int, pieces: Sequence[str]) -> str:
@@ -240,5 +239,4 @@ def emit(call: Call, argv: Sequence[str]) -> Reply:
         pieces = argv[at : at + 2 * int(count)]
         at += len(pieces)
         verdicts.append(_emit(call, job_id, claim, int(first), pieces))
-    call.close()
-    return ["ok", verdicts]
+    return call.done(verdicts)

@@ -48,7 +48,7 @@ def register(call: Call, argv: Sequence[str]) -> Reply:
         call.space.members(f"{call.shard}pools")[pool] = None
         for stream in (f"ready:{pool}", f"wake:{pool}", f"inbox:{instance}"):
             call.space.ensure_group(call.shard + stream, "runners")
-    return call.head()
+    return call.done()
 
 
 def beat(call: Call, argv: Sequence[str]) -> Reply:
@@ -65,7 +65,7 @@ def beat(call: Call, argv: Sequence[str]) -> Reply:
 def declare(call: Call, argv: Sequence[str]) -> Reply:
     """declare: makes pools exist that no runner serves yet."""
     call.space.members(f"{call.shard}pools").update(dict.fromkeys(argv))
-    return call.head()
+    return call.done()
 
 
 def leave(call: Call, argv: Sequence[str]) -> Reply:
@@ -78,8 +78,7 @@ def leave(call: Call, argv: Sequence[str]) -> Reply:
     if held:
         return ["holds", held]
     _forget(call, instance, orjson.loads(about))
-    call.close()
-    return ["ok"]
+    return call.done()
 
 
 def bury(call: Call, argv: Sequence[str]) -> Reply:
@@ -103,8 +102,7 @@ def bury(call: Call, argv: Sequence[str]) -> Reply:
         _lose(call, job_id, claim, instance, age_ms)
     if not held:
         _forget(call, instance, known)
-    call.close()
-    return ["ok", len(lost), len(held)]
+    return call.done(len(lost), len(held))
 
 
 def beat_unmoved(beat_now: str | None, counter: str) -> bool:

@@ -20,8 +20,7 @@ def decide(call: Call, argv: Sequence[str]) -> Reply:
     rows = [argv[at : at + DECISION] for at in range(2, 2 + count * DECISION, DECISION)]
     verdicts = [_decide(call, row) for row in rows]
     dispatch_lengthened(call, policy, "fallback")
-    call.close()
-    return ["ok", verdicts]
+    return call.done(verdicts)
 
 
 def _decide(call: Call, row: Sequence[str]) -> str:
@@ -33,6 +32,8 @@ def _decide(call: Call, row: Sequence[str]) -> str:
         job.drop("undecided", "ending")
         job.fields |= {"failures": failures, "crashes": crashes}
         _carry_out(call, job, verb, int(delay_ms), payload)
+    else:
+        call.space.zset(f"{call.shard}undecided").remove(f"{job_id}:{seq}")
     if entry_id:
         call.space.settle_entry(f"{call.shard}outcomes", "fallback", parse_id(entry_id))
     return "ok" if fresh else "stale"
@@ -77,7 +78,9 @@ def announce(call: Call, argv: Sequence[str]) -> Reply:
     older_ms, again_ms, most = (int(word) for word in argv)
     undecided = call.space.zset(f"{call.shard}undecided")
     members = undecided.up_to(call.now - older_ms, most)
+    if not members:
+        return ["none"]
     for member in members:
         call.append("outcomes", j=member)
         undecided.put(member, call.now - older_ms + again_ms)
-    return ["ok", len(members)]
+    return call.done(len(members))

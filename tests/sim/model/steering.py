@@ -23,8 +23,7 @@ def cancel(call: Call, argv: Sequence[str]) -> Reply:
         return ["refused", job.state]
     payload = f'{{{who},"reason":"canceled"'
     call.end_early(job, Event.CANCEL, actor, payload, "canceled")
-    call.close()
-    return ["ok"]
+    return call.done()
 
 
 def pause(call: Call, argv: Sequence[str]) -> Reply:
@@ -47,8 +46,7 @@ def pause(call: Call, argv: Sequence[str]) -> Reply:
         job.drop("wish")
     else:
         return ["refused", job.state]
-    call.close()
-    return ["ok"]
+    return call.done()
 
 
 def resume(call: Call, argv: Sequence[str]) -> Reply:
@@ -70,8 +68,7 @@ def resume(call: Call, argv: Sequence[str]) -> Reply:
     else:
         return ["same"]
     dispatch_lengthened(call, policy, actor)
-    call.close()
-    return ["ok"]
+    return call.done()
 
 
 def _go_on(call: Call, job: Job, actor: str, payload: str) -> None:
@@ -92,7 +89,7 @@ def answer(call: Call, argv: Sequence[str]) -> Reply:
         return ["unknown"]
     answered = job.fields.get(f"answered:{question_id}")
     if answered is not None:
-        return ["ok"] if answered == nonce else ["answered"]
+        return ["same"] if answered == nonce else ["answered"]
     if not call.allows(job, Event.ANSWER):
         return ["refused", job.state]
     if job.fields.get("question_id") != question_id:
@@ -108,5 +105,4 @@ def answer(call: Call, argv: Sequence[str]) -> Reply:
     job.fields["answer"] = f'{{"question_id":"{question_id}","step_id":{step},"value":{value}}}'
     call.enqueue(job, at_head=True)
     dispatch_lengthened(call, policy, actor)
-    call.close()
-    return ["ok"]
+    return call.done()

@@ -27,9 +27,9 @@ def due(call: Call, argv: Sequence[str]) -> Reply:
             _fire(call, job, parts[1], parts[3])
     if members:
         dispatch_lengthened(call, policy, "scheduler")
-        call.close()
     first = timers.first()
-    return ["ok", len(members), -1 if first is None else max(0, int(first[0]) - call.now)]
+    next_in = -1 if first is None else max(0, int(first[0]) - call.now)
+    return call.done(len(members), next_in) if members else ["none", next_in]
 
 
 def _fire(call: Call, job: Job, kind: str, ticket: str) -> None:
@@ -55,7 +55,7 @@ def unready(call: Call, argv: Sequence[str]) -> Reply:
     pool, most = argv[0], int(argv[1])
     excess = min(most, -call.allowance(pool)[0])
     if excess <= 0:
-        return ["ok", 0]
+        return ["none"]
     stream = call.space.stream(f"{call.shard}ready:{pool}")
     assert stream is not None, "an excess of ready jobs stands in it"
     moved = 0
@@ -68,8 +68,7 @@ def unready(call: Call, argv: Sequence[str]) -> Reply:
             call.move(job, Event.UNREADY, "scheduler")
             call.enqueue(job, at_head=True)
             moved += 1
-    call.close()
-    return ["ok", moved]
+    return call.done(moved)
 
 
 def retire(call: Call, argv: Sequence[str]) -> Reply:
@@ -86,7 +85,7 @@ def retire(call: Call, argv: Sequence[str]) -> Reply:
         if removed == most:
             break
         call.meta["retired"] = str(hour)
-    return ["ok", removed]
+    return call.done(removed)
 
 
 def _remove(call: Call, job_id: str) -> None:

@@ -178,5 +178,4 @@ def dispatch(call: Call, argv: Sequence[str]) -> Reply:
     call.wake(pool, min(done, runners))
     tenants = f"{call.shard}turn:{pool}:"
     waiting = sum(len(call.space.zset(tenants + name)) for name, _ in policy.classes)
-    call.close()
-    return ["ok", done, waiting]
+    return call.done(done, waiting)
