@@ -15,6 +15,7 @@ from functools import partial
 import structlog
 
 from actors.body import Body
+from actors.instance import register
 from actors.outage import Outage
 from contracts.errors import Corrupt, ErrorCode, OrchError, Unavailable
 from contracts.limits import DELIVERIES_MAX
@@ -65,7 +66,7 @@ def mailbox_of(body: Body, stream: str, group: str) -> Mailbox:
         group=group,
         instance_id=body.instance.instance_id,
         reader=body.store.connection.reader(BLOCK_MS),
-        register=partial(body.store.leases.register, body.instance),
+        register=partial(register, body.store.leases, body.instance, body.clock),
         restarts=lambda: body.store.connection.watermark.restarts,
     )
 

@@ -72,6 +72,9 @@ CLAIM_EVERY_MS: Final = 2_000
 TICK_MS: Final = 1_000
 """No actor polls faster than this when nothing happens."""
 UNDECIDED_REANNOUNCE_MS: Final = 2_000
+RECALL_MS_MAX: Final = 15_000
+"""How long nothing is dispatched after the server came back, while a runner has not said what it runs: the
+default lease. The reaper's burial ends the wait sooner where leases are shorter."""
 ANSWER_KEY_TTL_MS: Final = 10 * MINUTE_MS
 REPLY_DEADLINE_MS: Final = 30 * SECOND_MS
 DEADLINE_AHEAD_MS_MAX: Final = 366 * DAY_MS

@@ -65,6 +65,8 @@ class Event(StrEnum):
     """The slot went away before a runner claimed it; back to the head of its queue."""
     CLAIM = "claim"
     """A runner took it under a fresh claim; a new attempt begins."""
+    RECLAIM = "reclaim"
+    """The server came back without this claim; its runner still works under it and has it again."""
     SETTLE = "settle"
     """The claim in force delivered a result."""
     RELEASE = "release"
@@ -106,6 +108,7 @@ class Refusal(StrEnum):
     NOT_SCHEDULED = "not_scheduled"
     NOT_QUEUED = "not_queued"
     NOT_READY = "not_ready"
+    NOT_WAITING = "not_waiting"
     NOT_RUNNING = "not_running"
     NOT_BLOCKED = "not_blocked"
     NOT_PAUSED = "not_paused"
@@ -142,6 +145,7 @@ TRANSITIONS: Final = MappingProxyType(
         (_S.BLOCKED, _E.ANSWER): _S.QUEUED,
         (_S.PAUSED, _E.RESUME): _S.QUEUED,
         (_S.PAUSED, _E.RESUME_LATER): _S.SCHEDULED,
+        **{(state, _E.RECLAIM): _S.RUNNING for state in _WAITING},
         **{(state, _E.PAUSE): _S.PAUSED for state in _WAITING},
         **{(state, _E.CANCEL): _S.CANCELED for state in _LIVE},
         **{(state, _E.EXPIRE): _S.EXPIRED for state in _LIVE},
@@ -154,6 +158,7 @@ _NEEDS: Final = MappingProxyType(
         _E.DISPATCH: _R.NOT_QUEUED,
         _E.UNREADY: _R.NOT_READY,
         _E.CLAIM: _R.NOT_READY,
+        _E.RECLAIM: _R.NOT_WAITING,
         _E.SETTLE: _R.NOT_RUNNING,
         _E.RELEASE: _R.NOT_RUNNING,
         _E.BURY: _R.NOT_RUNNING,

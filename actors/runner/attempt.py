@@ -19,7 +19,7 @@ from contracts.spec import JobSpec
 from orch.adapters.protocol import Claim, Ending, Run
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
-from orch.core.handover import ClaimEnding, Offer
+from orch.core.handover import ClaimEnding, Offer, Working
 from orch.ports import Clock
 from orch.store.claims import Claims
 
@@ -65,6 +65,12 @@ class Attempt:
     def interrupt(self) -> None:
         """The runner leaves."""
         self.stop(INTERRUPTED)
+
+    def working(self) -> Working:
+        """As a server that came back is told of it."""
+        offer, desk = self.offer, self.desk
+        notes, progress = (desk.notes, desk.progress) if desk is not None else (0, "")
+        return Working(offer.job_id, offer.claim, offer.epoch, offer.attempt, notes, progress)
 
     def wish_pause(self, wished: bool) -> None:
         """An operator wants it to stop at its next step, or no longer."""

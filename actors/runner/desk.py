@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import orjson
 
 from actors.outage import Outage
 from actors.runner.emitter import Emitter, Sheet
@@ -39,7 +40,10 @@ class RunnerDesk:
         self._claims = claims
         self._blobs = blobs
         self._clock = clock
-        self._notes = 0
+        self.notes = 0
+        """Notes that the store has."""
+        self.progress = ""
+        """The durable progress of the last of them that carried any, JSON."""
         self._one_note = anyio.Lock()
         self.pause_is_wished = offer.wish == "pause"
 
@@ -69,14 +73,16 @@ class RunnerDesk:
                 self._claims.note,
                 self._offer.job_id,
                 self._offer.claim,
-                number=self._notes + 1,
+                number=self.notes + 1,
                 event=EventType(event).value,
                 payload=payload,
                 progress=progress,
                 consume_answer=consume_answer,
             )
             wish = await self._until_written(write)
-            self._notes += 1
+            self.notes += 1
+            if progress is not None:
+                self.progress = orjson.dumps(progress).decode()
             self.pause_is_wished = wish == "pause"
 
     async def _until_written(self, write: Callable[[], Awaitable[str]]) -> str:

@@ -21,6 +21,7 @@ from actors.runner.attempt import Attempt, Bench, perform
 from actors.runner.decide import handed_back
 from actors.runner.emitter import Emitter
 from actors.runner.figures import Figures
+from actors.runner.recent import Recent
 from contracts.errors import Refused, Unavailable
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
@@ -82,6 +83,7 @@ class Life:
         self._stop = stop
         self._attempts: dict[str, Attempt] = {}
         self._endings: list[ClaimEnding] = []
+        self._recent = Recent()
         self._work = anyio.Event()
         self._number = 0
         self._restarts = tools.store.connection.watermark.restarts
@@ -177,6 +179,8 @@ class Life:
                 random=self._tools.ids.token(),
                 endings=endings,
             )
+            if cycled is None:
+                await self._reclaim()
         except Unavailable as error:
             self._endings = endings + self._endings
             self._work.set()
@@ -187,6 +191,10 @@ class Life:
             self._end()
             return
         self._outage.over()
+        if cycled is None:
+            self._endings = endings + self._endings
+            self._work.set()
+            return
         self._number += 1
         self._tools.health.cycled("cycle")
         self._report(endings, cycled)
@@ -196,6 +204,26 @@ class Life:
         self._tools.figures.holds(len(self._attempts))
         if self._endings:
             self._work.set()
+
+    async def _reclaim(self) -> None:
+        """The server came back, maybe with earlier data: it hears what we work on, and again how the claims
+        ended whose ends it forgot."""
+        working = [
+            attempt.working() for attempt in self._attempts.values()
+        ] + self._recent.working()
+        verdicts = await self._tools.store.claims.reclaim(
+            self._instance.instance_id, self._tools.terms.pool, working
+        )
+        in_force = {one.claim for one, holds in zip(working, verdicts, strict=True) if holds}
+        for claim, attempt in self._attempts.items():
+            if claim not in in_force:
+                attempt.cancel()
+        waiting = {ending.claim for ending in self._endings}
+        ended = [one.claim for one in working if one.claim in in_force - waiting]
+        again = self._recent.endings(ended)
+        self._endings += again
+        if again:
+            log.warning("endings_told_again", jobs=len(again))
 
     async def _reconcile(self) -> None:
         """After every restart of the server: it may have come back with an earlier state, in which we hold
@@ -229,11 +257,14 @@ class Life:
     async def _lane(self, lane: MemoryObjectReceiveStream[Attempt]) -> None:
         with lane:
             async for attempt in lane:
-                ending = await perform(attempt, self._bench)
-                del self._attempts[attempt.offer.claim]
-                self._endings.append(ending)
+                self._ended(attempt, await perform(attempt, self._bench))
                 self._tools.figures.took(self._tools.clock.monotonic_ms() - attempt.began_ms)
                 self._work.set()
+
+    def _ended(self, attempt: Attempt, ending: ClaimEnding) -> None:
+        del self._attempts[attempt.offer.claim]
+        self._endings.append(ending)
+        self._recent.remember(attempt.working(), ending)
 
     # -- hints
 
@@ -254,7 +285,9 @@ class Life:
                 if "NOGROUP" in error.message:
                     await self._mend()
                 continue
-            outage.over()
+            if outage.over():
+                # A server that came back waits to hear what we run.
+                self._work.set()
             for _, fields in streams.get(inbox, []):
                 self._heed(fields, tasks)
             if wake in streams:
@@ -266,16 +299,13 @@ class Life:
         Only the living may register again: a buried runner made known anew under its old id would have
         its guards confirmed, and agents whose jobs have moved on would act.
         """
-        leases = self._tools.store.leases
         try:
-            await leases.beat(self._instance.instance_id)
+            await self._tools.store.leases.register(self._instance, again=True)
         except Unavailable:
             return
         except Refused:
             self._tools.guards.condemn()
             self._end()
-        else:
-            await register(leases, self._instance, self._tools.clock)
 
     async def _wakened(self) -> None:
         if len(self._attempts) < self._tools.terms.slots and not self._stop.wished:
@@ -335,8 +365,7 @@ class Life:
             except anyio.WouldBlock:
                 return
             attempt.interrupt()
-            self._endings.append(await perform(attempt, self._bench))
-            del self._attempts[attempt.offer.claim]
+            self._ended(attempt, await perform(attempt, self._bench))
 
 
 class Runner:

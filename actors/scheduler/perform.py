@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from actors.instance import register
 from actors.outage import Outage
 from contracts.errors import Unavailable
 from contracts.limits import BATCH_ITEMS_MAX
@@ -48,7 +49,7 @@ class SchedulerActor:
             except Unavailable as error:
                 await outage.wait(error)
                 if "NOGROUP" in error.message:
-                    await self._store.leases.register(self._instance)
+                    await register(self._store.leases, self._instance, self._clock)
 
     async def _timers(self) -> int:
         """Handles everything due; returns how long nothing will be, at most a sweep's period."""

@@ -40,6 +40,21 @@ class ClaimEnding:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """A claim that a runner works under, or whose ending it delivered lately, as a server that came back is
+    told of it."""
+
+    job_id: str
+    claim: str
+    epoch: int
+    attempt: int
+    notes: int
+    """Notes that the server acknowledged."""
+    progress: str
+    """The durable progress of the last of them, JSON; empty when none carried any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cycled:
     """The reply of a cycle: one judgement for each ending, in order, and the jobs claimed."""
 

@@ -131,13 +131,17 @@ def _ended(attempt: Attempt, event: LedgerEvent) -> Attempt:
     )
 
 
+TAKEN = frozenset({Event.CLAIM.value, Event.RECLAIM.value})
+"""Causes of the transitions with which a claim begins to be in force."""
+
+
 def attempts(events: Iterable[LedgerEvent]) -> list[Attempt]:
     """One record for each claim (FBK-6), oldest first; the last may still run."""
     records: list[Attempt] = []
     for event in events:
         if event.type is not EventType.STATUS_CHANGED:
             continue
-        if event.payload["cause"] == Event.CLAIM.value:
+        if event.payload["cause"] in TAKEN:
             records.append(_begun(event))
         elif "outcome" in event.payload and records and records[-1].ended_at_ms is None:
             records[-1] = _ended(records[-1], event)

@@ -29,6 +29,7 @@ _EVENTS: Final = {
 _MOVES: Final = {
     Event.ADMIT: "accepted and written down",
     Event.CLAIM: "{runner} takes it: attempt {attempt}, epoch {claim_epoch}",
+    Event.RECLAIM: "{runner} has it again: the server had forgotten attempt {attempt}",
     Event.BURY: "attempt {attempt} is over: {outcome} ({reason})",
     Event.RELEASE: "attempt {attempt} is over: {outcome} ({reason})",
     Event.RETRY: "fallback decides: another attempt, at once",

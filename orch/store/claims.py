@@ -9,10 +9,9 @@ import orjson
 
 from contracts.errors import ErrorCode, Misuse, Refused
 from contracts.events import EventType
-from contracts.limits import WAKE_TOKENS_MAX
-from contracts.states import Event
-from orch.core.handover import ClaimEnding, Cycled, Offer
-from orch.core.ledger import parse_ledger
+from contracts.limits import BATCH_ITEMS_MAX, WAKE_TOKENS_MAX
+from orch.core.handover import ClaimEnding, Cycled, Offer, Working
+from orch.core.ledger import TAKEN, parse_ledger
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
 
@@ -35,8 +34,10 @@ class Claims:
         free: int,
         random: str,
         endings: Sequence[ClaimEnding],
-    ) -> Cycled:
+    ) -> Cycled | None:
         """Delivers endings and claims up to `free` jobs; the same `number` gives the same jobs again.
+
+        None: nothing was done, the server came back and wants `reclaim` first.
 
         Raises:
             Refused: LEASE_OVER, the runner was buried: nothing was accepted, every claim is over.
@@ -58,7 +59,27 @@ class Claims:
         )
         if reply[0] == "runner_over":
             raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
+        if reply[0] == "recalled":
+            return None
         return Cycled(list(reply[1]), [_offer(item) for item in reply[2]])
+
+    async def reclaim(self, runner: str, pool: str, working: Sequence[Working]) -> list[bool]:
+        """Tells a server that came back what this runner works on; whether each claim is in force (again).
+
+        Raises:
+            Refused: LEASE_OVER, the runner was buried.
+            Unavailable: not reached; call again.
+        """
+        verdicts: list[str] = []
+        for at in range(0, max(1, len(working)), BATCH_ITEMS_MAX):
+            batch = working[at : at + BATCH_ITEMS_MAX]
+            flat = [word for one in batch for word in _words(one)]
+            more = int(at + BATCH_ITEMS_MAX < len(working))
+            reply = await self._connection.call("reclaim", runner, pool, more, len(batch), *flat)
+            if reply[0] == "runner_over":
+                raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
+            verdicts += reply[1]
+        return [verdict == "ok" for verdict in verdicts]
 
     async def held(self, runner: str) -> dict[str, str]:
         """What the server thinks this runner holds: job id -> claim."""
@@ -75,9 +96,7 @@ class Claims:
         fields = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
         if not fields or fields.get("claim") == claim:
             return False
-        given = (
-            e.payload for e in parse_ledger(fields) if e.payload.get("cause") == Event.CLAIM.value
-        )
+        given = (e.payload for e in parse_ledger(fields) if e.payload.get("cause") in TAKEN)
         return any(payload["claim"] == claim for payload in given)
 
     async def pass_on(self, pool: str) -> None:
@@ -128,6 +147,10 @@ class Claims:
         if reply[0] == "ledger_full":
             raise Refused(ErrorCode.PAYLOAD_TOO_LARGE, f"the ledger of job {job_id} is full")
         return str(reply[1])
+
+
+def _words(one: Working) -> tuple[str | int, ...]:
+    return one.job_id, one.claim, one.epoch, one.attempt, one.notes, one.progress
 
 
 def _offer(item: list[Any]) -> Offer:

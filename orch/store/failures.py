@@ -78,6 +78,7 @@ def _stop(why: str) -> Failure:
     return Failure(Reaction.STOP, why, ErrorCode.INTERNAL, "Redis refused a call")
 
 
+_SENTINEL: Final = "a Sentinel says so: it holds no data"
 _NOT_SENT: Final = "answers a command that Orch never sends"
 
 WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
@@ -109,6 +110,9 @@ WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
         ),
         "REDIRECT": _refuse("a replica names its primary", "Let redis_url name the primary."),
         "NOPROTO": _refuse("the server does not speak RESP2", "Use Redis 7.0+ or Valkey 7.2+."),
+        "NOGOODPRIMARY": _refuse(_SENTINEL, "Let redis_url name the primary."),
+        "NOGOODSLAVE": _refuse(_SENTINEL, "Let redis_url name the primary."),
+        "NOQUORUM": _refuse(_SENTINEL, "Let redis_url name the primary."),
         # The data, or our code.
         "WRONGTYPE": _stop("a key of ours holds something else: foreign or broken data"),
         "CROSSSLOT": _stop("keys of two slots in one call: a defect of Orch"),
@@ -120,9 +124,6 @@ WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
         "NOTBUSY": _stop(f"{_NOT_SENT} (FUNCTION KILL)"),
         "UNKILLABLE": _stop(f"{_NOT_SENT} (FUNCTION KILL)"),
         "IOERR": _stop(f"{_NOT_SENT} (MIGRATE)"),
-        "NOGOODPRIMARY": _stop("answers of a Sentinel: redis_url names no server with data"),
-        "NOGOODSLAVE": _stop("answers of a Sentinel: redis_url names no server with data"),
-        "NOQUORUM": _stop("answers of a Sentinel: redis_url names no server with data"),
     }
 )
 """Every word that a server may begin an error with, except ERR."""
@@ -194,8 +195,16 @@ def is_missing_function(error: RedisError) -> bool:
     return isinstance(error, ResponseError) and "unction not found" in str(error)
 
 
+def _as_said(error: RedisError) -> RedisError:
+    """On a Unix socket redis-py wraps what the server says while it connects, a wrong password too."""
+    while type(error) is RedisConnectionError and isinstance(error.__cause__, RedisError):
+        error = error.__cause__
+    return error
+
+
 def failure_of(error: RedisError) -> Failure:
     """The row of the table for what redis-py raised."""
+    error = _as_said(error)
     text = str(error)
     if text.startswith(NEWER_SCHEMA):
         return _NEWER

@@ -52,7 +52,7 @@ class Keys:
         return self._name(f"held:{instance}")
 
     def slots(self, pool: str) -> str:
-        """Hash: runner -> slots."""
+        """Hash: runner -> slots; `?` before them until the runner has said what it runs (reclaim)."""
         return self._name(f"slots:{pool}")
 
     def jobs(self, tenant: str) -> str:

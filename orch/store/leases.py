@@ -39,22 +39,31 @@ class Leases:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def register(self, instance: Instance) -> None:
-        """Makes it known and, for a runner, its slots available; repeating it changes only the slots."""
+    async def register(self, instance: Instance, *, again: bool = False) -> None:
+        """Makes it known and, for a runner, its slots available; repeating it changes only the slots.
+
+        `again` is for one that is known already and whose streams were lost.
+
+        Raises:
+            Refused: LEASE_OVER, it was buried since; only without `again` is it made known anew.
+        """
         about = {
             "role": instance.role,
             "pool": instance.pool,
             "slots": instance.slots,
             **instance.about,
         }
-        await self._connection.call(
+        reply = await self._connection.call(
             "register",
             instance.instance_id,
             instance.role,
             orjson.dumps(about).decode(),
             instance.pool,
             instance.slots,
+            int(again),
         )
+        if reply[0] == "runner_over":
+            raise Refused(ErrorCode.LEASE_OVER, f"{instance.instance_id} was buried")
 
     async def beat(self, instance_id: str) -> int:
         """One beat.

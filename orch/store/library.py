@@ -19,8 +19,8 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare dispatch admit claim settle release ask handback stop cycle note "
-    "emit decide bury leave due unready cancel pause resume answer announce retire refuse replay"
+    "shared hello register beat declare dispatch admit claim settle release ask handback stop cycle reclaim "
+    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
@@ -132,6 +132,7 @@ def generated_lua() -> str:
         "FEED_MAX": limits.FEED_ENTRIES_MAX,
         "ANSWER_TTL_MS": limits.ANSWER_KEY_TTL_MS,
         "FENCE": 2**limits.FENCE_SHIFT,
+        "RECALL_MS_MAX": limits.RECALL_MS_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
     return "\n".join(lines) + "\n"

@@ -131,7 +131,7 @@ class Reading:
         return explain(
             record,
             Facts(
-                slots=sum(int(count) for count in slots.values()),
+                slots=sum(int(count.lstrip("?")) for count in slots.values()),
                 runners=len(slots),
                 held=sum(held),
                 queued_in_class=int(depth or 0),

@@ -20,9 +20,9 @@ from contracts.states import (
 
 EVENTS = [event for event in Event if event not in FIRST]
 GOLDEN = {
-    "scheduled": "due>queued pause>paused cancel>canceled expire>expired",
-    "queued": "dispatch>ready pause>paused cancel>canceled expire>expired",
-    "ready": "unready>queued claim>running pause>paused cancel>canceled expire>expired",
+    "scheduled": "due>queued reclaim>running pause>paused cancel>canceled expire>expired",
+    "queued": "dispatch>ready reclaim>running pause>paused cancel>canceled expire>expired",
+    "ready": "unready>queued claim>running reclaim>running pause>paused cancel>canceled expire>expired",
     "running": "settle>completed release>running bury>running retry>queued backoff>scheduled fail>failed "
     "block>blocked ask>blocked handback>queued stop>paused cancel>canceled expire>expired",
     "paused": "resume>queued resume_later>scheduled cancel>canceled expire>expired",

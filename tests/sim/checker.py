@@ -17,7 +17,8 @@ import orjson
 
 from contracts.limits import CRASHES_MAX
 from contracts.outcomes import Outcome
-from orch.core.ledger import parse_ledger
+from contracts.states import State
+from orch.core.ledger import TAKEN, parse_ledger
 from tests.sim.history import Call, History
 
 NODES_MAX = 100_000
@@ -200,21 +201,30 @@ def check_submissions(
             history.violation("lost", f"{mark} was accepted as {submission.acked_job}: not there")
 
 
+_JUDGED = ("after", "last", "failures", "crashes")
+"""What a decision says of the outcome that it was about."""
+
+
 def check_job(history: History, job_id: str, fields: Mapping[str, str]) -> None:
-    """One ledger: claims grow, attempts are bounded, the result is that of the claim in force."""
+    """One ledger: claims grow, attempts are bounded, each decision is about the outcome before it, the
+    result is that of the claim in force."""
     claim, last_epoch, lost, failed, outcome = "", 0, 0, 0, ""
     for event in parse_ledger(fields):
         cause = event.payload.get("cause")
         outcome = event.payload.get("outcome", outcome)
         if cause == "block" and outcome != Outcome.HUMAN and not history.faults["rollback"]:
             history.violation("broken", f"{job_id} waits for a human because it was {outcome}")
-        if cause == "claim":
+        if cause in TAKEN:
             claim = event.payload["claim"]
             if event.epoch <= last_epoch:
                 history.violation("double", f"{job_id}: claim {claim} is not above the one before")
             last_epoch = event.epoch
         lost += event.payload.get("outcome") == Outcome.LOST and cause in {"bury", "release"}
         failed += cause == "release" and event.payload["outcome"] != Outcome.LOST
+        if cause in {"retry", "backoff", "fail"}:
+            told = tuple(event.payload.get(name) for name in _JUDGED)
+            if told not in {(outcome, None, failed, lost), (None, outcome, failed, lost)}:
+                history.violation("broken", f"{job_id} was {outcome}, decided was about {told}")
     if lost > CRASHES_MAX:
         history.violation("double", f"{job_id} lost {lost} runners and was tried again")
     retries = orjson.loads(fields["spec"]).get("retry") or {}
@@ -235,6 +245,53 @@ def check_accepted(history: History, jobs: Mapping[str, Mapping[str, str]]) -> N
                 fields = jobs.get(job_id, {})
                 if orjson.loads(fields.get("result") or "{}").get("claim") != claim:
                     history.violation("lost", f"{job_id}: the accepted result of {claim} is gone")
+
+
+class Stay(NamedTuple):
+    """A job's time in its line."""
+
+    job_id: str
+    cause: str
+    entered_ms: int
+    left_ms: float
+    dispatched: bool
+
+
+BEHIND_ALL = {"admit", "due", "resume"}
+"""Causes that put a job at the end of its line; the others put it at the head."""
+
+
+def _stays(job_id: str, fields: Mapping[str, str]) -> Iterable[Stay]:
+    entered: tuple[str, int] | None = None
+    for event in parse_ledger(fields):
+        moved = event.payload if "cause" in event.payload else {"from": "", "to": ""}
+        if entered is not None and moved["from"] == State.QUEUED:
+            yield Stay(job_id, *entered, event.at_ms, moved["cause"] == "dispatch")
+            entered = None
+        if moved["to"] == State.QUEUED:
+            entered = moved["cause"], event.at_ms
+    if entered is not None:
+        yield Stay(job_id, *entered, math.inf, dispatched=False)
+
+
+def check_turns(history: History, jobs: Mapping[str, Mapping[str, str]]) -> None:
+    """First in, first out: nobody is dispatched while one that stood in the line before him still waits.
+
+    Times are the server's: where its clock jumped or its data went back they prove nothing.
+    """
+    lines: dict[str, list[Stay]] = defaultdict(list)
+    for job_id, fields in jobs.items():
+        line = f"{fields['pool']}:{fields['class']}:{fields['tenant']}"
+        lines[line] += _stays(job_id, fields)
+    for stays in lines.values():
+        for stay in stays:
+            if not stay.dispatched or stay.cause not in BEHIND_ALL:
+                continue
+            passed = [
+                a for a in stays if a.entered_ms < stay.entered_ms and a.left_ms > stay.left_ms
+            ]
+            if passed:
+                history.violation("broken", f"{stay} went before {passed[0]}, out of turn")
 
 
 class Terminals:

@@ -140,7 +140,7 @@ class History:
             case "bury":
                 self.buried[args[0]].append(self.now())
                 self.sometimes["buried"] += 1
-                self.sometimes["lost a job"] += int(reply[1]) > 0
+                self.sometimes["lost a job"] += int(reply[3]) > 0
             case _:
                 pass
 

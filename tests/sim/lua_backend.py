@@ -80,7 +80,11 @@ class LuaBackend:
 
     parsed = False
 
-    def __init__(self, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, wall_ms: Callable[[], int], rewrite: Callable[[str], str] = lambda code: code
+    ) -> None:
+        """`rewrite` is what becomes of a library while it is loaded: a mutant's harness breaks it here."""
+        self._rewrite = rewrite
         self._time = _Time(wall_ms)
         self._server = _Server(version=(7,))
         self._socket = _Socket(self._server, 0, client_class=redis.Redis)
@@ -96,6 +100,8 @@ class LuaBackend:
 
     def execute(self, command: Sequence[str | int | float]) -> Any:
         """See Backend."""
+        if command[0] == "FUNCTION" and command[1] == "LOAD":
+            command = [*command[:-1], self._rewrite(str(command[-1]))]
         fields = [
             part.encode("utf-8", "surrogateescape") if isinstance(part, str) else b"%a" % part
             for part in command

@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from orch.store.keys import Keys
+from tests.sim.loop import Process
 from tests.sim.plan import EVENT_FAULTS, MESSAGE_FAULTS
+from tests.sim.server import Message
 from tests.sim.world import Unit, World
 
 KILL_AFTER_TERM_S = 9.0
 """A supervisor's patience with one that was told to leave."""
+HINTS = (Keys(0).outcomes, Keys(0).alarm, Keys(0).wake("default"))
+"""Streams that only say where to look; what is true stands elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,12 @@ class Nemesis:
         self._rng = Random(f"{world.plan.seed}/nemesis")
         self.rollbacks: list[Rollback] = []
         self.on_rollback: Callable[[], None] = lambda: None
+        self.thawed_at: dict[Process, float] = {}
+        """When each was last continued."""
         self._undo: dict[object, Callable[[], None]] = {}
         self._over = False
+        self._executed = world.server.on_executed
+        world.server.on_executed = self._after
 
     async def storm(self) -> None:
         """Until it is canceled."""
@@ -122,10 +131,29 @@ class Nemesis:
         # Around a lease it matters most: thawed just before or just after the burial.
         low, high = self._rng.choice(((0.1, 3.0), (0.9, 2.2)))
         for_s = self._lease_s(low, high)
-        begun = self._later(("freeze", process), for_s, lambda: loop.thaw(process))
+        begun = self._later(("freeze", process), for_s, lambda: self._thaw(process))
         if begun:
             self._world.history.trace(f"{unit.name} frozen")
             loop.freeze(process)
+        return begun
+
+    def _thaw(self, process: Process) -> None:
+        self.thawed_at[process] = self._world.loop.time()
+        self._world.loop.thaw(process)
+
+    def _drowse(self) -> bool:
+        """A runner stands still past its lease; when it wakes, user code still keeps its main thread."""
+        unit, loop = self._unit(roles=("runner",)), self._world.loop
+        if unit is None:
+            return False
+        process, for_s = unit.process, self._lease_s(0.9, 2.2)
+        begun = self._later(("freeze", process), for_s, lambda: self._thaw(process))
+        if begun:
+            self._world.history.trace(f"{unit.name} drowses")
+            loop.freeze(process)
+            main, stall_s = process.main, for_s + self._lease_s(0.1, 2.0)
+            if self._later(("stall", main), stall_s, lambda: loop.unstall(main)):
+                loop.stall(main)
         return begun
 
     def _stall(self) -> bool:
@@ -174,6 +202,27 @@ class Nemesis:
     def _functions_lost(self) -> bool:
         self._world.server.backend.forget_functions()
         return True
+
+    def _hints_lost(self) -> bool:
+        """Somebody deletes a stream of hints, or trims all of them for a while, as a clumsy clean-up does."""
+        server = self._world.server
+        if not server.up:
+            return False
+        if self._rng.random() < 0.5:
+            server.backend.execute(["DEL", self._rng.choice(HINTS)])
+            server._serve_waiting()
+            return True
+        return self._later("hints", self._rng.uniform(0.1, 2.0), lambda: None)
+
+    def _after(self, message: Message) -> None:
+        """The server carried out a call."""
+        self._executed(message)
+        if "hints" in self._undo and message.command[0] == "FCALL":
+            backend = self._world.server.backend
+            for name in HINTS:
+                entries = backend.execute(["XRANGE", name, "-", "+"])
+                if entries:
+                    backend.execute(["XDEL", name, *(entry[0] for entry in entries)])
 
     def _clock_jump(self) -> bool:
         server = self._world.server

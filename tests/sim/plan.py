@@ -15,12 +15,14 @@ MESSAGE_FAULTS = ("lost_request", "lost_reply", "late", "double")
 """Probability that a message meets it."""
 EVENT_FAULTS = (
     "kill", "kill_in_call", "term", "freeze", "stall", "cut", "restart", "server_freeze", "rollback",
-    "clock_jump", "functions_lost",
+    "clock_jump", "functions_lost", "hints_lost", "drowse",
 )  # fmt: skip
 """How many a virtual second."""
 STANDING_FAULTS = ("skew", "poison", "slow")
 """There from the beginning, or not at all."""
 FAULTS = (*MESSAGE_FAULTS, *EVENT_FAULTS, *STANDING_FAULTS)
+LATER_FAULTS = ("hints_lost", "drowse")
+"""Drawn apart from the others, so that what a seed drew before they were thought of stays as it was."""
 FOCUSED: tuple[dict[str, Any], ...] = (
     # Copies of calls that come much later, while their runner lives on.
     {"faults": {"double": 0.3}, "lease_ms": 3_000, "work_ms": 300, "jobs": 16, "supervised": False},
@@ -38,6 +40,9 @@ FOCUSED: tuple[dict[str, Any], ...] = (
     {"faults": {"term": 3.0, "lost_reply": 0.05}, "lease_ms": 3_000, "work_ms": 30, "jobs": 30},
 )  # fmt: skip
 """Combinations that a free draw hardly ever meets, and that found something."""
+_SELDOM = {
+    "restart", "server_freeze", "rollback", "clock_jump", "functions_lost", "hints_lost",
+}  # fmt: skip
 ROLES = ("runner", "admission", "scheduler", "reaper", "fallback")
 
 
@@ -104,8 +109,12 @@ def plan_of(seed: int, tier: str) -> Plan:
     faults: dict[str, float] = {}
     share = rng.choice((0.15, 0.3, 0.5))
     for name in FAULTS:
-        if rng.random() < share:
+        if name not in LATER_FAULTS and rng.random() < share:
             faults[name] = _rate(name, rng)
+    later = Random(f"{seed}/plan/later")
+    for name in LATER_FAULTS:
+        if later.random() < share:
+            faults[name] = _rate(name, later)
     # Long work meets leases that end, short work the ends of attempts.
     work_ms = rng.choice((30, 300, 1_000, 3_000))
     plan = Plan(
@@ -134,6 +143,6 @@ def _rate(name: str, rng: Random) -> float:
         return rng.choice((0.005, 0.02, 0.08))
     if name in STANDING_FAULTS:
         return 1.0
-    if name in {"restart", "server_freeze", "rollback", "clock_jump", "functions_lost"}:
+    if name in _SELDOM:
         return rng.choice((0.05, 0.15, 0.4))
     return rng.choice((0.1, 0.4, 1.0))

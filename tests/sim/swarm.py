@@ -21,6 +21,7 @@ from tests.sim.checker import (
     check_claims,
     check_job,
     check_submissions,
+    check_turns,
 )
 from tests.sim.clients import Clients, settle_operators
 from tests.sim.loop import Idle, Process, Spinning, tame_anyio
@@ -29,6 +30,7 @@ from tests.sim.plan import Plan
 from tests.sim.ports import SimClock
 from tests.sim.server import Link
 from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
+from tests.sim.witness import Witness
 from tests.sim.world import Unit, World
 
 LOOK_S = 4.0
@@ -65,11 +67,12 @@ def make_backend(tier: str) -> MakeBackend:
 
 
 class _Run:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, make: MakeBackend) -> None:
         self.plan = plan
-        self.world = World(plan, make_backend(plan.tier))
+        self.world = World(plan, make)
         self.history = self.world.history
         self.nemesis = Nemesis(self.world)
+        self.witness = Witness(self.world, self.nemesis)
         self.clients = Clients(self.world)
         self.terminals = Terminals(self.history)
         self.nemesis.on_rollback = self.terminals.forget
@@ -153,6 +156,8 @@ class _Run:
         if not rollbacks:
             check_claims(history, jobs)
             check_accepted(history, jobs)
+            if not history.faults["clock_jump"]:
+                check_turns(history, jobs)
         self._check_watermarks()
         self._check_agents(jobs)
 
@@ -198,13 +203,16 @@ _LIVE = {
 }
 
 
-def run(plan: Plan) -> Outcome:
-    """Runs it; the same plan gives the same trace. Leaves the process dirty: one process, few runs."""
+def run(plan: Plan, make: MakeBackend | None = None) -> Outcome:
+    """Runs it; the same plan gives the same trace. Leaves the process dirty: one process, few runs.
+
+    `make` stands for the tier's own server: the harness of mutants hands in one with broken functions.
+    """
     tame_anyio()
     agents.install()
     gc.disable()
     random.seed(plan.seed)  # fakeredis draws from it
-    the_run = _Run(plan)
+    the_run = _Run(plan, make or make_backend(plan.tier))
     world, history = the_run.world, the_run.history
     structlog.configure(
         processors=[_drop], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False

@@ -177,7 +177,7 @@ def tell(real: Told, *steps: Step) -> Any:
 
 def runner(name: str, pool: str, slots: int, at_ms: int) -> Step:
     about = f'{{"role":"runner","pool":"{pool}","slots":{slots}}}'
-    return Step("register", (name, "runner", about, pool, slots), at_ms)
+    return Step("register", (name, "runner", about, pool, slots, 0), at_ms)
 
 
 def submission(job_id: str, pool: str, class_name: str, at_ms: int, deadline_ms: int = 0) -> Step:

@@ -251,7 +251,7 @@ def test_an_agent_that_acts_after_its_burial_is_found(history: History) -> None:
     history.executed("runner", cycle, ["ok", 1, 1, [], [["j", "1.5.x"]]])
     history.acted("1.5.x")
     assert history.violations == []
-    history.executed("reaper", ["FCALL", "bury_d", 1, "p", "r1"], ["ok", 1, 0])
+    history.executed("reaper", ["FCALL", "bury_d", 1, "p", "r1"], ["ok", 1, 1, 1, 0])
     history.acted("1.5.x")
     assert _kinds(history) == ["double"]
 

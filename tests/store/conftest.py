@@ -24,6 +24,7 @@ from tests.store.engines import (
     real_servers,
     why_absent,
 )
+from tests.store.injection import Injection, make_forgetful
 from tests.store.invariants import faults_of
 from tests.store.proxy import Link, lossy_link
 from tests.store.world import World
@@ -44,7 +45,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def connection(engine: str, servers: Servers) -> AsyncIterator[Connection]:
+async def connection(
+    engine: str, servers: Servers, injection: Injection | None
+) -> AsyncIterator[Connection]:
     """A greeted connection to an empty server."""
     if engine == "fakeredis":
         made = connect_fake(FakeServer())
@@ -56,7 +59,9 @@ async def connection(engine: str, servers: Servers) -> AsyncIterator[Connection]
         with redis.Redis.from_url(servers.url(engine), retry=Retry(NoBackoff(), 0)) as client:
             client.flushall()
         made = Connection(servers.url(engine), SystemClock())
-        await made.ping()
+        await made.execute("PING")
+    if injection is not None and engine in {"fakeredis", "model"}:
+        make_forgetful(made, injection)
     yield made
     await made.aclose()
 

@@ -208,7 +208,7 @@ async def drain(world: World, runner: Runner) -> None:
     runner.slots = 0
     store = world.store
     about = (await store.leases.instances())[runner.runner_id]
-    await store.connection.call("register", runner.runner_id, "runner", "{}", about["pool"], 0)
+    await store.connection.call("register", runner.runner_id, "runner", "{}", about["pool"], 0, 0)
 
 
 @pytest.mark.req("SCH-4")

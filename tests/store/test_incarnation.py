@@ -14,6 +14,7 @@ import pytest
 
 from contracts.errors import ErrorCode, Misuse, Refused
 from contracts.states import State
+from orch.core.handover import Working
 from orch.store.connection import Connection, Watermark
 from orch.store.embedded import Server, private_server
 from orch.store.library import SCHEMA
@@ -45,6 +46,8 @@ async def test_a_restart_is_another_incarnation_without_loss_and_claims_of_befor
         connection = Connection(server.url, CLOCK)
         connection.watermark = mark
         runner.store = World(connection).store
+        work = Working(first.job_id, first.claim, first.epoch, first.attempt, 0, "")
+        assert await runner.store.claims.reclaim(runner.runner_id, "default", [work]) == [True]
         second = await runner.claim_one()
         assert (mark.incarnation, mark.restarts, mark.lost_writes) == (2, 1, 0)
         assert (second.claim.split(".")[0], second.epoch > first.epoch) == ("2", True)

@@ -82,7 +82,7 @@ class Runner:
         """One call; the next number unless one is given, all slots free unless told."""
         if number is None:
             self.number += 1
-        return await self.store.claims.cycle(
+        cycled = await self.store.claims.cycle(
             self.runner_id,
             self.pool,
             number=self.number if number is None else number,
@@ -90,6 +90,8 @@ class Runner:
             random=f"r{self.number}",
             endings=endings,
         )
+        assert cycled is not None, "the server came back: reclaim first"
+        return cycled
 
     async def claim_one(self) -> Offer:
         """The one job that is there for it."""
@@ -218,6 +220,26 @@ class World:
         found.get(self.connection.keys.meta, {}).pop("seq", None)
         return found
 
+    async def go_back(self, contents: Mapping[str, Any]) -> None:
+        """Jobs and indexes as they were: what a server that lost its last second has. Who lives stays."""
+        stay = ("meta", "beats", "seen", "instances", "slots", "pools", "inbox", "lastcall", "fair")
+        for name in await self.redis("KEYS", "*"):
+            if not _is_of(name, stay) and await self.redis("TYPE", name) != "stream":
+                await self.redis("DEL", name)
+        for name, value in contents.items():
+            if not _is_of(name, stay) and (kind := await self._writes(name, value)):
+                await self.redis(*kind)
+
+    async def _writes(self, name: str, value: Any) -> tuple[str | int, ...]:
+        if isinstance(value, dict):
+            return "HSET", name, *(word for pair in value.items() for word in pair)
+        if isinstance(value, set):
+            return "SADD", name, *sorted(value)
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            is_stream = isinstance(value[0][1], dict)
+            return () if is_stream else ("ZADD", name, *(w for m, s in value for w in (s, m)))
+        return ("RPUSH", name, *value) if isinstance(value, list) and value else ()
+
     async def _value(self, name: str) -> Any:
         read: dict[str, tuple[str | int, ...]] = {
             "string": ("GET", name),
@@ -230,6 +252,10 @@ class World:
         kind = await self.redis("TYPE", name)
         value = await self.redis(*read[kind])
         return list(zip(value[::2], value[1::2], strict=True)) if kind == "zset" else value
+
+
+def _is_of(name: str, families: Sequence[str]) -> bool:
+    return name.partition("}:")[2].partition(":")[0] in families
 
 
 def verdict(found: Undecided, verb: Any, **keys: Any) -> Verdict:

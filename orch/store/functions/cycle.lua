@@ -8,7 +8,7 @@
 -- ARGV[6] policy string as in dispatch
 -- ARGV[7] count integer endings, 0 to 1,000; then per ending 6 arguments:
 -- ARGV[n] ending strings verb, job id, claim, payload JSON, data, number
--- returns {"ok", incarnation, seq, {verdict…}, {offer…}} | {"runner_over"}
+-- returns {"ok", incarnation, seq, {verdict…}, {offer…}} | {"runner_over"} | {"recalled"}; then reclaim first
 -- flags: allow-oom
 local ENDING = 6
 
@@ -43,7 +43,9 @@ end
 local function cycle(keys, argv)
   local shard, runner, pool, number, free, random, policy_text, count =
     keys[1], argv[1], argv[2], argv[3], tonumber(argv[4]), argv[5], argv[6], tonumber(argv[7])
-  if redis.call('HEXISTS', shard .. 'beats', runner) == 0 then return { 'runner_over' } end
+  local slots = redis.call('HGET', shard .. 'slots:' .. pool, runner)
+  if not slots and redis.call('HEXISTS', shard .. 'beats', runner) == 0 then return { 'runner_over' } end
+  if slots and is_recalled(slots) then return { 'recalled' } end
   local call = begin(shard)
   local verdicts = {}
   for n = 1, count do
@@ -56,8 +58,8 @@ local function cycle(keys, argv)
   end
   local offers = offers_again(call, shard, runner, number)
   if not offers then
-    local served, runners = dispatch_pool(call, pool, BATCH_MAX, policy_of(policy_text), 'runner')
-    offers = free > 0 and claim_jobs(call, pool, runner, free, random) or {}
+    local served, runners, waits = dispatch_pool(call, pool, BATCH_MAX, policy_of(policy_text), 'runner')
+    offers = free > 0 and not waits and claim_jobs(call, pool, runner, free, random) or {}
     if served > #offers then wake_runners(call, pool, math.min(served - #offers, runners)) end
     local ids = {}
     for n, offer in ipairs(offers) do ids[n] = offer[1] end

@@ -116,9 +116,10 @@ local function save_turns(call, pool, policy)
   if #writes > 0 then redis.call('HSET', call.shard .. 'fair:' .. pool, unpack(writes)) end
 end
 
--- Returns how many became ready and how many runners serve the pool.
+-- Returns how many became ready, how many runners serve the pool, and whether the pool waits for one of them
+-- to say what it runs.
 local function dispatch_pool(call, pool, most, policy, actor)
-  local free, runners = allowance(call, pool)
+  local free, runners, waits = allowance(call, pool)
   local want = math.min(free, most)
   local served_all, looked = 0, 0
   -- `looked` bounds the stale entries one call steps over: a million canceled jobs must not block it.
@@ -135,7 +136,7 @@ local function dispatch_pool(call, pool, most, policy, actor)
     served_all = served_all + served
   end
   save_turns(call, pool, policy)
-  return served_all, runners
+  return served_all, runners, waits
 end
 
 -- Dispatches every pool whose line this call lengthened; what makes the fast path one call.

@@ -1,9 +1,9 @@
 -- generated: the state table, the error catalogue and the limits of contracts, as Lua.
 -- Written by `make generate`; a test compares it. Do not edit.
 local STATES = {
-  s = { due = 'q', pause = 'p', cancel = 'X', expire = 'E' },
-  q = { dispatch = 'y', pause = 'p', cancel = 'X', expire = 'E' },
-  y = { unready = 'q', claim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
+  s = { due = 'q', reclaim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
+  q = { dispatch = 'y', reclaim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
+  y = { unready = 'q', claim = 'r', reclaim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
   r = { settle = 'C', release = 'r', bury = 'r', retry = 'q', backoff = 's', fail = 'F', block = 'b', ask = 'b', handback = 'q', stop = 'p', cancel = 'X', expire = 'E' },
   p = { resume = 'q', resume_later = 's', cancel = 'X', expire = 'E' },
   b = { answer = 'q', cancel = 'X', expire = 'E' },
@@ -52,3 +52,4 @@ local INBOX_MAX = 1024
 local FEED_MAX = 10000
 local ANSWER_TTL_MS = 600000
 local FENCE = 4294967296
+local RECALL_MS_MAX = 15000

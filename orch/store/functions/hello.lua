@@ -6,6 +6,23 @@
 -- flags: allow-oom
 -- A run id that differs from the stored one means a restart, a failover or a restored backup. The seq at
 -- which an incarnation began lets a client prove that writes acknowledged to it were lost.
+-- A runner may hold claims that the data no longer have: each is asked what it runs, and until all have
+-- answered or are buried nothing is dispatched (reclaim).
+local function recall(shard)
+  redis.call('HSET', shard .. 'meta', 'recalled_at', int(now_ms()))
+  for _, pool in ipairs(redis.call('SMEMBERS', shard .. 'pools')) do
+    local slots = redis.call('HGETALL', shard .. 'slots:' .. pool)
+    for i = 1, #slots, 2 do
+      if not is_recalled(slots[i + 1]) then
+        redis.call('HSET', shard .. 'slots:' .. pool, slots[i], '?' .. slots[i + 1])
+      end
+    end
+  end
+end
+
+-- For clients that slept through so many restarts a loss can no longer be proven.
+local BEGAN_KEPT = 1000
+
 local function hello(keys, argv)
   local shard, seen, schema = keys[1], tonumber(argv[1]), tonumber(argv[2])
   local meta = shard .. 'meta'
@@ -24,6 +41,8 @@ local function hello(keys, argv)
     for _, instance in ipairs(redis.call('HKEYS', shard .. 'beats')) do
       redis.call('HSET', shard .. 'beats', instance, int(incarnation * FENCE))
     end
+    recall(shard)
+    redis.call('HDEL', meta, 'began:' .. incarnation - BEGAN_KEPT)
   end
   local began = redis.call('HMGET', meta, 'began:' .. incarnation, 'began:' .. (seen + 1))
   return { 'ok', incarnation, seq, tonumber(began[1] or '0'), tonumber(began[2] or '-1') }

@@ -5,7 +5,8 @@
 -- ARGV[3] about string JSON shown to operators: host, pid, pool, slots, lease_ms, version
 -- ARGV[4] pool string the pool a runner serves, else empty
 -- ARGV[5] slots integer how many jobs a runner runs at once; 0 drains it
--- returns {"ok", incarnation, seq}
+-- ARGV[6] again integer 1 for an instance that was registered before: never makes one known that was buried
+-- returns {"ok", incarnation, seq} | {"runner_over"}
 -- flags: allow-oom
 local function has_group(stream, group)
   if redis.call('EXISTS', stream) == 0 then return false end
@@ -24,15 +25,18 @@ end
 local ROLE_STREAMS = { admission = 'requests', fallback = 'outcomes', scheduler = 'alarm' }
 
 local function register(keys, argv)
-  local shard, instance, role, about, pool, slots =
-    keys[1], argv[1], argv[2], argv[3], argv[4], tonumber(argv[5])
+  local shard, instance, role, about, pool, slots, again =
+    keys[1], argv[1], argv[2], argv[3], argv[4], tonumber(argv[5]), argv[6]
+  if again == '1' and redis.call('HEXISTS', shard .. 'beats', instance) == 0 then return { 'runner_over' } end
   local call = begin(shard)
   redis.call('HSET', shard .. 'instances', instance, about)
   redis.call('HSETNX', shard .. 'beats', instance, 1)
   redis.call('HSET', shard .. 'seen', instance, int(call.now))
   if ROLE_STREAMS[role] then ensure_group(shard .. ROLE_STREAMS[role], role) end
   if role == 'runner' then
-    redis.call('HSET', shard .. 'slots:' .. pool, instance, slots)
+    -- One that was asked what it runs has not answered by registering again.
+    local was = redis.call('HGET', shard .. 'slots:' .. pool, instance)
+    redis.call('HSET', shard .. 'slots:' .. pool, instance, (was and is_recalled(was) and '?' or '') .. slots)
     redis.call('SADD', shard .. 'pools', pool)
     ensure_group(shard .. 'ready:' .. pool, 'runners')
     ensure_group(shard .. 'wake:' .. pool, 'runners')

@@ -227,15 +227,31 @@ local function finish(call, job)
   redis.call('SADD', call.shard .. 'retire:' .. int(math.floor(call.now / 3600000)), job.id)
 end
 
--- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted.
+-- `?` stands before the slots of a runner that has not said what it runs since the server came back.
+local function is_recalled(slots)
+  return string.sub(slots, 1, 1) == '?'
+end
+
+-- Whether dispatch still waits for such a runner: what looks free may be what it runs.
+local function still_recalled(call)
+  local at = tonumber(redis.call('HGET', call.shard .. 'meta', 'recalled_at') or '0')
+  return math.abs(call.now - at) < RECALL_MS_MAX
+end
+
+-- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted. Then how many
+-- runners serve the pool, and whether nothing may be given out yet.
 local function allowance(call, pool)
   local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
   local free = 0
   for i = 1, #slots, 2 do
-    local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
-    free = free + math.max(0, tonumber(slots[i + 1]) - held)
+    if not is_recalled(slots[i + 1]) then
+      local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
+      free = free + math.max(0, tonumber(slots[i + 1]) - held)
+    elseif still_recalled(call) then
+      return 0, #slots / 2, true
+    end
   end
-  return free - redis.call('XLEN', call.shard .. 'ready:' .. pool), #slots / 2
+  return free - redis.call('XLEN', call.shard .. 'ready:' .. pool), #slots / 2, false
 end
 
 -- One token wakes one idle runner, who then claims as much as it has room for.

@@ -38,6 +38,8 @@ SCHEDULED, QUEUED, READY, RUNNING, PAUSED, BLOCKED, CANCELED = (
         State.CANCELED,
     )
 )
+RECALLED = "?"
+"""Stands before the slots of a runner that has not said what it runs since the server came back."""
 OVER = frozenset(STATE_CODES[state] for state in TERMINAL)
 
 
@@ -265,12 +267,19 @@ class Call:
 
     # -- slots
 
-    def allowance(self, pool: str) -> tuple[int, int]:
-        """Free slots of a pool less what is dispatched and unclaimed, and how many runners serve it."""
+    def allowance(self, pool: str) -> tuple[int, int, bool]:
+        """Free slots of a pool less what is dispatched and unclaimed, how many runners serve it, and whether
+        one of them must first say what it runs."""
         slots = self.hash(f"slots:{pool}")
-        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in slots.items())
+        told = {name: n for name, n in slots.items() if not n.startswith(RECALLED)}
+        if len(told) < len(slots) and self._recalls():
+            return 0, len(slots), True
+        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in told.items())
         ready = self.space.stream(f"{self.shard}ready:{pool}")
-        return free - (0 if ready is None else len(ready)), len(slots)
+        return free - (0 if ready is None else len(ready)), len(slots), False
+
+    def _recalls(self) -> bool:
+        return abs(self.now - int(self.meta.get("recalled_at", "0"))) < limits.RECALL_MS_MAX
 
     def wake(self, pool: str, tokens: int) -> None:
         """One token wakes one idle runner."""
@@ -280,7 +289,7 @@ class Call:
     # -- the end
 
     def done(self, *words: Any) -> Reply:
-        """Tells the scheduler and the watchers; the reply: the client's watermark, then what the verb says."""
+        """Tells the scheduler and the watchers; the reply: the watermark, then what the verb says."""
         first = self.space.zset(f"{self.shard}due").first()
         if self._timer is not None and first is not None and self._timer <= first[0]:
             fields = {"at": str(self._timer)}

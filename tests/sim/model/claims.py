@@ -9,7 +9,18 @@ import orjson
 
 from contracts import limits
 from contracts.states import Event
-from tests.sim.model.call import READY, RUNNING, Call, Job, Reply, Verdict, with_member
+from tests.sim.model.call import (
+    QUEUED,
+    READY,
+    RECALLED,
+    RUNNING,
+    SCHEDULED,
+    Call,
+    Job,
+    Reply,
+    Verdict,
+    with_member,
+)
 from tests.sim.model.turns import dispatch_pool, policy_of
 
 ENDING = 6
@@ -166,7 +177,8 @@ def _offers_now(
     call: Call, runner: str, pool: str, free: int, random: str, policy: str
 ) -> list[Reply]:
     done, runners = dispatch_pool(call, pool, limits.BATCH_ITEMS_MAX, policy_of(policy), "runner")
-    offers = _claim_jobs(call, pool, runner, free, random) if free else []
+    waits = call.allowance(pool)[2]
+    offers = _claim_jobs(call, pool, runner, free, random) if free and not waits else []
     call.wake(pool, min(done - len(offers), runners))
     return offers
 
@@ -174,8 +186,11 @@ def _offers_now(
 def cycle(call: Call, argv: Sequence[str]) -> Reply:
     """cycle: a runner's steady state in one call: endings, then dispatch, then new claims (group commit)."""
     runner, pool, number, free, random, policy, count = argv[:7]
-    if runner not in call.hash("beats"):
+    slots = call.hash(f"slots:{pool}").get(runner)
+    if slots is None and runner not in call.hash("beats"):
         return ["runner_over"]
+    if slots is not None and slots.startswith(RECALLED):
+        return ["recalled"]
     rows = [argv[at : at + ENDING] for at in range(7, 7 + int(count) * ENDING, ENDING)]
     verdicts = [_end(call, runner, row) for row in rows]
     last = call.hash(f"lastcall:{runner}")
@@ -186,6 +201,52 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
         offers = _offers_now(call, runner, pool, int(free), random, policy)
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}
     return call.done(verdicts, offers)
+
+
+# -- after the server came back
+
+WAITING = (SCHEDULED, QUEUED, READY)
+CLAIM = 6
+
+
+def _reclaim(call: Call, runner: str, row: Sequence[str]) -> str:
+    job_id, claim, epoch, attempt, notes, progress = row
+    job = call.load(job_id)
+    if job is None:
+        return "over"
+    if job.state != RUNNING or job.fields.get("claim") != claim:
+        if job.state not in WAITING or job.number("attempt") != int(attempt) - 1:
+            return "over"
+        call.leave_line(job)
+        job.fields |= {
+            "attempt": attempt,
+            "epoch": epoch,
+            "claim": claim,
+            "runner": runner,
+            "notes": "0",
+            "claimed_at": str(call.now),
+        }
+        call.move(job, Event.RECLAIM, "runner", f'{{"runner":"{runner}","claim":"{claim}"}}')
+    if int(notes) > job.number("notes"):
+        job.fields["notes"] = notes
+        if progress:
+            job.fields["progress"] = progress
+    call.hash(f"held:{runner}")[job_id] = claim
+    return "ok"
+
+
+def reclaim(call: Call, argv: Sequence[str]) -> Reply:
+    """reclaim: a runner tells a server that came back which claims it works under; what was undone is done
+    again."""
+    runner, pool, more, count = argv[:4]
+    if runner not in call.hash("beats"):
+        return ["runner_over"]
+    rows = [argv[at : at + CLAIM] for at in range(4, 4 + int(count) * CLAIM, CLAIM)]
+    verdicts = [_reclaim(call, runner, row) for row in rows]
+    slots = call.hash(f"slots:{pool}")
+    if more == "0" and slots.get(runner, "").startswith(RECALLED):
+        slots[runner] = slots[runner].removeprefix(RECALLED)
+    return call.done(verdicts)
 
 
 # -- while it runs

@@ -9,10 +9,11 @@ import orjson
 
 from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT
 from contracts.states import Event
-from tests.sim.model.call import RUNNING, Call, Reply
+from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
 
 MAILBOXES = {"admission": "requests", "fallback": "outcomes", "scheduler": "alarm"}
 """The stream that a role reads, in a group of its own name."""
+BEGAN_KEPT = 1_000
 
 
 def hello(call: Call, argv: Sequence[str]) -> Reply:
@@ -31,20 +32,34 @@ def hello(call: Call, argv: Sequence[str]) -> Reply:
         # Counters that went back with the data must not be taken for ones that a reaper saw before.
         beats = call.hash("beats")
         beats.update(dict.fromkeys(beats, str(incarnation << FENCE_SHIFT)))
+        _recall(call)
+        meta.pop(f"began:{incarnation - BEGAN_KEPT}", None)
     began = int(meta.get(f"began:{incarnation}", "0"))
     return ["ok", incarnation, seq, began, int(meta.get(f"began:{seen + 1}", "-1"))]
 
 
+def _recall(call: Call) -> None:
+    """Every runner is asked what it runs; nothing is dispatched until all have answered."""
+    call.meta["recalled_at"] = str(call.now)
+    for pool in call.space.members(f"{call.shard}pools"):
+        slots = call.hash(f"slots:{pool}")
+        slots.update({name: RECALLED + n.lstrip(RECALLED) for name, n in slots.items()})
+
+
 def register(call: Call, argv: Sequence[str]) -> Reply:
     """register: makes an actor instance known, and a runner's slots available."""
-    instance, role, about, pool, slots = argv
+    instance, role, about, pool, slots, again = argv
+    if again == "1" and instance not in call.hash("beats"):
+        return ["runner_over"]
     call.hash("instances")[instance] = about
     call.hash("beats").setdefault(instance, "1")
     call.hash("seen")[instance] = str(call.now)
     if role in MAILBOXES:
         call.space.ensure_group(call.shard + MAILBOXES[role], role)
     if role == "runner":
-        call.hash(f"slots:{pool}")[instance] = str(int(slots))
+        known = call.hash(f"slots:{pool}")
+        recalled = known.get(instance, "").startswith(RECALLED)
+        known[instance] = RECALLED * recalled + str(int(slots))
         call.space.members(f"{call.shard}pools")[pool] = None
         for stream in (f"ready:{pool}", f"wake:{pool}", f"inbox:{instance}"):
             call.space.ensure_group(call.shard + stream, "runners")

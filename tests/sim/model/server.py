@@ -34,6 +34,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             claims.cycle,
             claims.emit,
             claims.note,
+            claims.reclaim,
             instances.beat,
             instances.bury,
             instances.declare,

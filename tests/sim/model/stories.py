@@ -99,6 +99,7 @@ class Story:
             self._request: 3,
             self._replay: 2,
             self._live: 3,
+            self._reclaim: 3,
             self._tamper: 1,
         }
 
@@ -206,6 +207,27 @@ class Story:
         head = (runner, RUNNERS[runner], number, self._any(0, 1, 2, 5), f"x{self._count}")
         return self._say("cycle", *head, self._policy, len(endings), *flat)
 
+    def _reclaim(self) -> Step:
+        """Mostly a runner that was asked, with claims it has, once had, or never did."""
+        asked = [
+            name
+            for name, pool in RUNNERS.items()
+            if self._hash(f"slots:{pool}").get(name, "").startswith("?")
+        ]
+        runner = self._rng.choice(asked or list(RUNNERS))
+        rows: list[Word] = []
+        count = self._rng.choice((0, 1, 1, 3))
+        for _ in range(count):
+            job_id, claim = self._claim()
+            if self._rng.random() < 0.5:
+                job_id, claim = self._job(), f"1.7{self._count}.r"
+            attempt = int(self._hash(f"job:{job_id}").get("attempt", "0"))
+            notes = self._rng.choice((0, 0, 1, 3, 5))
+            progress = f'{{"at":{self._count}}}' if notes and self._rng.random() < 0.7 else ""
+            rows += (job_id, claim, 4294967303, attempt + self._rng.choice((1, 1, 0)), notes, progress)
+        more = self._any(0, 0, 0, 1)
+        return self._say("reclaim", runner, RUNNERS[runner], more, count, *rows)
+
     def _ending(self) -> tuple[Word, ...]:
         job_id, claim = self._claim()
         verb = self._rng.choice(("settle", "settle", "release", "release", *PAYLOADS))
@@ -231,7 +253,7 @@ class Story:
         role, pool = ACTORS.get(name, "runner"), RUNNERS.get(name, "")
         slots = self._rng.choice((0, 1, 3, 6)) if pool else 0
         about = json.dumps({"role": role, "pool": pool, "slots": slots})
-        return self._say("register", name, role, about, pool, slots)
+        return self._say("register", name, role, about, pool, slots, 0)
 
     def _decide(self) -> Step:
         waiting = [member for _, member in self._model.space.zset(f"{PREFIX}undecided")]

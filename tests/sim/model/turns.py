@@ -148,7 +148,7 @@ def _make_ready(call: Call, pool: str, entry: str, actor: str) -> bool:
 
 def dispatch_pool(call: Call, pool: str, most: int, policy: Policy, actor: str) -> tuple[int, int]:
     """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool."""
-    free, runners = call.allowance(pool)
+    free, runners, _ = call.allowance(pool)
     want, done, looked = min(free, most), 0, 0
     turns = PoolTurns(call, pool)
     while done < want and looked < want + STALE_MAX:

@@ -1,0 +1,57 @@
+-- reclaim: a runner tells a server that came back which claims it works under; what was undone is done again.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] runner string instance id
+-- ARGV[2] pool string the pool it serves
+-- ARGV[3] more integer 1 when another call with the rest follows
+-- ARGV[4] count integer claims, 0 to 1,000; then per claim 6 arguments:
+-- ARGV[n] claim strings job id, claim, epoch, attempt, notes written, progress JSON or empty
+-- returns {"ok", incarnation, seq, {"ok" | "over" …}} | {"runner_over"}
+-- flags: allow-oom
+-- A failover or `everysec` may undo what was acknowledged. A job that stands where it stood before the claim
+-- gets the claim back, so that it is not given away while it runs; one that moved on does not.
+local CLAIM = 6
+
+-- Evidence that was undone is gone; where the attempt had come to must not be, or finished steps run again.
+local function catch_up(job, notes, progress)
+  if tonumber(notes) <= tonumber(job.notes or '0') then return end
+  set(job, 'notes', notes)
+  if progress ~= '' then set(job, 'progress', progress) end
+end
+
+local function is_before(job, attempt)
+  return STATES[job.state]['reclaim'] and tonumber(job.attempt or '0') == attempt - 1
+end
+
+local function reclaim_one(call, runner, argv, base)
+  local id, claim, epoch, attempt = argv[base], argv[base + 1], argv[base + 2], tonumber(argv[base + 3])
+  local job = load_job(call, id)
+  if not job then return 'over' end
+  if job.state ~= 'r' or job.claim ~= claim then
+    if not is_before(job, attempt) then return 'over' end
+    leave_line(call, job)
+    set(job, 'attempt', int(attempt))
+    set(job, 'epoch', epoch)
+    set(job, 'claim', claim)
+    set(job, 'runner', runner)
+    set(job, 'notes', '0')
+    set(job, 'claimed_at', int(call.now))
+    move(call, job, 'reclaim', 'runner', '{"runner":"' .. runner .. '","claim":"' .. claim .. '"}')
+  end
+  catch_up(job, argv[base + 4], argv[base + 5])
+  save(job)
+  redis.call('HSET', call.shard .. 'held:' .. runner, id, claim)
+  return 'ok'
+end
+
+local function reclaim(keys, argv)
+  local shard, runner, pool, more, count = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
+  if redis.call('HEXISTS', shard .. 'beats', runner) == 0 then return { 'runner_over' } end
+  local call = begin(shard)
+  local verdicts = {}
+  for n = 1, count do verdicts[n] = reclaim_one(call, runner, argv, 5 + (n - 1) * CLAIM) end
+  local slots = redis.call('HGET', shard .. 'slots:' .. pool, runner)
+  if more == '0' and slots and is_recalled(slots) then
+    redis.call('HSET', shard .. 'slots:' .. pool, runner, string.sub(slots, 2))
+  end
+  return done(call, verdicts)
+end

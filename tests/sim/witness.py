@@ -1,0 +1,131 @@
+"""Who watched long enough, and who obeyed: two promises about burials that the data do not show.
+
+A reaper may bury an instance only after it saw its counter unmoved for a whole lease, and two looks further
+apart than two seconds add only these: one that slept saw nothing meanwhile. And a runner that was told that
+it is over leaves no agent of that life behind, whatever keeps its main thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from orch.store.keys import Keys
+from tests.sim.loop import Process
+from tests.sim.nemesis import Nemesis
+from tests.sim.server import Message
+from tests.sim.world import World
+
+GAP_S_MAX = 2.0
+"""What a longer pause between two looks adds to a silence (DESIGN, the lease)."""
+SLACK_MS = 50
+OBEYED_S = 0.5
+"""Far more than a line through a pipe takes."""
+
+
+@dataclass(slots=True)
+class Looks:
+    """What one process can know of the beats."""
+
+    at: float
+    beats: dict[str, str] = field(default_factory=dict)
+    silent_s: dict[str, float] = field(default_factory=dict)
+
+    def look(self, now: float, beats: dict[str, str]) -> None:
+        """One more read of the counters."""
+        gap = min(now - self.at, GAP_S_MAX)
+        self.silent_s = {
+            name: self.silent_s.get(name, 0.0) + gap if self.beats.get(name) == count else 0.0
+            for name, count in beats.items()
+        }
+        self.at, self.beats = now, beats
+
+    def seen_s(self, instance: str, now: float) -> float:
+        """How long it was seen silent, the time since the last look included."""
+        return self.silent_s.get(instance, 0.0) + min(now - self.at, GAP_S_MAX)
+
+
+@dataclass(slots=True)
+class _Told:
+    """A beat under way; `at` once its sender has heard that it is over."""
+
+    message: Message
+    instance: str
+    at: float | None = None
+
+
+class Witness:
+    """Sees every command that the server carries out."""
+
+    def __init__(self, world: World, nemesis: Nemesis) -> None:
+        self._world = world
+        self._nemesis = nemesis
+        self._looks: dict[Process, Looks] = {}
+        self._burials: dict[str, int] = {}
+        self._buried: set[str] = set()
+        self._beats: list[_Told] = []
+        self._before: Callable[[Message], None] = world.server.on_executed
+        world.server.on_executed = self._executed
+
+    def _executed(self, message: Message) -> None:
+        self._before(message)
+        now, command = self._world.loop.time(), message.command
+        if command[0] == "HGETALL" and command[1] == Keys(0).beats:
+            looks = self._looks.setdefault(message.link.process, Looks(now))
+            looks.look(now, _flat(self._world.server.backend.execute(["HGETALL", command[1]])))
+        elif command[0] == "FCALL":
+            verb = str(command[1]).rpartition("_")[0]
+            if verb == "bury":
+                self._judge_burial(message, str(command[4]), int(command[6]))
+            elif verb == "beat":
+                self._beats.append(_Told(message, str(command[4])))
+        self._beats = [told for told in self._beats if self._still_open(told, now)]
+
+    def _judge_burial(self, message: Message, instance: str, age_ms: int) -> None:
+        times = self._world.history.buried.get(instance, [])
+        done = len(times) > self._burials.get(instance, 0)
+        self._burials[instance] = len(times)
+        # Age 0: the supervisor saw it die, or it was buried and not emptied. A second life under the same id
+        # counts from 1 again, where a reaper may have seen it before: that is not judged here.
+        again = instance in self._buried
+        self._buried |= {instance} if done else set()
+        if not done or again or age_ms == 0:
+            return
+        looks, now = self._looks.get(message.link.process), self._world.loop.time()
+        seen_s = 0.0 if looks is None else looks.seen_s(instance, now)
+        lease_ms = self._world.plan.lease_ms
+        if seen_s * 1010 + SLACK_MS < lease_ms:
+            what = f"{instance} was buried after {seen_s:.3f} s of watched silence of {lease_ms} ms"
+            self._world.history.violation("broken", what)
+
+    def _still_open(self, told: _Told, now: float) -> bool:
+        process = told.message.link.process
+        if process.dead:
+            return False
+        if told.at is None:
+            future = told.message.future
+            if not future.done():
+                return not told.message.gone
+            if future.cancelled() or future.exception() or future.result()[0] != "runner_over":
+                return False
+            told.at = now
+        if process.frozen or now - max(told.at, self._nemesis.thawed_at.get(process, 0)) < OBEYED_S:
+            return True
+        self._judge_obedience(process, told.instance)
+        return False
+
+    def _judge_obedience(self, process: Process, instance: str) -> None:
+        history = self._world.history
+        house = next(unit.house for unit in self._world.units if unit.process is process)
+        for tree in house.living() if house is not None else ():
+            if history.holder.get(tree.claim) == instance:
+                what = f"{process} heard that it is over, and the agent of {tree.claim} lives on"
+                history.violation("orphan", what)
+
+
+def _flat(reply: Any) -> dict[str, str]:
+    """A hash, as one or the other tier answers it."""
+    return (
+        dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    )
