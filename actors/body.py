@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
-from actors.instance import Stop, about, depart, keep_beating, register
+from actors.instance import Stop, about, depart, keep_beating, register, unless_stopped
 from contracts.errors import ErrorCode, Refused
 from orch.core.scheduling import scheduling_policy
 from orch.settings import Settings
@@ -99,7 +99,12 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
     nobody hands on any more.
     """
     leases = body.store.leases
-    await register(leases, body.instance, body.clock)
+    if not await unless_stopped(body.stop, partial(register, leases, body.instance, body.clock)):
+        # Told to stop before Redis was ever there: there is nothing to do and nobody to say goodbye to.
+        async with anyio.create_task_group() as tasks:
+            tasks.cancel_scope.cancel()
+            yield tasks
+        return
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(
             partial(

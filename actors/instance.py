@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 import structlog
@@ -62,7 +63,8 @@ async def keep_beating(leases: Leases, instance: Instance, clock: Clock, *, leas
     while True:
         await clock.sleep_ms(lease_ms * limits.BEAT_FRACTION)
         try:
-            await leases.beat(instance.instance_id)
+            if not await leases.beat(instance.instance_id):
+                await leases.register(instance, again=True)
             outage.over()
         except Refused:
             log.warning("actor_buried", instance=instance.instance_id)
@@ -73,14 +75,34 @@ async def keep_beating(leases: Leases, instance: Instance, clock: Clock, *, leas
 
 async def register(leases: Leases, instance: Instance, clock: Clock) -> None:
     """Registers, waiting for Redis as long as it takes."""
-    outage = Outage("register", clock)
+    await patiently("register", partial(leases.register, instance), clock)
+
+
+async def patiently(what: str, act: Callable[[], Awaitable[None]], clock: Clock) -> None:
+    """Acts once Redis can be reached, however long that takes."""
+    outage = Outage(what, clock)
     while True:
         try:
-            await leases.register(instance)
+            await act()
         except Unavailable as error:
             await outage.wait(error)
         else:
             return
+
+
+async def unless_stopped(stop: Stop, act: Callable[[], Awaitable[None]]) -> bool:
+    """Acts, but not beyond the wish to stop; whether it came to its end."""
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            await stop.event.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        await act()
+        tasks.cancel_scope.cancel()
+        return True
+    return False
 
 
 async def every(

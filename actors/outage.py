@@ -30,13 +30,11 @@ class Outage:
         await self._clock.sleep_ms(self._pause_ms)
         self._pause_ms = min(2 * self._pause_ms, PAUSE_MS_MAX)
 
-    def over(self) -> bool:
-        """A call went well; whether there was an outage before it."""
-        was_away = self._began_ms is not None
+    def over(self) -> None:
+        """A call went well."""
         if self._began_ms is not None:
             log.info(
                 "redis_back", what=self._what, away_ms=self._clock.monotonic_ms() - self._began_ms
             )
             self._began_ms = None
             self._pause_ms = PAUSE_MS_FIRST
-        return was_away

@@ -55,6 +55,11 @@ ARTIFACT_NAME_CHARS_MAX: Final = 128
 # Functions and streams
 BATCH_ITEMS_MAX: Final = 1_000
 """Items of one function call; a call blocks the server, about 10 us an item."""
+REPAIR_PAGE_KEYS: Final = 200
+"""Keys that one call of a repair sweep looks at, about 10 us a key."""
+REPAIR_EVERY_MS: Final = 600_000
+REPAIR_LOOKS_MAX: Final = 100_000
+"""Entries of lines that one such call compares when it looks for a lost place."""
 REQUESTS_BACKLOG_MAX: Final = 50_000
 WAKE_TOKENS_MAX: Final = 256
 INBOX_ENTRIES_MAX: Final = 1_024

@@ -57,6 +57,10 @@ class Metric:
         return series * (len(self.buckets) + 3 if self.buckets else 1)
 
 
+REPAIRED_INDEXES: Final = (
+    "queue", "turn", "ready", "due", "held", "beats", "undecided", "claim", "retire", "dead", "jobs", "idem",
+    "slots", "group", "leftover", "counters",
+)  # fmt: skip
 _POOL: Final = Label("pool", max=POOLS_MAX)
 _ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
 
@@ -71,6 +75,7 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_fallback_decisions_total", "counter", "decisions", "What fallback decided about outcomes.", "actors/fallback/perform.py", (Label("verb", ("retry", "backoff", "fail", "block")),)),
         m("orch_reaper_burials_total", "counter", "burials", "Instances declared dead by this reaper.", "actors/reaper/perform.py"),
         m("orch_reaper_announced_total", "counter", "hints", "Outcome hints that had to be repeated.", "actors/reaper/perform.py"),
+        m("orch_reaper_repairs_total", "counter", "repairs", "Indexes that disagreed with a job or an instance and were mended.", "actors/reaper/sweep.py", (Label("index", REPAIRED_INDEXES),)),
         m("orch_scheduler_timers_total", "counter", "timers", "Timers handled when they were due.", "actors/scheduler/perform.py"),
         m("orch_runner_slots", "gauge", "jobs", "Jobs this runner may run at once.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_attempts", "gauge", "jobs", "Jobs this runner holds now.", "actors/runner/perform.py", (_POOL,)),

@@ -6,6 +6,8 @@ Actors take these as constructor arguments, so that the simulation owns them. Th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -23,6 +25,18 @@ class Clock(Protocol):
     async def sleep_ms(self, duration_ms: float) -> None:
         """Wait; a cancel point."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a runner does about what its keeper hears; called from the keeper's thread, must not block."""
+
+    confirm: Callable[[int, int], None]
+    """(sent_ms, lease_ms): the beat sent then was acknowledged."""
+    over: Callable[[], None]
+    """The runner was buried."""
+    forgotten: Callable[[], None]
+    """The server lost what it knew of the runner: it must register again."""
 
 
 class Beating(Protocol):

@@ -1,11 +1,18 @@
 """Fixtures every test may take: one private server a pytest process, emptied where a test asks.
 
+`--timeouts 5` (or ORCH_TEST_TIMEOUTS=5) loses the answers of 5 % of all calls that were carried out, in every
+suite; ORCH_TEST_SEED says which. See `tests/store/injection.py`.
+
 `@pytest.mark.req("JOB-3", …)` names the requirements of SPEC that a test proves.
 """
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -15,9 +22,76 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orch.store.embedded import private_server
+from tests.store.injection import Injection
+
+MARKER = (
+    "first_answers: it asserts what the first answer to a call says (a count, `ok`, a place in line), or"
+    " changes what `hello` reads under an open socket; a repeat has the same effect and may say less, so"
+    " --timeouts loses no answer in it."
+)
+INJECTION = pytest.StashKey[Injection]()
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--timeouts",
+        type=float,
+        default=float(os.environ.get("ORCH_TEST_TIMEOUTS") or 0),
+        help="lose the answers of so many of a hundred calls that were carried out",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _allow_interrupts()
+    config.addinivalue_line("markers", MARKER)
+    if percent := config.getoption("--timeouts"):
+        seed = int(os.environ.get("ORCH_TEST_SEED") or random.SystemRandom().randrange(10**6))
+        injection = Injection(percent, seed, tempfile.mkdtemp(prefix="orch-timeouts-"))
+        injection.install()
+        config.stash[INJECTION] = injection
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    injection = config.stash.get(INJECTION, None)
+    if injection is None:
+        return None
+    return f"timeouts: {injection.percent} % of all calls, ORCH_TEST_SEED={injection.seed}"
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    injection = config.stash.get(INJECTION, None)
+    if injection is not None:
+        terminalreporter.write_line(
+            f"timeouts: {injection.losses} answers lost, ORCH_TEST_SEED={injection.seed}"
+        )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if injection := config.stash.get(INJECTION, None):
+        shutil.rmtree(injection.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def injection(request: pytest.FixtureRequest) -> Injection | None:
+    """What loses answers in this session, if anything does."""
+    return request.config.stash.get(INJECTION, None)
+
+
+@pytest.fixture(autouse=True)
+def spare_first_answers(
+    request: pytest.FixtureRequest, injection: Injection | None
+) -> Iterator[None]:
+    """See the marker."""
+    if injection is None or request.node.get_closest_marker("first_answers") is None:
+        yield
+    else:
+        with injection.paused():
+            yield
+
+
+def _allow_interrupts() -> None:
     """Ctrl-C works in the programs that tests start, also when pytest itself runs in a shell's background:
     a shell starts such a job with SIGINT ignored, and every child would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 GAP_MS_MAX = 2_000
@@ -44,13 +44,26 @@ def observe(
         if known is None or known.counter != counter:
             seen[instance_id] = Watched(counter, leases_ms[instance_id])
         else:
-            seen[instance_id] = replace(known, silent_ms=known.silent_ms + gap_ms)
+            # One gap alone never makes silence of a short lease.
+            watched_ms = min(gap_ms, known.lease_ms // 2)
+            seen[instance_id] = replace(known, silent_ms=known.silent_ms + watched_ms)
     grace_ms = max(0, before.grace_ms - gap_ms)
-    newly = [w for w in seen.values() if w.is_silent and w.silent_ms - gap_ms < w.lease_ms]
+    newly = [w for i, w in seen.items() if w.is_silent and not before.instances[i].is_silent]
     if len(newly) > 1 and 2 * len(newly) > len(seen) and before.grace_ms == 0:
         # Over half fell silent in the same look: the server stalled, not they. One more lease.
         grace_ms = max(w.lease_ms for w in newly)
     return Observation(now_ms, seen, grace_ms)
+
+
+def absent(
+    before: Mapping[str, int], without_beat: Iterable[str], *, now_ms: int
+) -> dict[str, int]:
+    """Since when each instance has had no beat; one that is there again is forgotten.
+
+    No beat brings it back, so it is buried already, or its beat was lost and it will be told so: either way
+    its agents are stopped a lease later.
+    """
+    return {instance_id: before.get(instance_id, now_ms) for instance_id in without_beat}
 
 
 def silent(observation: Observation) -> list[tuple[str, Watched]]:

@@ -8,6 +8,7 @@ from functools import partial
 from actors.body import Body, living
 from actors.instance import every
 from actors.reaper.perform import Reaper
+from actors.reaper.sweep import Sweeper
 from contracts.limits import MINUTE_MS, TICK_MS
 from orch.telemetry.health import Health
 
@@ -18,10 +19,12 @@ async def run(body: Body) -> None:
     reaper = Reaper(
         body.store, body.clock, body.metrics, lease_ms=s.lease_ms, retention_ms=s.retention_ms
     )
+    sweeper = Sweeper(body.store, body.clock, body.metrics)
     duties: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
         ("look", TICK_MS, reaper.look),
         ("announce", 2 * TICK_MS, reaper.announce),
-        ("finish_burials", 10 * TICK_MS, reaper.finish_burials),
+        ("finish_burials", 5 * TICK_MS, reaper.finish_burials),
+        ("sweep", 5 * TICK_MS, sweeper.sweep_if_due),
         ("retire", MINUTE_MS, reaper.retire),
     ]
     async with living(body) as tasks:

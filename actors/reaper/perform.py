@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from actors.reaper.decide import Observation, observe, silent
+from actors.reaper.decide import Observation, absent, observe, silent
 from contracts.limits import BATCH_ITEMS_MAX, UNDECIDED_REANNOUNCE_MS
 from orch.ports import Clock
 from orch.store.store import Store
@@ -33,6 +33,7 @@ class Reaper:
         self._retention_ms = retention_ms
         self._observation = Observation()
         self._leases_ms: dict[str, int] = {}
+        self._absent: Mapping[str, int] = {}
 
     async def look(self) -> None:
         """One look at the beats, and burials."""
@@ -74,9 +75,13 @@ class Reaper:
         """Instances that were buried but not emptied, because their reaper died in between; and readers
         that were given entries when they had been buried already."""
         beats = await self._store.leases.beats()
-        for instance_id in await self._store.leases.instances():
-            if instance_id not in beats:
-                await self._bury(instance_id, 0, 0)
+        known = await self._store.leases.instances()
+        now_ms = self._clock.monotonic_ms()
+        self._absent = absent(self._absent, known.keys() - beats.keys(), now_ms=now_ms)
+        for instance_id, since_ms in sorted(self._absent.items()):
+            silent_ms = now_ms - since_ms
+            if silent_ms >= int(known[instance_id].get("lease_ms", self._lease_ms)):
+                await self._bury(instance_id, 0, silent_ms)
         for instance_id in await self._store.leases.strays():
             await self._bury(instance_id, 0, 0)
 

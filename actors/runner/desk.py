@@ -40,8 +40,9 @@ class RunnerDesk:
         self._claims = claims
         self._blobs = blobs
         self._clock = clock
+        self._number = 0
         self.notes = 0
-        """Notes that the store has."""
+        """The number of the last note that the store acknowledged."""
         self.progress = ""
         """The durable progress of the last of them that carried any, JSON."""
         self._one_note = anyio.Lock()
@@ -67,20 +68,21 @@ class RunnerDesk:
     ) -> None:
         """One ledger event; waits as long as Redis is away, the guards watch the lease meanwhile."""
         # Numbered, so that a note repeated after a lost reply is written once; one at a time, so that
-        # the numbers arrive in order.
+        # the numbers arrive in order. A note given up half way has used its number: it may be written.
         async with self._one_note:
+            self._number += 1
             write = partial(
                 self._claims.note,
                 self._offer.job_id,
                 self._offer.claim,
-                number=self.notes + 1,
+                number=self._number,
                 event=EventType(event).value,
                 payload=payload,
                 progress=progress,
                 consume_answer=consume_answer,
             )
             wish = await self._until_written(write)
-            self.notes += 1
+            self.notes = self._number
             if progress is not None:
                 self.progress = orjson.dumps(progress).decode()
             self.pause_is_wished = wish == "pause"

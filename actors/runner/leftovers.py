@@ -16,7 +16,10 @@ log = structlog.get_logger()
 async def sweep_processes(claims: Claims) -> None:
     """Kills agents whose guard and runner both died, once their claim is over. Agents of another stack of
     the same user are let alone: their jobs are not ours."""
-    over = {claim for job_id, claim in claimed() if await claims.is_over(job_id, claim)}
+    over = set[str]()
+    for job_id, claim in claimed():
+        if await claims.is_over(job_id, claim):
+            over.add(claim)
     killed = sweep(over.__contains__)
     if killed:
         log.warning("leftovers_killed", processes=killed)

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from functools import partial
 
 import anyio.from_thread
 from anyio.lowlevel import current_token
 
 from actors.body import Body, make_instance
+from actors.instance import patiently, unless_stopped
 from actors.runner.figures import Figures
 from actors.runner.leftovers import fresh_scratch, sweep_processes
-from actors.runner.perform import Runner, RunnerTerms, Tools
+from actors.runner.perform import Runner, Tools
+from actors.runner.terms import RunnerTerms
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.adapters.workshop import Workshop
 from orch.blobs import Blobs
+from orch.ports import Heard
 from orch.store.keeper import Keeper
 
 
-def _keeper(
-    body: Body, instance_id: str, confirm: Callable[[int, int], None], over: Callable[[], None]
-) -> Keeper:
+def _keeper(body: Body, instance_id: str, heard: Heard) -> Keeper:
     s = body.settings
     url = body.store.connection.url
-    return Keeper(url, instance_id, shard=s.shard, lease_ms=s.lease_ms, confirm=confirm, over=over)
+    return Keeper(url, instance_id, heard, shard=s.shard, lease_ms=s.lease_ms)
 
 
 async def run(body: Body) -> None:
@@ -35,7 +35,9 @@ async def run(body: Body) -> None:
     guards = GuardLeases(suspend_max_ms=s.suspend_max_ms, lifeline_fd=body.place.lifeline_fd)
     blobs = Blobs(body.place.home / "blobs")
     scratch = fresh_scratch(body.place.home / "scratch")
-    await sweep_processes(body.store.claims)
+    sweep = partial(sweep_processes, body.store.claims)
+    if not await unless_stopped(body.stop, partial(patiently, "sweep", sweep, body.clock)):
+        return
     workshop = Workshop(
         leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,
         python_workers=s.python_workers, url=body.place.url,

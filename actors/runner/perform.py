@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from actors.instance import Stop, depart, register
+from actors.instance import Stop, depart, register, unless_stopped
 from actors.outage import Outage
 from actors.runner.attempt import Attempt, Bench, perform
 from actors.runner.decide import handed_back
+from actors.runner.ear import Ear
 from actors.runner.emitter import Emitter
 from actors.runner.figures import Figures
 from actors.runner.recent import Recent
+from actors.runner.terms import RunnerTerms
 from contracts.errors import Refused, Unavailable
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
 from orch.core.handover import ClaimEnding, Cycled, Offer
-from orch.ports import Beating, Clock, Ids
+from orch.ports import Beating, Clock, Heard, Ids
 from orch.store.connection import BlockingReader
 from orch.store.leases import Instance
 from orch.store.store import Store
@@ -41,18 +43,8 @@ FAREWELL_MS = 2_000
 _PAUSE_MS = 100
 
 
-MakeKeeper = Callable[[str, Callable[[int, int], None], Callable[[], None]], Beating]
-"""(instance id, confirm(sent_ms, lease_ms), over()) -> what beats for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerTerms:
-    """What the settings say about a runner."""
-
-    pool: str
-    slots: int
-    grace_ms: int
-    question_ttl_ms: int
+MakeKeeper = Callable[[str, Heard], Beating]
+"""(instance id, what to do about what it hears) -> what beats for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +69,16 @@ class Tools:
 class Life:
     """One incarnation of a runner, from its registration to its burial or farewell."""
 
-    def __init__(self, tools: Tools, instance: Instance, stop: Stop) -> None:
+    def __init__(
+        self, tools: Tools, instance: Instance, stop: Stop, endings: list[ClaimEnding]
+    ) -> None:
+        """`endings` are what the life before could not deliver: evidence now, for its claims are over."""
         self._tools = tools
         self._instance = instance
         self._stop = stop
-        self._attempts: dict[str, Attempt] = {}
-        self._endings: list[ClaimEnding] = []
+        self.attempts: dict[str, Attempt] = {}
+        """By claim."""
+        self._endings = endings
         self._recent = Recent()
         self._work = anyio.Event()
         self._number = 0
@@ -98,13 +94,16 @@ class Life:
         self._outage = Outage("cycle", tools.clock)
         self._scope = anyio.CancelScope()
         self._over = False
+        self._ear = Ear(self, tools.reader, tools.store, instance, tools.terms, tools.clock)
         self._offers: MemoryObjectSendStream[Attempt]
         self._offers, self._lanes = anyio.create_memory_object_stream[Attempt](tools.terms.slots)
 
     async def live(self) -> None:
         """Until the stop, or until the runner is buried; leaves no attempt behind."""
         keeper = self._keeper()
-        await register(self._tools.store.leases, self._instance, self._tools.clock)
+        known = partial(register, self._tools.store.leases, self._instance, self._tools.clock)
+        if not await unless_stopped(self._stop, known):
+            return
         keeper.start()
         try:
             with self._scope:
@@ -117,7 +116,7 @@ class Life:
     async def _work_through(self) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._bench.emitter.run)
-            tasks.start_soon(self._listen, tasks)
+            tasks.start_soon(self._ear.listen, tasks)
             for _ in range(self._tools.terms.slots):
                 tasks.start_soon(self._lane, self._lanes.clone())
             tasks.start_soon(self._watch_stop)
@@ -131,20 +130,38 @@ class Life:
             first = not self._tools.guards.holds
             self._tools.guards.confirm(sent_ms, lease_ms)
             if first:
-                self._tools.from_keeper(self._wake)
+                self._tools.from_keeper(self.wake)
 
         def over() -> None:
             # In the keeper's own thread: the guards hear of it first, whatever the loop is doing.
             self._tools.guards.condemn()
             self._tools.from_keeper(self._end)
 
-        return self._tools.keeper(self._instance.instance_id, confirm, over)
+        def forgotten() -> None:
+            self._tools.from_keeper(self._ear.forgotten)
 
-    def _wake(self) -> None:
+        return self._tools.keeper(self._instance.instance_id, Heard(confirm, over, forgotten))
+
+    def wake(self) -> None:
+        """There is something to cycle for."""
         self._work.set()
 
+    def has_room(self) -> bool:
+        """Whether it would take another job."""
+        return len(self.attempts) < self._tools.terms.slots and not self._stop.wished
+
+    def over(self) -> None:
+        """It was buried: its guards hear of it first."""
+        self._tools.guards.condemn()
+        self._end()
+
+    def undelivered(self) -> list[ClaimEnding]:
+        """For the next life to tell: results that came too late, and claims that were taken from it."""
+        lost = [handed_back(one.offer.job_id, claim) for claim, one in self.attempts.items()]
+        return self._endings + lost
+
     def _end(self) -> None:
-        log.warning("runner_over", instance=self._instance.instance_id, held=len(self._attempts))
+        log.warning("runner_over", instance=self._instance.instance_id, held=len(self.attempts))
         self._over = True
         self._scope.cancel()
 
@@ -158,7 +175,7 @@ class Life:
 
     def _is_done(self) -> bool:
         """Told to stop, and nothing is left to run or to deliver."""
-        return self._stop.wished and not self._attempts and not self._endings
+        return self._stop.wished and not self.attempts and not self._endings
 
     async def _until_work(self) -> None:
         with anyio.move_on_after(CLAIM_EVERY_MS / 1000):
@@ -169,7 +186,7 @@ class Life:
         endings, self._endings = self._endings[:BATCH_ITEMS_MAX], self._endings[BATCH_ITEMS_MAX:]
         # Before the first acknowledged beat the guards let nothing start: a job taken now would come back.
         idle = self._stop.wished or not self._tools.guards.holds
-        free = 0 if idle else self._tools.terms.slots - len(self._attempts)
+        free = 0 if idle else self._tools.terms.slots - len(self.attempts)
         try:
             cycled = await self._tools.store.claims.cycle(
                 self._instance.instance_id,
@@ -187,8 +204,8 @@ class Life:
             await self._outage.wait(error)
             return
         except Refused:
-            self._tools.guards.condemn()
-            self._end()
+            self._endings = endings + self._endings
+            self.over()
             return
         self._outage.over()
         if cycled is None:
@@ -201,21 +218,19 @@ class Life:
         for offer in cycled.offers:
             self._begin(offer)
         await self._reconcile()
-        self._tools.figures.holds(len(self._attempts))
+        self._tools.figures.holds(len(self.attempts))
         if self._endings:
             self._work.set()
 
     async def _reclaim(self) -> None:
         """The server came back, maybe with earlier data: it hears what we work on, and again how the claims
         ended whose ends it forgot."""
-        working = [
-            attempt.working() for attempt in self._attempts.values()
-        ] + self._recent.working()
+        working = [attempt.working() for attempt in self.attempts.values()] + self._recent.working()
         verdicts = await self._tools.store.claims.reclaim(
             self._instance.instance_id, self._tools.terms.pool, working
         )
         in_force = {one.claim for one, holds in zip(working, verdicts, strict=True) if holds}
-        for claim, attempt in self._attempts.items():
+        for claim, attempt in self.attempts.items():
             if claim not in in_force:
                 attempt.cancel()
         waiting = {ending.claim for ending in self._endings}
@@ -235,7 +250,7 @@ class Life:
             held = await self._tools.store.claims.held(self._instance.instance_id)
         except Unavailable:
             return
-        known = {*self._attempts, *(ending.claim for ending in self._endings)}
+        known = {*self.attempts, *(ending.claim for ending in self._endings)}
         lost = {job_id: claim for job_id, claim in held.items() if claim not in known}
         self._endings += [handed_back(job_id, claim) for job_id, claim in lost.items()]
         if lost:
@@ -250,7 +265,7 @@ class Life:
 
     def _begin(self, offer: Offer) -> None:
         attempt = Attempt(offer, self._tools.clock.monotonic_ms())
-        self._attempts[offer.claim] = attempt
+        self.attempts[offer.claim] = attempt
         # There is one place in the stream for each slot, and a claim only for a free slot.
         self._offers.send_nowait(attempt)
 
@@ -262,83 +277,9 @@ class Life:
                 self._work.set()
 
     def _ended(self, attempt: Attempt, ending: ClaimEnding) -> None:
-        del self._attempts[attempt.offer.claim]
+        del self.attempts[attempt.offer.claim]
         self._endings.append(ending)
         self._recent.remember(attempt.working(), ending)
-
-    # -- hints
-
-    async def _listen(self, tasks: TaskGroup) -> None:
-        """Tokens and inbox on one blocking connection; both are hints, the job hash is the truth."""
-        keys = self._tools.store.connection.keys
-        outage = Outage("listen", self._tools.clock)
-        wake, inbox = keys.wake(self._tools.terms.pool), keys.inbox(self._instance.instance_id)
-        while True:
-            try:
-                streams = await self._tools.reader.read(
-                    # One token a read: two runners that wait must not both be woken in one of them.
-                    "XREADGROUP", "GROUP", "runners", self._instance.instance_id, "COUNT", 1, "NOACK",
-                    "BLOCK", CLAIM_EVERY_MS, "STREAMS", wake, inbox, ">", ">",
-                )  # fmt: skip
-            except Unavailable as error:
-                await outage.wait(error)
-                if "NOGROUP" in error.message:
-                    await self._mend()
-                continue
-            if outage.over():
-                # A server that came back waits to hear what we run.
-                self._work.set()
-            for _, fields in streams.get(inbox, []):
-                self._heed(fields, tasks)
-            if wake in streams:
-                await self._wakened()
-
-    async def _mend(self) -> None:
-        """Our streams are gone: lost with the server's data, or removed by our burial.
-
-        Only the living may register again: a buried runner made known anew under its old id would have
-        its guards confirmed, and agents whose jobs have moved on would act.
-        """
-        try:
-            await self._tools.store.leases.register(self._instance, again=True)
-        except Unavailable:
-            return
-        except Refused:
-            self._tools.guards.condemn()
-            self._end()
-
-    async def _wakened(self) -> None:
-        if len(self._attempts) < self._tools.terms.slots and not self._stop.wished:
-            self._work.set()
-            return
-        # Read while the last slot was being filled: another runner may be waiting for this token.
-        try:
-            await self._tools.store.claims.pass_on(self._tools.terms.pool)
-        except Unavailable:
-            log.warning("token_lost", pool=self._tools.terms.pool)
-        # When all are full the token would go round and round.
-        await self._tools.clock.sleep_ms(_PAUSE_MS)
-
-    def _heed(self, hint: dict[str, str], tasks: TaskGroup) -> None:
-        attempt = self._attempts.get(hint.get("claim", ""))
-        if attempt is None:
-            return
-        match hint["what"]:
-            case "cancel":
-                attempt.cancel()
-            case "pause":
-                attempt.wish_pause(True)
-                tasks.start_soon(self._pause_after_grace, attempt)
-            case "resume":
-                attempt.wish_pause(False)
-            case unknown:
-                log.warning("hint_unknown", what=unknown)
-
-    async def _pause_after_grace(self, attempt: Attempt) -> None:
-        await self._tools.clock.sleep_ms(self._tools.terms.grace_ms)
-        desk = attempt.desk
-        if attempt.offer.claim in self._attempts and desk is not None and desk.pause_wished():
-            attempt.pause()
 
     # -- the exit
 
@@ -348,13 +289,13 @@ class Life:
         await self._drain_lanes()
         self._work.set()
         with anyio.move_on_after(self._tools.terms.grace_ms / 1000):
-            while self._attempts:
+            while self.attempts:
                 await self._tools.clock.sleep_ms(_PAUSE_MS)
-        for attempt in list(self._attempts.values()):
+        for attempt in list(self.attempts.values()):
             attempt.interrupt()
         # A Redis that is gone for good must not keep us: what is undelivered will be found lost.
         await self._tools.clock.sleep_ms(self._tools.terms.grace_ms + FAREWELL_MS)
-        log.warning("left_undelivered", endings=len(self._endings), held=len(self._attempts))
+        log.warning("left_undelivered", endings=len(self._endings), held=len(self.attempts))
         self._scope.cancel()
 
     async def _drain_lanes(self) -> None:
@@ -378,8 +319,11 @@ class Runner:
 
     async def run(self) -> None:
         """Until the stop."""
+        endings: list[ClaimEnding] = []
         while not self._stop.wished:
             instance = self._make_instance()
-            await Life(self._tools, instance, self._stop).live()
+            life = Life(self._tools, instance, self._stop, endings)
+            await life.live()
+            endings = life.undelivered()
             if self._stop.wished:
                 await depart(self._tools.store.leases, instance.instance_id)

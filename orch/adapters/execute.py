@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import anyio
+from anyio import CancelScope
 
+from contracts.events import EventType
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.output import Output
 from orch.adapters.process import KILL_PATIENCE_S, GuardedProcess, GuardExit
@@ -118,11 +120,27 @@ async def execute(order: Order, output: Output, workshop: Workshop) -> Finished:
     async with started as process, anyio.create_task_group() as group:
         group.start_soon(output.drain, "stdout", process.stdout)
         group.start_soon(output.drain, "stderr", process.stderr)
+        turns = CancelScope()
+        group.start_soon(_tell_turns, process, output, turns)
         finished = await _Watch(process, order, output, workshop).end()
         with anyio.move_on_after(KILL_PATIENCE_S):
             await process.gone()
         output.end()
+        turns.cancel()
     return finished
+
+
+_TURNS: Final = {
+    "suspended": EventType.AGENT_SUSPENDED,
+    "continued": EventType.AGENT_CONTINUED,
+}
+
+
+async def _tell_turns(process: GuardedProcess, output: Output, scope: CancelScope) -> None:
+    """Each stop and continuation goes into the ledger, late if Redis is away."""
+    with scope:
+        while True:
+            await output.tell(_TURNS[await process.turned()])
 
 
 _NEVER_RAN: Final[dict[str, tuple[ReasonCode, str]]] = {

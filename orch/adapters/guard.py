@@ -268,12 +268,29 @@ class Watchman:
             self.obey()
             self.judge()
 
+    def may_start(self) -> bool:
+        """Waits while the lease has run out: the runner may have been frozen since it took the job.
+
+        False when it was killed meanwhile; the runner hears of an agent that never ran.
+        """
+        self.obey()
+        begun = now_ms()
+        while not self.killed and self.stop_at is not None and now_ms() >= self.stop_at:
+            self.poller.poll(max(0, begun + self.suspend_max_ms - now_ms()))
+            self.drain_wake()
+            self.obey()
+            if now_ms() >= begun + self.suspend_max_ms:
+                self.kill("lease")
+        if self.killed:
+            self.report_exit(None, None)
+        return not self.killed
+
     def run(self) -> None:
         """The whole life of the guard."""
         if self.order.lease:
             self.take_lease(self.order.lease.split())
         try:
-            if self.spawn():
+            if self.may_start() and self.spawn():
                 self.watch()
         finally:
             self.kill("order")

@@ -18,6 +18,7 @@ from anyio import CancelScope, wait_readable
 from anyio.lowlevel import checkpoint
 
 from contracts import limits
+from contracts.events import EventType
 from orch.adapters.process import CHUNK_BYTES
 from orch.adapters.protocol import Desk, Stream
 from orch.adapters.workshop import Blobs
@@ -191,6 +192,10 @@ class Output:
         """Spools raw bytes; the agent has shown that it lives."""
         self.active_at_ms = self._clock.monotonic_ms()
         self._spool.write(data)
+
+    async def tell(self, event: EventType) -> None:
+        """One event about the process itself."""
+        await self._desk.note(event, {})
 
     async def send(self, stream: Stream, entries: list[str]) -> None:
         """Hands entries to the desk, in order; waits when the store is slow."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from orch.adapters.sweep import CLAIM_MARK, WORKER_MARK, kill_below, kill_marked
 
 CHUNK_BYTES: Final = 65_536
 """What a pipe holds: one read takes all that waits."""
+TURNS_MAX: Final = 64
 KILL_PATIENCE_S: Final = 2.0
 """How long a guard may take to kill and leave before the runner does it in its place."""
 
@@ -58,6 +60,9 @@ class GuardedProcess:
         self.pid: int | None = None
         self.suspended = False
         self.suspensions = 0
+        self.turns: deque[str] = deque(maxlen=TURNS_MAX)
+        """`suspended` and `continued`, as the guard told them, not yet taken by `turned`."""
+        self._turn = anyio.Event()
         self._guard = launched.guard
         self._control_fd = launched.control_fd
         self._leases = leases
@@ -133,6 +138,13 @@ class GuardedProcess:
         while (ended := self.poll_exit()) is None:
             await wait_readable(self.status_fd)
         return ended
+
+    async def turned(self) -> str:
+        """The next of `turns`, waiting for it; somebody else must be in `wait`."""
+        while not self.turns:
+            await self._turn.wait()
+            self._turn = anyio.Event()
+        return self.turns.popleft()
 
     async def gone(self) -> None:
         """Until the guard has left, which it does only when no process of the tree is alive."""
@@ -214,6 +226,8 @@ class GuardedProcess:
         elif event in ("suspended", "continued"):
             self.suspended = event == "suspended"
             self.suspensions += self.suspended
+            self.turns.append(str(event))
+            self._turn.set()
         elif event == "exit":
             self._exit = GuardExit(**line)  # type: ignore[arg-type]  # the guard's own words
 

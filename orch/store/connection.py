@@ -16,11 +16,12 @@ import anyio
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from contracts.errors import Unavailable
 from orch.ports import Clock
-from orch.store.failures import NEWER_SCHEMA, is_missing_function, translate
+from orch.store.failures import NEWER_SCHEMA, is_demoted, is_missing_function, translate
 from orch.store.keys import Keys
 from orch.store.library import SCHEMA, library
 
@@ -41,8 +42,10 @@ class Watermark:
     seq: int = 0
     lost_writes: int = 0
     restarts: int = 0
+    run_id: str = ""
+    """Of the server in that incarnation: a number may be given twice when data went back."""
 
-    def greeted(self, incarnation: int, seq: int, next_began: int) -> None:
+    def greeted(self, incarnation: int, seq: int, run_id: str, next_began: int) -> None:
         """Compares with what the server says on a fresh socket (DESIGN, The lease, `hello`)."""
         if self.incarnation and incarnation != self.incarnation:
             self.restarts += 1
@@ -52,6 +55,7 @@ class Watermark:
                 self.lost_writes += self.seq - next_began
             self.seq = seq
         self.incarnation = incarnation
+        self.run_id = run_id
 
     def acknowledged(self, incarnation: int, seq: int) -> None:
         """A reply carried this head."""
@@ -105,6 +109,7 @@ class Connection:
             1,
             self.keys.prefix,
             self.watermark.incarnation,
+            self.watermark.run_id,
             SCHEMA,
         )
         await socket.send_command(*hello)
@@ -123,7 +128,7 @@ class Connection:
         """Takes in the reply of `hello`."""
         if reply[0] == "newer_schema":
             raise RedisError(f"{NEWER_SCHEMA} {reply[1]}")
-        self.watermark.greeted(int(reply[1]), int(reply[2]), int(reply[4]))
+        self.watermark.greeted(int(reply[1]), int(reply[2]), str(reply[3]), int(reply[4]))
 
     async def call(self, verb: str, *args: str | int | float) -> list[Any]:
         """One function call, repeated within the deadline while the server cannot be reached.
@@ -160,6 +165,7 @@ class Connection:
                     or self.clock.monotonic_ms() + pause_ms > give_up_at
                 ):
                     raise failure from error
+                await _leave_demoted(self._commands, error)
             await self.clock.sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
 
@@ -167,17 +173,17 @@ class Connection:
         # A function that is still missing after that is one that our library does not have.
         for _ in range(LOADS_MAX):
             try:
-                return await self._commands.execute_command(*command)
+                return await _said(self._commands, *command)
             except ResponseError as error:
                 if not is_missing_function(error):
                     raise
-            await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
-        return await self._commands.execute_command(*command)
+            await _said(self._commands, "FUNCTION", "LOAD", "REPLACE", library().code)
+        return await _said(self._commands, *command)
 
     async def load(self) -> None:
         """Loads the function library; loading the same text again changes nothing."""
         try:
-            await self._commands.execute_command("FUNCTION", "LOAD", "REPLACE", library().code)
+            await _said(self._commands, "FUNCTION", "LOAD", "REPLACE", library().code)
         except RedisError as error:
             raise translate(error) from error
 
@@ -188,7 +194,7 @@ class Connection:
             Unavailable: the server did not answer.
         """
         try:
-            await self._commands.execute_command("PING")
+            await _said(self._commands, "PING")
         except RedisError as error:
             raise translate(error) from error
 
@@ -219,10 +225,28 @@ class BlockingReader:
             Unavailable: the server cannot be reached now.
         """
         try:
-            reply = await self._client.execute_command(*command)
+            reply = await _said(self._client, *command)
         except RedisError as error:
+            await _leave_demoted(self._client, error)
             raise translate(error) from error
         return _streams_of(reply)
+
+
+async def _said(client: Redis, *command: str | int | float) -> Any:
+    """One command, once."""
+    try:
+        return await client.execute_command(*command)
+    except RuntimeError as error:
+        # uvloop's word for a transport that was reset while nobody looked; nothing was sent.
+        if "handler is closed" not in str(error):
+            raise
+        raise RedisConnectionError(str(error)) from error
+
+
+async def _leave_demoted(client: Redis, error: RedisError) -> None:
+    """After a failover the address leads to another server, but sockets that stand do not."""
+    if is_demoted(error) and client.connection_pool is not None:
+        await client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _streams_of(reply: Any) -> dict[str, list[tuple[str, dict[str, str]]]]:

@@ -18,7 +18,9 @@ from redis.exceptions import (
     AuthorizationError,
     DataError,
     InvalidResponse,
+    MasterDownError,
     MaxConnectionsError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -193,6 +195,11 @@ NEWER_SCHEMA: Final = "ORCH newer schema"
 def is_missing_function(error: RedisError) -> bool:
     """Whether the server lost our library, or never had it: load it and call again."""
     return isinstance(error, ResponseError) and "unction not found" in str(error)
+
+
+def is_demoted(error: RedisError) -> bool:
+    """Whether a failover made this server a replica: its sockets have to go, the address leads on."""
+    return isinstance(_as_said(error), ReadOnlyError | MasterDownError)
 
 
 def _as_said(error: RedisError) -> RedisError:

@@ -7,7 +7,6 @@ after that moment, so the guards always act before the reaper does (DESIGN, The 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import redis
 from redis.backoff import NoBackoff
@@ -15,28 +14,28 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from contracts.limits import BEAT_FRACTION, SOCKET_TIMEOUT_FRACTION
+from orch.ports import Heard
+from orch.store.failures import is_demoted, is_missing_function
 from orch.store.keys import Keys
 from orch.store.library import library
 from orch.system import monotonic_ms
 
 
 class Keeper:
-    """A beating thread. `confirm` and `over` are called from that thread and must not block."""
+    """A beating thread; it tells what it hears from that thread."""
 
     def __init__(
         self,
         url: str,
         instance_id: str,
+        heard: Heard,
         *,
         shard: int,
         lease_ms: int,
-        confirm: Callable[[int, int], None],
-        over: Callable[[], None],
     ) -> None:
         self._instance_id = instance_id
         self._lease_ms = lease_ms
-        self._confirm = confirm
-        self._over = over
+        self._heard = heard
         self._keys = Keys(shard)
         timeout_s = lease_ms * SOCKET_TIMEOUT_FRACTION / 1000
         self._client = redis.Redis.from_url(
@@ -69,10 +68,10 @@ class Keeper:
                 # Not reached: sooner than a period, so that one lost packet does not stop an agent.
                 self._stopped.wait(period_s / 4)
             elif beaten:
-                self._confirm(sent_ms, self._lease_ms)
+                self._heard.confirm(sent_ms, self._lease_ms)
                 self._stopped.wait(period_s)
             else:
-                self._over()
+                self._heard.over()
                 return
 
     def _beat(self) -> bool | None:
@@ -82,12 +81,18 @@ class Keeper:
                 "FCALL", library().function("beat"), 1, self._keys.prefix, self._instance_id
             )
         except ResponseError as error:
-            if "unction not found" in str(error):
+            if is_missing_function(error):
                 self._load()
+            if is_demoted(error):
+                self._client.connection_pool.disconnect()
             return None
         except (RedisError, OSError):
             return None
-        return bool(reply[0] == "ok")
+        if reply[0] != "ok":
+            return False
+        if not reply[2]:
+            self._heard.forgotten()
+        return True
 
     def _load(self) -> None:
         try:

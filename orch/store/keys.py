@@ -35,6 +35,10 @@ class Keys:
         """List: id:ticket of jobs that wait, the next one first."""
         return self._name(f"queue:{pool}:{class_name}:{tenant}")
 
+    def line(self, name: str) -> str:
+        """As `queue`, by the name `pool:class:tenant` that a sweep uses."""
+        return self._name(f"queue:{name}")
+
     def ready(self, pool: str) -> str:
         """Stream: dispatched jobs of a pool, `j` = id:ticket; group `runners`."""
         return self._name(f"ready:{pool}")
@@ -91,6 +95,11 @@ class Keys:
     def due(self) -> str:
         """Sorted set: kind:id:ticket by time."""
         return self._name("due")
+
+    @property
+    def astray(self) -> str:
+        """Sorted set: id:ticket of queued jobs whose line has a gap, by the time they began to wait."""
+        return self._name("astray")
 
     @property
     def undecided(self) -> str:
@@ -157,6 +166,7 @@ OWNERS: dict[str, str] = {
     "feed": "shard",
     "due": "shard",
     "undecided": "shard",
+    "astray": "shard",
     "beats": "shard",
     "seen": "shard",
     "instances": "shard",

@@ -65,8 +65,8 @@ class Leases:
         if reply[0] == "runner_over":
             raise Refused(ErrorCode.LEASE_OVER, f"{instance.instance_id} was buried")
 
-    async def beat(self, instance_id: str) -> int:
-        """One beat.
+    async def beat(self, instance_id: str) -> bool:
+        """One beat; whether the server still knows more of it, else it should register again.
 
         Raises:
             Refused: LEASE_OVER, the instance was buried; it must stop its work and register anew.
@@ -74,7 +74,7 @@ class Leases:
         reply = await self._connection.call("beat", instance_id)
         if reply[0] == "runner_over":
             raise Refused(ErrorCode.LEASE_OVER, f"{instance_id} was buried")
-        return int(reply[1])
+        return bool(reply[2])
 
     async def leave(self, instance_id: str) -> int:
         """Says goodbye; returns how many jobs it still holds (then it has not left)."""

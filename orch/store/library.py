@@ -20,11 +20,12 @@ SCHEMA = 1
 
 ORDER = (
     "shared hello register beat declare dispatch admit claim settle release ask handback stop cycle reclaim "
-    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay"
+    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay mend "
+    "repair realign recount"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
-PARTS = frozenset({"shared", "claim", "settle", "release", "ask", "handback", "stop"})
+PARTS = frozenset({"shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"})
 """Files that are steps of other verbs and are not callable themselves."""
 
 
@@ -132,6 +133,7 @@ def generated_lua() -> str:
         "FEED_MAX": limits.FEED_ENTRIES_MAX,
         "ANSWER_TTL_MS": limits.ANSWER_KEY_TTL_MS,
         "FENCE": 2**limits.FENCE_SHIFT,
+        "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
         "RECALL_MS_MAX": limits.RECALL_MS_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]

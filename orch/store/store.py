@@ -16,6 +16,7 @@ from orch.store.leases import Leases
 from orch.store.outcomes import Outcomes
 from orch.store.output import Output
 from orch.store.reading import Reading
+from orch.store.repairs import Repairs
 from orch.store.steering import Questions, Steering
 from orch.store.timers import Timers
 
@@ -34,6 +35,7 @@ class Store:
     output: Output
     questions: Questions
     reading: Reading
+    repairs: Repairs
     steering: Steering
     timers: Timers
 
@@ -57,6 +59,7 @@ def open_store(
         output=output,
         questions=Questions(connection, reading, ids, policy, actor=actor),
         reading=reading,
+        repairs=Repairs(connection, policy),
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),
     )

@@ -15,7 +15,6 @@ import pytest
 
 from contracts.errors import ErrorCode, Refused
 from contracts.outcomes import Outcome, ReasonCode
-from orch.adapters.tree import descendants
 
 pytestmark = pytest.mark.req("RUN-1")
 
@@ -204,7 +203,7 @@ async def test_a_dead_guard_is_told_and_its_tree_is_gone(bench: Any, tmp_path: P
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         pids = await bench.pids(3)
-        guard = descendants(os.getpid())[0][0]
+        guard = bench.processes()[0]
         os.kill(guard, signal.SIGKILL)
     assert (endings[0].outcome, endings[0].reason) == (Outcome.TRANSIENT, ReasonCode.GUARD_LOST)
     await bench.all_dead(pids)
@@ -217,6 +216,6 @@ async def test_a_frozen_guard_cannot_keep_its_tree_from_being_canceled(
     async with anyio.create_task_group() as group:
         group.start_soon(bench.shell, f"echo $$ >> {tmp_path}/pids; sleep 1000")
         pids = await bench.pids(1)
-        os.kill(descendants(os.getpid())[0][0], signal.SIGSTOP)
+        os.kill(bench.processes()[0], signal.SIGSTOP)
         group.cancel_scope.cancel()
     await bench.all_dead(pids, within_s=0.1)

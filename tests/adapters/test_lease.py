@@ -64,12 +64,21 @@ async def test_a_missed_lease_stops_the_whole_tree_and_its_confirmation_continue
     await bench.all_dead(pids, within_s=0.1)
 
 
-async def test_an_agent_started_on_an_old_lease_never_gets_far(bench: Any, tmp_path: Path) -> None:
+async def test_an_agent_is_not_even_started_on_an_old_lease(bench: Any, tmp_path: Path) -> None:
+    # Frozen between the claim and the start: at the thaw the job is somebody else's already.
+    acts = tmp_path / "acts"
+    argv = ["sh", "-c", f"echo $$ >> {acts}; sleep 1000"]
     leases = Leases(suspend_max_ms=60_000)
     leases.confirm(monotonic_ms() - 10_000, 1_500)
-    argv = ["sh", "-c", f"while :; do echo $$ >> {tmp_path}/acts; sleep 0.05; done"]
-    async with GuardedProcess.start(argv, cwd=None, env=ENV, leases=leases) as process:
-        await bench.until(lambda: process.poll_exit() is None and process.suspended)
+    condemned = GuardedProcess.spawn(argv, cwd=None, env=ENV, leases=leases)
+    leases.condemn()
+    assert (await condemned.wait()).killed == "order"
+    await condemned.aclose()
+    assert not acts.exists()
+    leases.confirm(monotonic_ms() - 10_000, 1_500)
+    async with GuardedProcess.start(argv, cwd=None, env=ENV, leases=leases):
+        leases.confirm(monotonic_ms(), 60_000)
+        await bench.until(acts.exists)
 
 
 async def test_a_tree_suspended_for_too_long_is_killed_and_says_why(

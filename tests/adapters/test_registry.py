@@ -15,7 +15,6 @@ from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.protocol import Ending
 from orch.adapters.registry import Bounded
-from orch.adapters.tree import descendants
 
 pytestmark = pytest.mark.req("RUN-1")
 
@@ -78,7 +77,7 @@ async def test_a_python_call_whose_guard_dies_is_told_and_its_worker_is_gone(
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         pids = await bench.pids(1)
-        os.kill(descendants(os.getpid())[0][0], signal.SIGKILL)
+        os.kill(bench.processes()[0], signal.SIGKILL)
     assert (endings[0].outcome, endings[0].reason) == (Outcome.TRANSIENT, ReasonCode.GUARD_LOST)
     await bench.all_dead(pids)
     assert (await bench.shell("true")).outcome is Outcome.DONE

@@ -25,11 +25,12 @@ from orch.adapters.guard import Watchman
 from orch.adapters.leases import Leases
 from orch.adapters.protocol import Adapter, Desk, Ending, Question, Run
 from orch.adapters.registry import Adapters, Bounded
+from orch.ports import Heard
 from orch.store.keys import Keys
 from orch.store.library import library
 from tests.sim.client import SimClient
 from tests.sim.history import History
-from tests.sim.loop import Process, SimLoop, Thread, context_of, current_process
+from tests.sim.loop import Process, SimHandle, SimLoop, Thread, context_of, current_process
 from tests.sim.ports import Host
 
 PIPE_S = 0.0002
@@ -86,7 +87,7 @@ class Tree(Watchman):
         self.kill_at: int | None = None
         self.stop_at: int | None = None
         self.suspend_max_ms = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: SimHandle | None = None
         _HOSTS[self.process] = house.host
         self._run = run
 
@@ -262,18 +263,16 @@ class SimKeeper:
         client: SimClient,
         thread: Thread,
         instance_id: str,
+        heard: Heard,
         *,
         lease_ms: int,
-        confirm: Callable[[int, int], None],
-        over: Callable[[], None],
     ) -> None:
         self._house = house
         self._client = client
         self._thread = thread
         self._instance_id = instance_id
         self._lease_ms = lease_ms
-        self._confirm = confirm
-        self._over = over
+        self._heard = heard
         self._stopped = False
 
     def start(self) -> None:
@@ -293,10 +292,10 @@ class SimKeeper:
             if beaten is None:
                 await asyncio.sleep(period_s / 4)
             elif beaten:
-                self._confirm(sent_ms, self._lease_ms)
+                self._heard.confirm(sent_ms, self._lease_ms)
                 await asyncio.sleep(period_s)
             else:
-                self._over()
+                self._heard.over()
                 return
 
     async def _beat(self) -> bool | None:
@@ -310,7 +309,11 @@ class SimKeeper:
             return None
         except RedisError:
             return None
-        return bool(reply[0] == "ok")
+        if reply[0] != "ok":
+            return False
+        if not reply[2]:
+            self._heard.forgotten()
+        return True
 
     async def _load(self) -> None:
         try:

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from tests.sim.history import verb_of
 from tests.sim.server import Command, Link, Message, SimServer, Socket, split_block
 
 CONNECT_TIMEOUT_S = 2.0
@@ -88,11 +89,10 @@ class SimClient:
             raise RedisConnectionError("Connection closed by server")
         command, block_ms = split_block(full)
         message = Message(
-            self._link, socket, command, block_ms, self._timeout_s,
+            self._link, socket, command, verb_of(command), block_ms, self._timeout_s,
             loop.create_future(), contextvars.copy_context(),
         )  # fmt: skip
-        late = RedisTimeoutError("Timeout reading from socket")
-        timer = loop.call_later(self._timeout_s, message.fail, late)
+        timer = loop.call_later(self._timeout_s, message.expire)
         note = server.history.invoked(self._link.process.name, command)
         server.send(message)
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from orch.store.keys import Keys
 from tests.sim.model.server import ModelServer
-from tests.sim.model.values import HIGHEST, Stream, ZSet, id_text
+from tests.sim.model.values import Stream, ZSet, id_text
 
 _PREFIX = Keys(0).prefix
 
@@ -63,9 +63,7 @@ class FastBackend:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Stream):
-        return [
-            (id_text(one), dict(value.get(one) or {})) for one in value.between((0, 0), HIGHEST)
-        ]
+        return [(id_text(one), fields) for one, fields in value.entries()]
     if isinstance(value, ZSet):
         return [(member, score) for score, member in value]
     if isinstance(value, deque):

@@ -8,14 +8,27 @@ with that an agent that acts too late is found at the moment it acts.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 ENDING_ARGS = 6
 CYCLE_ARGS = 7
 TRACE_LINES = 400
+ARGS_CHARS, REPLY_CHARS = 160, 200
+"""So much of a call is told in the trace."""
+
+
+@cache
+def _verb(function: str) -> str:
+    return function.rpartition("_")[0]
+
+
+def verb_of(command: Sequence[Any]) -> str:
+    """Which of our functions a command calls; empty for one of Redis' own."""
+    return _verb(command[1]) if command[0] == "FCALL" else ""
 
 
 @dataclass(slots=True)
@@ -69,6 +82,8 @@ class History:
 
     now: Callable[[], float]
     attempts_max: int = 3
+    traced: bool = True
+    """Whether somebody will read the trace; a run that fails is repeated for it."""
     calls: list[Call] = field(default_factory=list)
     submissions: dict[str, Submission] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
@@ -83,19 +98,23 @@ class History:
     """Instance -> when it was buried: more than once, if it was slow to hear of it and registered again."""
     writes: list[tuple[float, str, str]] = field(default_factory=list)
     """(when it was acknowledged, process, verb) of calls that the sender knows were carried out."""
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TRACE_LINES))
-    _digest: Any = field(default_factory=hashlib.sha256)
+    lines: list[str] = field(default_factory=list)
+    """The trace."""
 
     def trace(self, line: str) -> None:
         """One line of the run."""
-        text = f"{self.now():10.4f} {line}"
-        self.tail.append(text)
-        self._digest.update(text.encode())
+        if self.traced:
+            self.lines.append(f"{self.now():10.4f} {line}")
+
+    @property
+    def tail(self) -> list[str]:
+        """How the run ended."""
+        return self.lines[-TRACE_LINES:]
 
     @property
     def digest(self) -> str:
         """Of the whole trace."""
-        return str(self._digest.hexdigest())
+        return hashlib.sha256("".join(self.lines).encode()).hexdigest()
 
     def violation(self, kind: str, what: str) -> None:
         """A promise was broken."""
@@ -105,10 +124,10 @@ class History:
     # -- the senders' side
 
     def invoked(self, process: str, command: list[Any]) -> Call | None:
-        """A sender wrote a command; only function calls are kept."""
-        if command[0] != "FCALL":
+        """A sender wrote a command; only function calls are kept, without beats: most calls are."""
+        verb = verb_of(command)
+        if verb in {"", "beat"}:
             return None
-        verb = str(command[1]).rpartition("_")[0]
         call = Call(len(self.calls), process, verb, command[4:], self.now())
         self.calls.append(call)
         return call
@@ -123,11 +142,11 @@ class History:
 
     def executed(self, process: str, command: list[Any], reply: Any) -> None:
         """The server carried a command out."""
-        if command[0] != "FCALL":
-            self.trace(f"{process} {command[0]} {_short(reply)}")
+        verb, args = verb_of(command), command[4:]
+        if self.traced:
+            self._tell(process, verb, command, reply)
+        if not verb:
             return
-        verb, args = str(command[1]).rpartition("_")[0], command[4:]
-        self.trace(f"{process} {verb} {' '.join(map(str, args))[:160]} -> {_short(reply)}")
         if not isinstance(reply, list) or reply[0] != "ok":
             if isinstance(reply, Exception) and "unction not found" not in str(reply):
                 self.violation("broken", f"{verb} answered {reply!r}")
@@ -144,6 +163,11 @@ class History:
             case _:
                 pass
 
+    def _tell(self, process: str, verb: str, command: list[Any], reply: Any) -> None:
+        said = " ".join(map(str, command[4:]))[:ARGS_CHARS]
+        what = f"{verb} {said} ->" if verb else command[0]
+        self.trace(f"{process} {what} {str(reply)[:REPLY_CHARS]}")
+
     def undone(self, since: float) -> None:
         """The server's data went back to that time: burials after it did not happen."""
         for name, times in self.buried.items():
@@ -158,7 +182,3 @@ class History:
                 what = f"the agent of {claim} acted {late_ms} ms after its burial"
                 self.violation("double", what)
                 return
-
-
-def _short(reply: Any) -> str:
-    return str(reply)[:200]

@@ -18,14 +18,49 @@ from random import Random
 from typing import Any, NoReturn
 
 from anyio._backends import _asyncio as anyio_asyncio
+from anyio._core import _eventloop as anyio_eventloop
 
 STEPS_AT_ONE_INSTANT_MAX = 200_000
 """More turns than that without any time passing is a loop that spins."""
 _CANCEL_AGAIN_S = 0.001
 _CANCEL_AT_ONCE = 50
 """Deliveries of a cancellation at one instant, before they wait for time to pass."""
+_DELIVER_CANCELLATION = anyio_asyncio.CancelScope._deliver_cancellation
 _GRAVEYARD: list[object] = []
 """What killed processes would have done; never freed, because freeing a coroutine runs its `finally`."""
+
+
+class SimHandle:
+    """What waits to be run; asyncio's own asks its loop for the debug mode at every step of its life."""
+
+    __slots__ = ("args", "callback", "context", "thread", "when_s")
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+        when_s: float,
+    ) -> None:
+        self.callback: Callable[..., Any] | None = callback
+        """None, once it was canceled."""
+        self.args = args
+        self.context = context
+        self.thread = context.get(_THREAD, _ROOT)
+        self.when_s = when_s
+
+    def cancel(self) -> None:
+        """It is skipped when its time comes."""
+        self.callback = None
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        """Whether it will be skipped."""
+        return self.callback is None
+
+    def when(self) -> float:
+        """The virtual time at which it is due."""
+        return self.when_s
 
 
 class Thread:
@@ -35,7 +70,7 @@ class Thread:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.queue: deque[asyncio.Handle] = deque()
+        self.queue: deque[SimHandle] = deque()
         self.listed = False
         self.stalled = False
 
@@ -88,9 +123,6 @@ class SimTask(asyncio.Task[Any]):
     def __hash__(self) -> int:
         return self._number
 
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
 
 def _make_task(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
@@ -112,7 +144,11 @@ class _Ordered(dict[Any, None]):
 
 
 def tame_anyio() -> None:
-    """Cancel scopes visit their children in a set ordered by address: here, in the order they came."""
+    """Cancel scopes visit their children in a set ordered by address: here, in the order they came.
+
+    And anyio finds out anew which library runs, for each of them and for each sleep: here it never changes.
+    """
+    anyio_eventloop.current_async_library = lambda: "asyncio"
     scope_class = anyio_asyncio.CancelScope
     init = scope_class.__init__
     if getattr(init, "is_tame", False):
@@ -139,14 +175,13 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def __init__(self, seed: str) -> None:
         super().__init__()
-        self._rng = Random(seed)
+        SimTask._numbers = itertools.count(1)  # whatever ran in this process before
+        self._random = Random(seed).random
         self._now = 0.0
         self._numbers = itertools.count()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle, Thread]] = []
+        self._timers: list[tuple[float, int, SimHandle]] = []
         self._runnable: list[Thread] = []
-        self._current: Thread = _ROOT
         self._retries = (0.0, 0)
-        self.turns = 0
         self.set_task_factory(_make_task)  # type: ignore[arg-type]  # any coroutine
         # asyncio prints what nobody awaited; a killed process leaves much of that.
         self.set_debug(False)
@@ -159,19 +194,16 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> SimHandle:
         """At the end of the queue of the thread that the context belongs to."""
-        if (
-            getattr(callback, "__func__", None) is anyio_asyncio.CancelScope._deliver_cancellation
-            and self._retried_often()
-        ):
+        if getattr(callback, "__func__", None) is _DELIVER_CANCELLATION and self._retried_often():
             # anyio tries again at every turn while a shielded call is under way: a real loop spins for
             # that long; here it would spin for ever, because nothing else makes the time pass.
             return self.call_at(self._now + _CANCEL_AGAIN_S, callback, *args, context=context)
         if context is None:
             context = contextvars.copy_context()
-        handle = asyncio.Handle(callback, args, self, context)
-        self._enqueue(context.get(_THREAD, _ROOT), handle)
+        handle = SimHandle(callback, args, context, self._now)
+        self._enqueue(handle)
         return handle
 
     def _retried_often(self) -> bool:
@@ -188,9 +220,12 @@ class SimLoop(asyncio.BaseEventLoop):
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> SimHandle:
         """After so many virtual seconds."""
-        return self.call_at(self._now + max(0.0, delay), callback, *args, context=context)
+        if context is None:
+            context = contextvars.copy_context()
+        when_s = self._now + delay if delay > 0 else self._now
+        return self._set_timer(SimHandle(callback, args, context, when_s))
 
     def call_at(  # type: ignore[override]
         self,
@@ -198,20 +233,18 @@ class SimLoop(asyncio.BaseEventLoop):
         callback: Callable[..., Any],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> SimHandle:
         """At that virtual time."""
         if context is None:
             context = contextvars.copy_context()
-        thread = context.get(_THREAD, _ROOT)
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        if thread.process.dead:
+        return self._set_timer(SimHandle(callback, args, context, when))
+
+    def _set_timer(self, handle: SimHandle) -> SimHandle:
+        if handle.thread.process.dead:
             _GRAVEYARD.append(handle)
         else:
-            heapq.heappush(self._timers, (when, next(self._numbers), handle, thread))
+            heapq.heappush(self._timers, (handle.when_s, next(self._numbers), handle))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Canceled timers are skipped when their time comes."""
 
     def run_in_executor(self, *_args: Any) -> NoReturn:  # type: ignore[override]
         """Real threads know nothing of virtual time."""
@@ -259,7 +292,8 @@ class SimLoop(asyncio.BaseEventLoop):
         thread.stalled = False
         self._list(thread)
 
-    def _enqueue(self, thread: Thread, handle: asyncio.Handle) -> None:
+    def _enqueue(self, handle: SimHandle) -> None:
+        thread = handle.thread
         if thread.process.dead:
             _GRAVEYARD.append(handle)
             return
@@ -281,40 +315,44 @@ class SimLoop(asyncio.BaseEventLoop):
     # -- the run
 
     def _run_once(self) -> None:
-        turns_here = 0
+        runnable, turns_here = self._runnable, 0
         while not self._stopping:  # type: ignore[attr-defined]
-            if not self._runnable:
+            if not runnable:
                 self._jump()
                 turns_here = 0
                 continue
             turns_here += 1
             if turns_here > STEPS_AT_ONE_INSTANT_MAX:
-                raise Spinning(f"{self._runnable[0].process} spins at {self._now:.3f} s")
-            self._turn()
+                raise Spinning(f"{runnable[0].process} spins at {self._now:.3f} s")
+            self._turn(runnable[int(self._random() * len(runnable))])
 
-    def _turn(self) -> None:
-        """One thread runs what its queue holds now, as asyncio's own loop would."""
-        thread = self._runnable[int(self._rng.random() * len(self._runnable))]
+    def _turn(self, thread: Thread) -> None:
+        """It runs what its queue holds now, as asyncio's own loop would."""
         queue = thread.queue
-        self.turns += 1
         for _ in range(len(queue)):
             handle = queue.popleft()
-            if not handle._cancelled:
-                handle._run()
+            if handle.callback is not None:
+                try:
+                    handle.context.run(handle.callback, *handle.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as asyncio does: the loop outlives it
+                    self.call_exception_handler({"message": "callback", "exception": error})
             if not thread.listed:  # killed or frozen by what it did
                 return
         if not queue:
-            self._unlist(thread)
+            thread.listed = False
+            self._runnable.remove(thread)
 
     def _jump(self) -> None:
         """To the next timer; everything due then is queued in the order of its time."""
         timers = self._timers
-        while timers and timers[0][2]._cancelled:
+        while timers and timers[0][2].callback is None:
             heapq.heappop(timers)
         if not timers:
             raise Idle(f"nothing can run after {self._now:.3f} s")
-        self._now = max(self._now, timers[0][0])
-        while timers and timers[0][0] <= self._now:
-            _, _, handle, thread = heapq.heappop(timers)
-            if not handle._cancelled:
-                self._enqueue(thread, handle)
+        now = self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= now:
+            handle = heapq.heappop(timers)[2]
+            if handle.callback is not None:
+                self._enqueue(handle)

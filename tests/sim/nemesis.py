@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
+from contracts.errors import OrchError
+from contracts.states import STATE_CODES, State
 from orch.store.keys import Keys
 from tests.sim.loop import Process
 from tests.sim.plan import EVENT_FAULTS, MESSAGE_FAULTS
-from tests.sim.server import Message
+from tests.sim.ports import SimClock
+from tests.sim.server import Link, Message
+from tests.sim.shard import jobs_of
 from tests.sim.world import Unit, World
 
 KILL_AFTER_TERM_S = 9.0
@@ -177,6 +182,29 @@ class Nemesis:
             self._world.history.trace(f"{unit.name} cut off: {link.cut}")
         return begun
 
+    # -- people
+
+    def _maintenance(self) -> bool:
+        """An operator stops much of what waits, and a little later lets it go on."""
+        jobs = jobs_of(self._world.server.backend.contents())
+        queued = [id_ for id_, job in jobs.items() if job["state"] == STATE_CODES[State.QUEUED]]
+        some = [job_id for job_id in queued if self._rng.random() < 0.5]
+        if some:
+            process, for_s = Process("operator"), self._rng.uniform(0.1, 2.0)
+            _ = self._world.loop.start(process.main, self._hold(process, some, for_s))
+        return bool(some)
+
+    async def _hold(self, process: Process, job_ids: Sequence[str], for_s: float) -> None:
+        unit = Unit("operator", "operator", 0, process, Link(process), self._world.host("operator"))
+        steering = self._world.store(unit, SimClock(unit.host)).steering
+        for job_id in job_ids:
+            with suppress(OrchError):
+                await steering.pause(job_id, by="sim")
+        await asyncio.sleep(for_s)
+        for job_id in job_ids:
+            with suppress(OrchError):
+                await steering.resume(job_id, by="sim")
+
     # -- the server
 
     def _restart(self) -> bool:
@@ -208,11 +236,11 @@ class Nemesis:
         server = self._world.server
         if not server.up:
             return False
-        if self._rng.random() < 0.5:
+        if self._rng.random() < 0.3:
             server.backend.execute(["DEL", self._rng.choice(HINTS)])
             server._serve_waiting()
             return True
-        return self._later("hints", self._rng.uniform(0.1, 2.0), lambda: None)
+        return self._later("hints", self._rng.uniform(0.5, 5.0), lambda: None)
 
     def _after(self, message: Message) -> None:
         """The server carried out a call."""

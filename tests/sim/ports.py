@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
-
-import anyio
 
 from orch.core.derived import base32
 from orch.system import SystemClock, SystemIds, SystemRng
@@ -44,7 +43,7 @@ class SimClock(SystemClock):
         return EPOCH_MS + int(self.host.loop.time() * 1000) + self.host.wall_offset_ms
 
     async def sleep_ms(self, duration_ms: float) -> None:
-        await anyio.sleep(duration_ms / 1000 / self.host.rate)
+        await asyncio.sleep(duration_ms / 1000 / self.host.rate)
 
 
 class SimIds(SystemIds):

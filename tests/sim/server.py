@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.sim.backend import Backend, MakeBackend
 from tests.sim.history import History
@@ -24,6 +26,8 @@ from tests.sim.loop import Process, SimLoop, Thread, context_of
 EPOCH_MS = 1_750_000_000_000
 RARE = {"bury", "register", "leave", "decide", "cancel", "pause", "resume", "answer"}
 """Verbs so seldom that they would hardly ever meet a fault: four times as likely here."""
+MESSAGE_FAULTS = ("lost_request", "lost_reply", "late", "double")
+"""In the order of their draw; only function calls are sent twice."""
 WRITES = {"FCALL", "XADD", "FUNCTION"}
 Command = list[str | int | float]
 
@@ -37,6 +41,10 @@ class Rates:
     late: float = 0.0
     double: float = 0.0
     latency_ms: float = 0.3
+
+    def sum(self) -> float:
+        """How often a message meets any of them; a little more, for sums are not exact."""
+        return self.lost_request + self.lost_reply + self.late + self.double + 1e-9
 
 
 class Link:
@@ -64,14 +72,16 @@ class Message:
     link: Link
     socket: Socket
     command: Command
+    verb: str
+    """The function it calls, if it does."""
     block_ms: int | None
     timeout_s: float
     future: asyncio.Future[Any]
     context: contextvars.Context
     gone: bool = False
     """Its sender no longer waits: it has the reply, gave up, or was canceled and closed the socket."""
-    streams: list[str] = field(default_factory=list)
-    marks: list[object] = field(default_factory=list)
+    streams: Sequence[str] = ()
+    marks: Sequence[object] = ()
     """Of a blocked read: its streams, and how they stood when it last looked."""
     lose_reply: bool = False
     reply_late_s: float = 0.0
@@ -85,9 +95,13 @@ class Message:
                 self.future.set_result(reply)
 
     def fail(self, error: Exception) -> None:
-        """The socket broke or the time is up."""
+        """The socket broke."""
         if not self.future.done():
             self.future.set_exception(error)
+
+    def expire(self) -> None:
+        """The time is up."""
+        self.fail(RedisTimeoutError("Timeout reading from socket"))
 
 
 def split_block(command: Command) -> tuple[Command, int | None]:
@@ -119,8 +133,11 @@ class SimServer:
         self.generation = 1
         self.up = True
         self.commands = 0
+        self.last_arrival_s = 0.0
+        """When the last of all packets that are under way will be there."""
         self.on_executed: Callable[[Message], None] = lambda _message: None
         self._rng = Random(f"{seed}/network")
+        self._expovariate = self._rng.expovariate
         self._frozen = False
         self._backlog: list[Callable[[], None]] = []
         self._waiting: dict[Message, None] = {}
@@ -141,10 +158,9 @@ class SimServer:
         if link.cut == "reset":
             self._break(message)
             return
-        arrive: Callable[[], None] = lambda: self._arrive(message)  # noqa: E731
         if link.cut == "hole":
             if self._rng.random() < 0.3:
-                link.held.append(arrive)
+                link.held.append(partial(self._arrive, message))
             return
         delay_s = self.latency_s()
         match self._fate(message):
@@ -161,19 +177,18 @@ class SimServer:
                 message.lose_reply = True
             case "double":
                 again_s = delay_s + self._rng.expovariate(1.0)
-                self._at(again_s, lambda: self._arrive_again(message))
+                self._at(again_s, self._arrive_again, message)
             case _:
                 pass
-        self._at(delay_s, arrive)
+        self._at(delay_s, self._arrive, message)
 
     def _fate(self, message: Message) -> str:
         rates, roll = self.rates, self._rng.random()
-        if str(message.command[1]).rpartition("_")[0] in RARE:
+        if message.verb in RARE:
             roll /= 4
-        kinds = ["lost_request", "lost_reply", "late"]
-        if message.command[0] == "FCALL":
-            kinds.append("double")
-        for kind in kinds:
+        if roll > rates.sum():
+            return ""
+        for kind in MESSAGE_FAULTS if message.verb else MESSAGE_FAULTS[:-1]:
             rate = getattr(rates, kind)
             if roll < rate:
                 self.history.faults[kind] += 1
@@ -183,10 +198,11 @@ class SimServer:
 
     def latency_s(self) -> float:
         """How long the next packet takes."""
-        return self._rng.expovariate(1000 / self.rates.latency_ms)
+        return self._expovariate(1000 / self.rates.latency_ms)
 
-    def _at(self, delay_s: float, act: Callable[[], None]) -> None:
-        self.loop.call_later(delay_s, act, context=self._context)
+    def _at(self, delay_s: float, act: Callable[..., None], *args: Any) -> None:
+        self.last_arrival_s = max(self.last_arrival_s, self.loop.time() + delay_s)
+        self.loop.call_later(delay_s, act, *args, context=self._context)
 
     def _lose(self, message: Message) -> None:
         # Half of what is lost is lost in silence, until the sender's timeout.
@@ -212,7 +228,7 @@ class SimServer:
         if message.socket.generation != self.generation:
             return
         if self._frozen:
-            self._backlog.append(lambda: self._arrive(message))
+            self._backlog.append(partial(self._arrive, message))
             return
         if message.block_ms is not None and (message.gone or message.link.process.dead):
             return
@@ -222,7 +238,8 @@ class SimServer:
             return
         self._reply(message, reply)
         if message.command[0] in WRITES:
-            self._serve_waiting()
+            # Most calls are beats, and nobody waits for what they write.
+            self._serve_waiting(grown=message.verb != "beat")
 
     def _arrive_again(self, message: Message) -> None:
         if message.socket.generation == self.generation and not self._frozen:
@@ -246,9 +263,9 @@ class SimServer:
         elif cut == "reset":
             self._break(message)
         elif cut == "hole":
-            message.link.held.append(lambda: self._to_client(message, message.succeed, reply))
+            message.link.held.append(partial(self._to_client, message, message.succeed, reply))
         elif message.reply_late_s:
-            self._at(message.reply_late_s, lambda: self._to_client(message, message.succeed, reply))
+            self._at(message.reply_late_s, self._to_client, message, message.succeed, reply)
         else:
             self._to_client(message, message.succeed, reply)
 
@@ -257,28 +274,33 @@ class SimServer:
         message.marks = [self.backend.mark(name) for name in message.streams]
         self._waiting[message] = None
         assert message.block_ms is not None
-        self._at(message.block_ms / 1000, lambda: self._block_over(message))
+        block_s = message.block_ms / 1000
+        self.loop.call_later(block_s, self._block_over, message, context=self._context)
 
     def _block_over(self, message: Message) -> None:
         if self._frozen:
-            self._backlog.append(lambda: self._block_over(message))
+            self._backlog.append(partial(self._block_over, message))
         elif message in self._waiting:
             del self._waiting[message]
             self._reply(message, None)
 
-    def _serve_waiting(self) -> None:
+    def _serve_waiting(self, *, grown: bool = True) -> None:
+        """After a command; `grown`, when streams may have got entries by it."""
         for message in list(self._waiting):
             if message.link.process.dead:
                 del self._waiting[message]
-                continue
-            marks = [self.backend.mark(name) for name in message.streams]
-            if marks == message.marks:
-                continue
-            message.marks = marks
-            reply = self._carry_out(message)
-            if reply is not None:
-                del self._waiting[message]
-                self._reply(message, reply)
+            elif grown:
+                self._serve(message)
+
+    def _serve(self, message: Message) -> None:
+        marks = [self.backend.mark(name) for name in message.streams]
+        if marks == message.marks:
+            return
+        message.marks = marks
+        reply = self._carry_out(message)
+        if reply is not None:
+            del self._waiting[message]
+            self._reply(message, reply)
 
     def let_go(self, message: Message) -> None:
         """The sender waits no longer."""

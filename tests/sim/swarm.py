@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +37,11 @@ from tests.sim.world import Unit, World
 
 LOOK_S = 4.0
 QUIET_S = 12.0
-"""After the last job has ended: what is left of its slots, hints and timers goes."""
+"""After the last job has ended: what is left of its slots, hints and timers goes, at most so long."""
+SETTLED_S = 3.0
+"""So long nothing was left: every actor's duties came round in that time."""
+WATCHED_WHOLE = 10
+"""Every so many seeds, one is watched for all of QUIET_S."""
 
 
 @dataclass
@@ -67,15 +73,17 @@ def make_backend(tier: str) -> MakeBackend:
 
 
 class _Run:
-    def __init__(self, plan: Plan, make: MakeBackend) -> None:
+    def __init__(self, plan: Plan, make: MakeBackend, *, traced: bool) -> None:
         self.plan = plan
-        self.world = World(plan, make)
+        self.world = World(plan, make, traced=traced)
         self.history = self.world.history
         self.nemesis = Nemesis(self.world)
         self.witness = Witness(self.world, self.nemesis)
         self.clients = Clients(self.world)
         self.terminals = Terminals(self.history)
         self.nemesis.on_rollback = self.terminals.forget
+        self._sound: dict[str, Mapping[str, str]] = {}
+        """Jobs as they were when their ledgers were found whole."""
 
     async def play(self) -> None:
         world, history = self.world, self.history
@@ -90,7 +98,7 @@ class _Run:
         self.nemesis.calm()
         history.trace("CALM")
         await self._until_ended()
-        await asyncio.sleep(QUIET_S)
+        await self._until_quiet()
         watch.cancel()
         self._judge()
 
@@ -111,7 +119,7 @@ class _Run:
 
     def _look(self) -> dict[str, Any]:
         data = self.world.server.backend.contents()
-        for fault in faults_of(data):
+        for fault in faults_of(data, self._sound):
             self.history.violation("broken", fault)
         self.terminals.look(jobs_of(data))
         return data
@@ -138,6 +146,22 @@ class _Run:
                 if not waiting:
                     self.history.violation("stuck", f"requests or clients after {over_ms:.0f} ms")
                 return
+
+    async def _until_quiet(self) -> None:
+        """Until nothing has been left for a while that could still act; some seeds watch the whole time."""
+        loop, settled_s = self.world.loop, 0.0
+        over_at = loop.time() + QUIET_S
+        while loop.time() < over_at:
+            await asyncio.sleep(1.0)
+            settled_s = settled_s + 1.0 if self._is_quiet(over_at) else 0.0
+            if settled_s >= SETTLED_S and self.plan.seed % WATCHED_WHOLE:
+                return
+
+    def _is_quiet(self, until_s: float) -> bool:
+        data, server = self.world.server.backend.contents(), self.world.server
+        until_ms = server.wall_ms() + (until_s - self.world.loop.time()) * 1000
+        next_ms = min((float(at_ms) for _, at_ms in data.get("due", [])), default=math.inf)
+        return next_ms > until_ms and not leftovers_of(data) and self.world.is_settled(data)
 
     def _judge(self) -> None:
         history, data = self.history, self._look()
@@ -203,7 +227,7 @@ _LIVE = {
 }
 
 
-def run(plan: Plan, make: MakeBackend | None = None) -> Outcome:
+def run(plan: Plan, make: MakeBackend | None = None, *, traced: bool = True) -> Outcome:
     """Runs it; the same plan gives the same trace. Leaves the process dirty: one process, few runs.
 
     `make` stands for the tier's own server: the harness of mutants hands in one with broken functions.
@@ -212,7 +236,7 @@ def run(plan: Plan, make: MakeBackend | None = None) -> Outcome:
     agents.install()
     gc.disable()
     random.seed(plan.seed)  # fakeredis draws from it
-    the_run = _Run(plan, make or make_backend(plan.tier))
+    the_run = _Run(plan, make or make_backend(plan.tier), traced=traced)
     world, history = the_run.world, the_run.history
     structlog.configure(
         processors=[_drop], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False

@@ -26,7 +26,8 @@ from tests.sim.model.call import Call, Job
 from tests.sim.model.client import ModelClient, connect_model
 from tests.sim.model.server import ModelServer
 from tests.sim.model.servers import Told, ToldModel, ToldRedis
-from tests.sim.model.stories import EPOCH_MS, POOLS, PREFIX, Step, Story, Word
+from tests.sim.model.stories import Story
+from tests.sim.model.telling import EPOCH_MS, POOLS, PREFIX, Step, Word
 from tests.store.engines import NAMES, Servers, info, real_servers, why_absent
 
 CALLS = int(os.environ.get("ORCH_MODEL_CALLS", "10000"))
@@ -168,7 +169,7 @@ def tell(real: Told, *steps: Step) -> Any:
     """The last reply of a story on which both agree, step by step."""
     model, reply = ToldModel(), None
     real.begin()
-    for step in (Step("hello", (0, 1), EPOCH_MS), Step("declare", POOLS, EPOCH_MS), *steps):
+    for step in (Step("hello", (0, "", 1), EPOCH_MS), Step("declare", POOLS, EPOCH_MS), *steps):
         reply = real.do(step)
         assert model.do(step) == reply, step
         assert model.look() == real.look(), step

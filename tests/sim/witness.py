@@ -63,7 +63,6 @@ class Witness:
         self._nemesis = nemesis
         self._looks: dict[Process, Looks] = {}
         self._burials: dict[str, int] = {}
-        self._buried: set[str] = set()
         self._beats: list[_Told] = []
         self._before: Callable[[Message], None] = world.server.on_executed
         world.server.on_executed = self._executed
@@ -77,20 +76,17 @@ class Witness:
         elif command[0] == "FCALL":
             verb = str(command[1]).rpartition("_")[0]
             if verb == "bury":
-                self._judge_burial(message, str(command[4]), int(command[6]))
+                self._judge_burial(message, str(command[4]), counted=str(command[5]) != "0")
             elif verb == "beat":
                 self._beats.append(_Told(message, str(command[4])))
         self._beats = [told for told in self._beats if self._still_open(told, now)]
 
-    def _judge_burial(self, message: Message, instance: str, age_ms: int) -> None:
+    def _judge_burial(self, message: Message, instance: str, *, counted: bool) -> None:
         times = self._world.history.buried.get(instance, [])
         done = len(times) > self._burials.get(instance, 0)
         self._burials[instance] = len(times)
-        # Age 0: the supervisor saw it die, or it was buried and not emptied. A second life under the same id
-        # counts from 1 again, where a reaper may have seen it before: that is not judged here.
-        again = instance in self._buried
-        self._buried |= {instance} if done else set()
-        if not done or again or age_ms == 0:
+        # Without a counter: it was buried and not emptied, or its beat is not there.
+        if not (done and counted) or message.link.process.name.startswith("supervisor"):
             return
         looks, now = self._looks.get(message.link.process), self._world.loop.time()
         seen_s = 0.0 if looks is None else looks.seen_s(instance, now)

@@ -7,7 +7,7 @@ here, because their mains take the host's chance, its disk and its processes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,12 +24,13 @@ from actors.fallback.perform import FallbackActor
 from actors.instance import Stop
 from actors.mailbox import mailbox_of, serve
 from actors.runner.figures import Figures
-from actors.runner.perform import Runner, RunnerTerms, Tools
+from actors.runner.perform import Runner, Tools
+from actors.runner.terms import RunnerTerms
 from contracts.errors import OrchError
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS, SOCKET_TIMEOUT_FRACTION
 from orch.blobs import Blobs
 from orch.core.scheduling import scheduling_policy
-from orch.ports import Beating
+from orch.ports import Beating, Heard
 from orch.settings import Settings, settings_of
 from orch.store.connection import Connection
 from orch.store.leases import Instance
@@ -46,6 +47,8 @@ from tests.sim.ports import Host, SimClock, SimIds, SimRng
 from tests.sim.server import Link, Message, Rates, SimServer
 
 SKEW_MAX = 0.002
+LATE_S = 0.1
+"""A packet that takes longer is a late one."""
 
 
 @dataclass(eq=False)
@@ -72,11 +75,11 @@ class Unit:
 class World:
     """Everything of one run."""
 
-    def __init__(self, plan: Plan, make_backend: MakeBackend) -> None:
+    def __init__(self, plan: Plan, make_backend: MakeBackend, *, traced: bool = True) -> None:
         self.plan = plan
         seed = f"{plan.seed}"
         self.loop = SimLoop(f"{seed}/schedule")
-        self.history = History(self.loop.time, plan.attempts_max)
+        self.history = History(self.loop.time, plan.attempts_max, traced)
         rates = Rates(latency_ms=3.0 if "slow" in plan.faults else 0.3)
         self.server = SimServer(self.loop, make_backend, seed, rates, self.history)
         self.server.on_executed = self._executed
@@ -198,6 +201,20 @@ class World:
             self.history.faults["kill_in_call"] += 1
             self.kill(unit)
 
+    def is_settled(self, data: Mapping[str, Any]) -> bool:
+        """Everybody who should live lives, is registered and stays; nobody else is; nothing comes late."""
+        staff = [unit for unit in self.units if unit.alive and unit.role in self.plan.replicas]
+        known = data.get("instances", {}).keys()
+        registered = [known & set(unit.instances) for unit in staff]
+        return (
+            len(staff) == sum(self.plan.replicas.values())
+            and all(len(names) == 1 for names in registered)
+            and known == data.get("beats", {}).keys() == set[str]().union(*registered)
+            and not any(unit.stop is None or unit.stop.wished for unit in staff)
+            and not any(unit.house.living() for unit in self.units if unit.house is not None)
+            and self.server.last_arrival_s < self.loop.time() + LATE_S
+        )
+
     # -- what a process is made of
 
     def store(self, unit: Unit, clock: SimClock) -> Store:
@@ -270,13 +287,10 @@ class World:
         keeper_thread = unit.process.thread()
         timeout_ms = s.lease_ms * SOCKET_TIMEOUT_FRACTION
 
-        def keeper(
-            instance_id: str, confirm: Callable[[int, int], None], over: Callable[[], None]
-        ) -> Beating:
+        def keeper(instance_id: str, heard: Heard) -> Beating:
             client = SimClient(self.server, unit.link, timeout_ms)
             return SimKeeper(
-                house, client, keeper_thread, instance_id,
-                lease_ms=s.lease_ms, confirm=confirm, over=over,
+                house, client, keeper_thread, instance_id, heard, lease_ms=s.lease_ms
             )  # fmt: skip
 
         tools = Tools(

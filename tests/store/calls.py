@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,10 +15,13 @@ from contracts.errors import ErrorCode, Refused
 from orch.core.asks import Ask, LetterFilter
 from orch.core.handover import EndingVerb, Offer, Pieces, Working
 from orch.store.leases import Burial, Instance
+from orch.store.repairs import START
 from orch.store.store import Store
 from tests.store.world import HOUR_MS, Runner, World, ending, spec, verdict
 
 ALL_OVER_MS: Final = -2 * HOUR_MS
+LINE: Final = "default:batch:default"
+ONE_WAITS: Final = Counter({LINE: 1})
 LATER_MS: Final = 4_000_000_000_000
 """Part of a spec, so it is the same in every run."""
 
@@ -169,6 +173,32 @@ async def spoken(world: World) -> Scene:
     return scene
 
 
+async def unlisted(world: World) -> Scene:
+    scene = await waiting(world)
+    await world.redis("DEL", world.connection.keys.jobs("default"))
+    return scene
+
+
+async def without_line(world: World) -> Scene:
+    scene = await waiting(world)
+    await world.redis("DEL", world.connection.keys.line(LINE))
+    return scene
+
+
+async def gathered(world: World) -> Scene:
+    """A line that is gone, and its job collected for it."""
+    scene = await without_line(world)
+    await world.store.repairs.page(START, most=1_000, gathers=[LINE])
+    return scene
+
+
+async def miscounted(world: World) -> Scene:
+    scene = await waiting(world)
+    await world.redis("HSET", world.connection.keys.counters, "depth:default:batch", 7)
+    scene.found = await world.store.repairs.moves()
+    return scene
+
+
 async def at_the_feed(world: World) -> Scene:
     scene = await waiting(world)
     scene.found = "0-1"
@@ -260,7 +290,6 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "leases.beat": Call(
             reaper,
             lambda store, _: store.leases.beat("reaper"),
-            lambda first: first + 1,
             twice=frozenset({"beats", "seen"}),
         ),
         "leases.leave": Call(reaper, lambda store, _: store.leases.leave("reaper")),
@@ -309,6 +338,24 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "reading.artifacts": Call(running, lambda store, _: store.reading.artifacts("job")),
         "reading.explain": Call(waiting, lambda store, _: store.reading.explain("job")),
         "reading.jobs": Call(running, _jobs),
+        "repairs.page": Call(
+            unlisted,
+            lambda store, _: store.repairs.page(START, most=1_000, gathers=[LINE]),
+            lambda first: replace(first, repairs=[]),
+        ),
+        "repairs.realign": Call(
+            gathered, lambda store, _: store.repairs.realign(most=9), lambda _first: (0, [])
+        ),
+        "repairs.moves": Call(waiting, lambda store, _: store.repairs.moves()),
+        "repairs.short_lines": Call(
+            without_line, lambda store, _: store.repairs.short_lines(ONE_WAITS)
+        ),
+        "repairs.agree": Call(waiting, lambda store, _: store.repairs.agree(ONE_WAITS)),
+        "repairs.recount": Call(
+            miscounted,
+            lambda store, scene: store.repairs.recount(scene.found, ONE_WAITS),
+            lambda _first: [],
+        ),
         "steering.cancel": Call(running, lambda store, _: store.steering.cancel("job", by="me")),
         "steering.pause": Call(waiting, lambda store, _: store.steering.pause("job", by="me")),
         "steering.resume": Call(paused, lambda store, _: store.steering.resume("job", by="me")),

@@ -93,5 +93,5 @@ async def greet_fake(connection: Connection) -> None:
     await connection.load()
     prefix, seen = connection.keys.prefix, connection.watermark.incarnation
     connection.greeted(
-        await connection.execute("FCALL", library().function("hello"), 1, prefix, seen, SCHEMA)
+        await connection.execute("FCALL", library().function("hello"), 1, prefix, seen, "", SCHEMA)
     )

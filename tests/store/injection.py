@@ -14,7 +14,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -29,7 +30,7 @@ from tests.store.faulty import RESET_AFTER, Fault, FaultyLink, Plan, Words
 ROOT: Final = Path(__file__).resolve().parents[2]
 OURS: Final = frozenset(
     "FCALL FUNCTION PING HGETALL HMGET HGET HLEN EXISTS XRANGE XREVRANGE "
-    "XPENDING XREAD ZRANGE SMEMBERS LPOS".split()
+    "XPENDING XREAD ZRANGE SMEMBERS LPOS LLEN".split()
 )
 """What Orch sends whatever happens; two more commands only in one form, see `is_ours`."""
 _PDEATHSIG: Final = 1
@@ -68,7 +69,7 @@ class Injection:
 
     def strikes(self) -> bool:
         """Whether this answer is lost; counted."""
-        if self.dice.random() * 100 >= self.percent:
+        if self.dice.random() * 100 >= self.percent or self._pause.exists():
             return False
         self._count("losses")
         return True
@@ -77,6 +78,19 @@ class Injection:
     def losses(self) -> int:
         """Answers lost so far, by all processes."""
         return self._size("losses")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is lost meanwhile."""
+        self._pause.touch()
+        try:
+            yield
+        finally:
+            self._pause.unlink()
+
+    @property
+    def _pause(self) -> Path:
+        return Path(self.folder) / "paused"
 
     def install(self) -> None:
         """Puts programs on PATH that are servers with a faulty link."""

@@ -105,6 +105,19 @@ def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any
             f"{job_id}:{fields.get('undecided')}" in waiting,
         ),
         "waits for its retirement": (state in TERMINAL, job_id in retired),
+        "is listed": (True, job_id in dict(data.get(f"jobs:{fields['tenant']}", []))),
+        "is a dead letter": (
+            state is State.FAILED and "replayed_as" not in fields,
+            job_id in dict(data.get(f"dead:{fields['tenant']}", [])),
+        ),
+        "keeps its idempotency key": (
+            "idem" in fields,
+            data.get(f"idem:{fields['tenant']}:{fields.get('idem')}") == job_id,
+        ),
+        "has its turn": (
+            state is State.QUEUED,
+            fields["tenant"] in dict(data.get(f"turn:{pool}:{fields['class']}", [])),
+        ),
         "has its deadline": ("deadline" in fields and state not in TERMINAL, deadline in timers),
     }
     faults = [
@@ -123,7 +136,11 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
     queued = Counter(
         f"depth:{job['pool']}:{job['class']}" for job in jobs.values() if job["state"] == "q"
     )
-    counted = {name: int(count) for name, count in data.get("counters", {}).items() if int(count)}
+    counted = {
+        name: int(count)
+        for name, count in data.get("counters", {}).items()
+        if int(count) and name != "moves"
+    }
     faults = [] if queued == counted else [f"depth counters say {counted}, the jobs {dict(queued)}"]
     for member, _ in data.get("undecided", []):
         job_id, _, seq = member.partition(":")

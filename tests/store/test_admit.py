@@ -27,6 +27,7 @@ def codes(answers: list[Submitted | Refused]) -> list[str]:
 
 
 @pytest.mark.req("ADM-1", "ADM-3")
+@pytest.mark.first_answers
 async def test_a_job_is_stored_and_queues_behind_those_before_it(world: World) -> None:
     await world.pool()
     await world.submit("first")
@@ -44,6 +45,7 @@ async def test_a_job_is_stored_and_queues_behind_those_before_it(world: World) -
 
 
 @pytest.mark.req("ADM-3")
+@pytest.mark.first_answers
 async def test_a_start_is_predicted_only_for_a_job_that_got_a_slot(world: World) -> None:
     await world.pool()
     waits = await world.submit("waits")
@@ -228,6 +230,7 @@ async def test_capacity_zero_admits_nothing(world: World) -> None:
 
 
 @pytest.mark.req("ADM-2")
+@pytest.mark.first_answers
 async def test_a_delayed_job_takes_no_place_in_the_queue_of_its_batch(world: World) -> None:
     await world.pool()
     world.queue_jobs_max = 1
@@ -266,6 +269,7 @@ async def test_a_not_before_that_has_passed_delays_nothing(world: World) -> None
 
 
 @pytest.mark.req("ADM-1")
+@pytest.mark.first_answers
 async def test_a_thousand_jobs_go_in_one_call_and_more_in_several(world: World) -> None:
     await world.pool()
     await world.submit_many("a", 1_000)

@@ -68,6 +68,7 @@ async def test_a_claim_never_repeats_and_its_number_only_grows(world: World) -> 
 
 
 @pytest.mark.req("LSE-1", "RUN-7")
+@pytest.mark.first_answers
 async def test_the_same_call_number_gives_the_same_jobs_and_verdicts_again(world: World) -> None:
     runner = await world.runner(slots=3)
     await world.submit_many("job", 6)
@@ -95,6 +96,7 @@ async def test_a_job_canceled_before_its_lost_offer_is_repeated_holds_no_slot(wo
 
 
 @pytest.mark.req("LSE-2")
+@pytest.mark.first_answers
 async def test_a_settled_job_is_completed_and_its_slot_is_free(world: World) -> None:
     runner, offer = await world.running("job")
     assert await runner.end(ending("settle", offer)) == ["ok"]
@@ -120,6 +122,7 @@ async def test_a_settled_job_is_completed_and_its_slot_is_free(world: World) -> 
         ("stop", State.READY, ["handback", "dispatch"]),
     ],
 )
+@pytest.mark.first_answers
 async def test_an_ending_is_accepted_once_and_same_on_repetition(
     world: World, verb: str, state: State, story: list[str]
 ) -> None:
@@ -216,6 +219,7 @@ async def test_a_buried_runner_is_refused_and_nothing_it_says_is_taken(world: Wo
 
 
 @pytest.mark.req("RUN-7")
+@pytest.mark.first_answers
 async def test_one_call_settles_dispatches_and_claims_a_thousand_jobs(world: World) -> None:
     runner = await world.runner(slots=1_000)
     await world.submit_many("a", 1_000)

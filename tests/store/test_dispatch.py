@@ -111,6 +111,7 @@ async def test_waiting_moves_a_class_forward(world: World) -> None:
 
 
 @pytest.mark.req("SCH-2")
+@pytest.mark.first_answers
 async def test_no_more_leaves_the_queue_than_slots_are_free(world: World) -> None:
     one, two = await world.runner(slots=2), await world.runner(slots=3)
     ids = await world.submit_many("job", 9)
@@ -142,6 +143,7 @@ async def test_a_drained_runner_gives_no_room(world: World) -> None:
 
 
 @pytest.mark.req("SCH-2")
+@pytest.mark.first_answers
 async def test_any_number_of_dispatchers_together_give_each_slot_once(world: World) -> None:
     await world.pool()
     ids = await world.submit_many("job", 20)
@@ -173,6 +175,7 @@ async def test_canceled_jobs_use_up_no_turn_of_their_tenant(world: World) -> Non
 
 
 @pytest.mark.req("SCH-7")
+@pytest.mark.first_answers
 async def test_five_thousand_canceled_jobs_in_the_way_are_stepped_over_in_bounded_bites(
     world: World,
 ) -> None:
@@ -212,6 +215,7 @@ async def drain(world: World, runner: Runner) -> None:
 
 
 @pytest.mark.req("SCH-4")
+@pytest.mark.first_answers
 async def test_dispatched_jobs_whose_slot_is_gone_return_in_order_and_use_no_attempt(
     world: World,
 ) -> None:
@@ -232,6 +236,7 @@ async def test_dispatched_jobs_whose_slot_is_gone_return_in_order_and_use_no_att
 
 
 @pytest.mark.req("SCH-4")
+@pytest.mark.first_answers
 async def test_a_canceled_job_in_ready_is_taken_back_without_harm(world: World) -> None:
     runner = await world.runner(slots=2)
     ids = await world.submit_many("job", 2)
@@ -250,6 +255,7 @@ async def test_every_idle_runner_gets_a_token_and_no_more(world: World) -> None:
 
 
 @pytest.mark.req("SCH-7")
+@pytest.mark.first_answers
 async def test_the_same_submissions_give_the_same_order(world: World) -> None:
     orders = []
     for _ in range(2):

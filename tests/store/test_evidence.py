@@ -186,6 +186,7 @@ async def test_what_an_attempt_stored_is_listed_and_a_later_file_of_the_name_rep
 
 
 @pytest.mark.req("JOB-4")
+@pytest.mark.first_answers
 async def test_the_feed_names_every_job_a_call_touched(world: World) -> None:
     position = await world.store.feed.tail()
     runner, offer = await world.running("job")

@@ -19,19 +19,15 @@ import anyio.lowlevel
 import pytest
 import redis
 from anyio.from_thread import start_blocking_portal
-from redis._parsers.base import BaseParser
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import DataError, InvalidResponse, MaxConnectionsError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from contracts.errors import Corrupt, Misuse, OrchError, Unavailable
+from contracts.errors import Unavailable
 from orch.store.connection import Connection
-from orch.store.engine import engines
-from orch.store.failures import SENTENCES, UNKNOWN, WORDS, Failure, Reaction, failure_of, translate
+from orch.store.failures import Reaction
 from orch.store.store import Store, open_store
 from orch.system import SystemClock
+from tests.store.answers import KINDS, MISSING, SAMPLES
 from tests.store.calls import CALLS, Call, Scene
 from tests.store.engines import Servers, why_absent
 from tests.store.faulty import (
@@ -53,34 +49,7 @@ from tests.store.injection import Injection
 from tests.store.world import World, policy
 
 DEADLINE_MS: Final = 300
-EXACT: Final = {
-    "ASK": "ASK 3999 127.0.0.1:6381",
-    "MOVED": "MOVED 3999 127.0.0.1:6381",
-    "max number of clients reached": "ERR max number of clients reached",
-    "invalid password": "ERR invalid password",
-    "AUTH <password> called": "ERR AUTH <password> called without any password configured for the default"
-    " user. Are you sure your configuration is correct?",
-    "Client sent AUTH": "ERR Client sent AUTH, but no password is set",
-}
-"""Answers that redis-py reads further into than their beginning."""
-FUNCTIONS: Final = (
-    "ERR user_function:3: ORCH no transition script: x, on @user_function:3.",
-    "WHAT ever",
-)
-"""Answers without a row: they come out of our own functions, or out of servers to come."""
-
-
-def samples() -> dict[str, Failure]:
-    """An answer for every row of the table."""
-    words = {EXACT.get(word, f"{word} so says the server"): row for word, row in WORDS.items()}
-    sentences = {EXACT.get(text, f"ERR {text} and so on"): row for text, row in SENTENCES.items()}
-    return {**words, **sentences, **dict.fromkeys(FUNCTIONS, UNKNOWN)}
-
-
-SAMPLES: Final = samples()
 FAULTS: Final = (RESET_BEFORE, RESET_AFTER, CUT, GARBAGE, SILENCE)
-KINDS: Final = {Reaction.RETRY: Unavailable, Reaction.REFUSE: Misuse, Reaction.STOP: Corrupt}
-MISSING: Final = "ERR Function not found and so on"
 
 
 class Clock:
@@ -230,44 +199,6 @@ def test_every_method_of_every_family_has_an_entry() -> None:
     assert found == set(CALLS), "tests/store/calls.py has one entry for each public method"
 
 
-@pytest.mark.parametrize("text", SAMPLES)
-def test_the_row_is_found_whatever_redis_py_makes_of_the_answer(text: str) -> None:
-    error = BaseParser.parse_error(text)
-    row = SAMPLES[text]
-    assert failure_of(error) is row
-    ours = translate(error)
-    assert (type(ours), ours.code) == (KINDS[row.reaction], row.code)
-    assert str(error) in ours.message
-
-
-def test_every_word_that_the_servers_here_know_has_a_row() -> None:
-    for engine in engines():
-        found = {
-            word.decode() for word in re.findall(rb"\0-([A-Z]{3,}) ", engine.path.read_bytes())
-        }
-        assert len(found) > 20, f"{engine.path} is no server program"
-        assert found - {"ERR"} <= set(WORDS), engine.label
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (RedisConnectionError("gone"), Unavailable),
-        (RedisTimeoutError(), Unavailable),
-        (MaxConnectionsError("Too many connections"), Unavailable),
-        (InvalidResponse("Protocol error"), Unavailable),
-        (RedisError("?"), Unavailable),
-        (RedisError("ORCH newer schema 2"), Misuse),
-        (BaseParser.parse_error("ORCH newer schema 2"), Misuse),
-        (DataError("Invalid input of type: 'NoneType'"), Corrupt),
-    ],
-)
-def test_what_redis_py_says_itself_has_a_row(error: RedisError, kind: type[OrchError]) -> None:
-    ours = translate(error)
-    assert type(ours) is kind
-    assert ours.message
-
-
 # ---------------------------------------------------------------- every call
 
 
@@ -389,15 +320,3 @@ async def test_a_fault_while_connecting_is_survived(
         link.plan = once(fault, position, greetings=True)
         await set_up.act()
         assert await set_up.scene.world.store.timers.pools() == ["a", "b", "default"]
-
-
-# ---------------------------------------------------------------- the page
-
-
-def test_the_page_for_operators_holds_the_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-    found = re.findall(r"^\| (`.+`) \| (retry|refuse|stop) \| (.+) \|$", page, re.MULTILINE)
-    rows = [(f"`{word}`", row.reaction.value, row.why) for word, row in WORDS.items()]
-    rows += [(f"`ERR {text}`", row.reaction.value, row.why) for text, row in SENTENCES.items()]
-    wanted = "\n".join(f"| {word} | {reaction} | {why} |" for word, reaction, why in rows)
-    assert found == rows, f"docs/operations.md should say:\n{wanted}"

@@ -141,6 +141,7 @@ async def test_the_same_server_greets_every_new_socket_with_the_same_incarnation
 
 
 @pytest.mark.req("LSE-1")
+@pytest.mark.first_answers
 async def test_a_client_that_saw_a_later_incarnation_makes_the_server_skip_it(world: World) -> None:
     found = await world.hello(7, SCHEMA)
     assert found[1] == 8
@@ -149,6 +150,7 @@ async def test_a_client_that_saw_a_later_incarnation_makes_the_server_skip_it(wo
     assert await runner.end(ending("settle", offer)) == ["ok"]
 
 
+@pytest.mark.first_answers
 async def test_data_of_a_newer_orch_refuse_an_older_writer(world: World) -> None:
     await world.redis("HSET", world.connection.keys.meta, "schema", SCHEMA + 1)
     before = await world.contents()
@@ -168,6 +170,7 @@ async def test_a_real_client_of_an_older_orch_cannot_even_connect(tmp_path: Path
 
 
 @pytest.mark.req("LSE-1")
+@pytest.mark.first_answers
 async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> None:
     runner = await world.runner(slots=1)
     now = await world.now_ms()
@@ -179,7 +182,7 @@ async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> N
         handled, _ = await world.store.timers.due(most=10)
     await world.store.timers.dispatch("default", most=10)
     await runner.cycle()
-    await world.store.leases.bury(runner.runner_id, 1, age_ms=1, most=10)
+    await world.bury(runner)
     mark = world.connection.watermark
     assert mark.seq <= int(await world.redis("HGET", world.connection.keys.meta, "seq"))
 
@@ -188,22 +191,67 @@ async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> N
 @pytest.mark.parametrize(
     ("seen", "greeting", "lost"),
     [
-        ((3, 100), (3, 90, -1), 0),  # another socket to the same server, a reply overtaken
-        ((3, 100), (4, 100, 100), 0),  # a restart that kept all
-        ((3, 100), (4, 90, 90), 10),  # a restart that lost ten
-        ((3, 100), (6, 500, 100), 0),  # three restarts later, nothing lost before the first
-        ((3, 100), (6, 500, 70), 30),
-        ((0, 0), (9, 500, -1), 0),  # the first greeting of a new process
+        ((3, 100), (3, 90, "a", -1), 0),  # another socket to the same server, a reply overtaken
+        ((3, 100), (4, 100, "b", 100), 0),  # a restart that kept all
+        ((3, 100), (4, 90, "b", 90), 10),  # a restart that lost ten
+        ((3, 100), (6, 500, "b", 100), 0),  # three restarts later, nothing lost before the first
+        ((3, 100), (6, 500, "b", 70), 30),
+        ((0, 0), (9, 500, "b", -1), 0),  # the first greeting of a new process
     ],
 )
 def test_a_loss_is_what_the_next_incarnation_began_without(
-    seen: tuple[int, int], greeting: tuple[int, int, int], lost: int
+    seen: tuple[int, int], greeting: tuple[int, int, str, int], lost: int
 ) -> None:
-    mark = Watermark(*seen)
+    mark = Watermark(*seen, run_id="a")
     mark.greeted(*greeting)
     assert mark.lost_writes == lost
     assert mark.restarts == (1 if seen[0] and seen[0] != greeting[0] else 0)
-    assert (mark.incarnation, mark.seq) == (
-        greeting[0],
-        seen[1] if seen[0] in {0, greeting[0]} else greeting[1],
+    assert (mark.incarnation, mark.run_id) == (greeting[0], greeting[2])
+    assert mark.seq == (seen[1] if seen[0] in {0, greeting[0]} else greeting[1])
+
+
+async def at(world: World, **fields: str | int) -> None:
+    """The data of a server whose last greeting was another run's."""
+    meta = world.connection.keys.meta
+    await world.redis("DEL", meta)
+    pairs = [word for name, value in fields.items() for word in (name.replace("_at_", ":"), value)]
+    await world.redis("HSET", meta, *pairs)
+
+
+@pytest.mark.req("LSE-1")
+async def test_a_loss_is_proven_over_an_incarnation_that_was_lost_itself(world: World) -> None:
+    # 13 wrote on; 14 began, and was rolled back as well; 15 is what the client meets.
+    await at(
+        world,
+        incarnation=15,
+        run_id="old",
+        seq=2040,
+        began_at_13=2000,
+        run_at_13="x",
+        began_at_15=2037,
     )
+    greeting = await world.hello(13, SCHEMA, known="x")
+    assert greeting[4] == 2037
+    mark = Watermark(13, 2057, run_id="x")
+    mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    assert mark.lost_writes == 20
+
+
+@pytest.mark.req("LSE-1")
+async def test_a_number_that_was_given_twice_is_told_apart_by_its_run(world: World) -> None:
+    # The client wrote in the second incarnation of run x; the data went back, and somebody who had only
+    # seen the first was greeted first: run y is the second incarnation as well.
+    run_id = (await world.hello(0, SCHEMA))[3]
+    await at(
+        world, incarnation=2, run_id=run_id, seq=60, began_at_1=0, began_at_2=5, run_at_2=run_id
+    )
+    greeting = await world.hello(2, SCHEMA, known="x")
+    assert (greeting[1], greeting[4]) == (3, 5)
+    mark = Watermark(2, 25, run_id="x")
+    mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    assert (mark.restarts, mark.lost_writes) == (1, 20)
+    # Who wrote in run y is greeted by a third incarnation and has lost nothing.
+    other = Watermark(2, 60, run_id=run_id)
+    greeting = await world.hello(2, SCHEMA, known=run_id)
+    other.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    assert (other.restarts, other.lost_writes) == (1, 0)

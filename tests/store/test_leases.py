@@ -25,11 +25,13 @@ async def reader(world: World, role: str, instance_id: str, stream: str) -> None
 
 
 @pytest.mark.req("LSE-3", "LSE-6")
+@pytest.mark.first_answers
 async def test_a_beat_moves_the_counter_and_never_makes_an_instance_live(world: World) -> None:
     runner = await world.runner()
     leases = world.store.leases
-    assert [await leases.beat(runner.runner_id) for _ in range(2)] == [2, 3]
-    assert await leases.beats() == {runner.runner_id: 3}
+    first = (await leases.beats())[runner.runner_id]
+    assert [await leases.beat(runner.runner_id) for _ in range(2)] == [True, True]
+    assert await leases.beats() == {runner.runner_id: first + 2}
     before = await world.contents()
     with pytest.raises(Refused) as refused:
         await leases.beat("nobody")
@@ -38,12 +40,14 @@ async def test_a_beat_moves_the_counter_and_never_makes_an_instance_live(world: 
 
 
 @pytest.mark.req("LSE-3")
+@pytest.mark.first_answers
 async def test_registering_again_changes_the_slots_and_keeps_the_beat(world: World) -> None:
     runner = await world.runner(slots=4)
     await world.store.leases.beat(runner.runner_id)
+    beats = await world.store.leases.beats()
     about = {"lease_ms": 15_000, "host": "h"}
     await world.store.leases.register(Instance(runner.runner_id, "runner", about, "default", 2))
-    assert await world.store.leases.beats() == {runner.runner_id: 2}
+    assert await world.store.leases.beats() == beats
     assert await world.redis("HGETALL", world.connection.keys.slots("default")) == {
         runner.runner_id: "2"
     }
@@ -64,6 +68,7 @@ async def test_a_beat_between_the_look_and_the_burial_saves_its_runner(world: Wo
 
 
 @pytest.mark.req("REA-2", "FBK-6")
+@pytest.mark.first_answers
 async def test_burial_frees_every_held_job_as_lost(world: World) -> None:
     runner = await world.runner(slots=3)
     ids = await world.submit_many("job", 3)
@@ -91,6 +96,7 @@ async def test_burial_frees_every_held_job_as_lost(world: World) -> None:
 
 
 @pytest.mark.req("REA-1", "SCH-4")
+@pytest.mark.first_answers
 async def test_burial_is_bounded_and_a_half_buried_runner_gives_no_slots(world: World) -> None:
     runner = await world.runner(slots=10)
     ids = await world.submit_many("job", 6)
@@ -116,6 +122,7 @@ async def test_the_late_result_of_a_buried_runner_is_kept_as_an_orphan(world: Wo
 
 
 @pytest.mark.req("REA-2")
+@pytest.mark.first_answers
 async def test_a_job_canceled_under_a_runner_that_dies_stays_canceled(world: World) -> None:
     runner, _ = await world.running("job")
     await world.store.steering.cancel("job", by="me")
@@ -126,6 +133,7 @@ async def test_a_job_canceled_under_a_runner_that_dies_stays_canceled(world: Wor
 
 @pytest.mark.req("REA-1")
 @pytest.mark.parametrize(("role", "stream"), [("admission", "requests"), ("fallback", "outcomes")])
+@pytest.mark.first_answers
 async def test_what_a_dead_reader_had_not_settled_is_handed_on(
     world: World, role: str, stream: str
 ) -> None:
@@ -144,6 +152,7 @@ async def test_what_a_dead_reader_had_not_settled_is_handed_on(
 
 @pytest.mark.req("REA-3")
 @pytest.mark.parametrize("role", ["runner", "fallback", "admission"])
+@pytest.mark.first_answers
 async def test_an_instance_is_buried_even_when_its_streams_were_lost_and_begun_anew(
     world: World, role: str
 ) -> None:
@@ -172,6 +181,7 @@ async def test_an_instance_that_holds_nothing_leaves_without_a_trace(world: Worl
 
 
 @pytest.mark.req("RUN-6")
+@pytest.mark.first_answers
 async def test_a_runner_that_holds_jobs_cannot_leave(world: World) -> None:
     runner, offer = await world.running("job")
     before = await world.contents()
@@ -181,3 +191,25 @@ async def test_a_runner_that_holds_jobs_cannot_leave(world: World) -> None:
     assert await world.store.leases.leave(runner.runner_id) == 0
     assert await world.store.timers.unready("default", most=10) == 1
     assert await world.state("job") is State.QUEUED
+
+
+@pytest.mark.req("LSE-2", "EVT-5")
+async def test_a_runner_that_learns_of_its_burial_says_so_once_on_the_ledger(world: World) -> None:
+    runner, offer = await world.running("job")
+    await world.bury(runner, age_ms=15_000)
+    heir = await world.runner()
+    late = ending("handback", offer)
+    assert await heir.end(late, late) == ["over", "over"]
+    assert (await world.story("job"))[-3:] == ["stale_recovered", "bury", "lease_lost"]
+    event = (await world.ledger("job"))[-1]
+    assert (event.type, event.payload) == ("lease_lost", {"claim": offer.claim})
+
+
+@pytest.mark.req("LSE-6")
+async def test_a_new_life_never_begins_with_a_count_that_was_seen_before(world: World) -> None:
+    runner = await world.runner()
+    seen = await world.store.leases.beats()
+    await world.bury(runner)
+    await world.wait_a_ms()
+    await world.runner_again(runner)
+    assert (await world.store.leases.beats())[runner.runner_id] not in seen.values()

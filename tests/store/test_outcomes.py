@@ -31,7 +31,7 @@ async def test_a_released_attempt_waits_for_its_decision_and_holds_no_slot(world
 async def test_a_retry_goes_to_the_head_of_its_line(world: World) -> None:
     await released(world)
     await world.submit_many("other", 3)
-    assert await world.decide("job", "retry", payload={"after": "transient"})
+    await world.decide("job", "retry", payload={"after": "transient"})
     assert await world.state("job") is State.QUEUED
     line = await world.redis(
         "LRANGE", f"{world.connection.keys.prefix}queue:default:batch:default", 0, 0
@@ -43,6 +43,7 @@ async def test_a_retry_goes_to_the_head_of_its_line(world: World) -> None:
 
 
 @pytest.mark.req("FBK-1")
+@pytest.mark.first_answers
 async def test_a_decision_is_carried_out_once(world: World) -> None:
     await released(world)
     found = await world.undecided("job")
@@ -76,7 +77,7 @@ async def test_a_backoff_parks_the_job_until_its_time(
 ) -> None:
     await released(world)
     now = await world.now_ms()
-    assert await world.decide("job", "backoff", payload=payload, delay_ms=HOUR_MS)
+    await world.decide("job", "backoff", payload=payload, delay_ms=HOUR_MS)
     record = await world.store.reading.job("job")
     assert record.state is State.SCHEDULED
     assert 0 <= (record.due_at_ms or 0) - now - HOUR_MS < 5_000
@@ -91,7 +92,7 @@ async def test_a_job_without_attempts_left_becomes_a_dead_letter_that_keeps_its_
     world: World,
 ) -> None:
     await released(world)
-    assert await world.decide("job", "fail")
+    await world.decide("job", "fail")
     record = await world.store.reading.job("job")
     assert (record.state, record.outcome) == (State.FAILED, "transient")
     assert (await world.story("job"))[-2:] == ["job_failed", "fail"]
@@ -102,13 +103,14 @@ async def test_a_job_without_attempts_left_becomes_a_dead_letter_that_keeps_its_
 @pytest.mark.req("FBK-1")
 async def test_a_job_blocked_for_a_human_says_why_and_can_be_canceled(world: World) -> None:
     await released(world)
-    assert await world.decide("job", "block")
+    await world.decide("job", "block")
     record = await world.store.reading.job("job")
     assert (record.state, record.block_reason, record.question) == (State.BLOCKED, "error", None)
     assert (await world.store.steering.cancel("job", by="me")).block_reason is None
 
 
 @pytest.mark.req("REA-1")
+@pytest.mark.first_answers
 async def test_an_outcome_nobody_decides_about_is_announced_again_and_not_too_often(
     world: World,
 ) -> None:
@@ -119,11 +121,12 @@ async def test_an_outcome_nobody_decides_about_is_announced_again_and_not_too_of
     assert await outcomes.announce(older_ms=0, again_ms=HOUR_MS, most=10) == 1
     assert await outcomes.announce(older_ms=0, again_ms=HOUR_MS, most=10) == 0
     assert [entry["j"] for _, entry in await world.redis("XRANGE", stream, "-", "+")] == ["job:4"]
-    assert await world.decide("job", "retry")
+    await world.decide("job", "retry")
     assert await outcomes.announce(older_ms=-2 * HOUR_MS, again_ms=HOUR_MS, most=10) == 0
 
 
 @pytest.mark.req("FBK-1")
+@pytest.mark.first_answers
 async def test_decisions_of_one_call_judge_alone(world: World) -> None:
     runner = await world.runner(slots=3)
     ids = await world.submit_many("job", 3)
@@ -142,7 +145,7 @@ async def test_a_decision_about_an_earlier_outcome_is_stale(world: World) -> Non
     runner, offer = await world.running("job")
     await runner.end(ending("release", offer))
     first = await world.undecided("job")
-    assert await world.decide("job", "retry")
+    await world.decide("job", "retry")
     await runner.end(ending("release", await runner.claim_one()))
     before = await world.fields("job")
     assert await world.store.outcomes.decide([verdict(first, "fail")]) == [False]

@@ -173,7 +173,7 @@ async def test_whoever_was_buried_cannot_register_again_as_if_it_were_not(world:
     assert (await world.redis("HGETALL", world.connection.keys.slots("default"))) == {
         runner.runner_id: "3"
     }
-    await world.store.leases.bury(runner.runner_id, 1, age_ms=1, most=10)
+    await world.bury(runner)
     before = await world.contents()
     with pytest.raises(Refused):
         await world.store.leases.register(instance, again=True)

@@ -159,6 +159,7 @@ async def test_a_repeated_verb_adds_no_event(world: World, state: State, verb: E
 
 
 @pytest.mark.req("RUN-4")
+@pytest.mark.first_answers
 async def test_a_wish_to_pause_stops_the_job_when_its_runner_says_so(world: World) -> None:
     runner, offer = await world.running("job")
     await world.store.steering.pause("job", by="me")
@@ -171,6 +172,7 @@ async def test_a_wish_to_pause_stops_the_job_when_its_runner_says_so(world: Worl
 
 
 @pytest.mark.req("RUN-4")
+@pytest.mark.first_answers
 async def test_a_withdrawn_wish_lets_the_job_run_on(world: World) -> None:
     runner, offer = await world.running("job")
     await world.store.steering.pause("job", by="me")
@@ -188,7 +190,7 @@ async def test_a_wish_to_pause_outlives_the_end_of_its_attempt(world: World, ver
     runner, offer = await world.running("job")
     await world.store.steering.pause("job", by="me")
     if verb == "lost":
-        await world.store.leases.bury(runner.runner_id, 1, age_ms=1, most=10)
+        await world.bury(runner)
         runner = await world.runner()
     else:
         await runner.end(ending(verb, offer))  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ async def due_until(world: World, handled: int) -> int:
 
 
 @pytest.mark.req("SCH-3")
+@pytest.mark.first_answers
 async def test_a_delayed_job_queues_when_its_time_has_come_and_not_before(world: World) -> None:
     await world.pool()
     soon = await world.now_ms() + 60
@@ -39,6 +40,7 @@ async def test_a_delayed_job_queues_when_its_time_has_come_and_not_before(world:
 
 
 @pytest.mark.req("FBK-2", "SCH-3")
+@pytest.mark.first_answers
 async def test_a_parked_retry_runs_again_without_anybody_waiting_for_it(world: World) -> None:
     runner, offer = await world.running("job")
     await runner.end(ending("release", offer))
@@ -48,6 +50,7 @@ async def test_a_parked_retry_runs_again_without_anybody_waiting_for_it(world: W
 
 
 @pytest.mark.req("SCH-3", "REA-1")
+@pytest.mark.first_answers
 async def test_a_deadline_stops_a_running_job_and_frees_its_slot_when_the_work_stopped(
     world: World,
 ) -> None:
@@ -70,6 +73,7 @@ async def test_a_deadline_stops_a_running_job_and_frees_its_slot_when_the_work_s
 
 
 @pytest.mark.req("SCH-3")
+@pytest.mark.first_answers
 async def test_a_deadline_meets_a_job_wherever_it_waits(world: World) -> None:
     await world.pool()
     now = await world.now_ms()
@@ -89,6 +93,7 @@ async def test_a_deadline_meets_a_job_wherever_it_waits(world: World) -> None:
 
 @pytest.mark.req("SCH-3", "FBK-6")
 @pytest.mark.parametrize("verb", ["release", "ask"])
+@pytest.mark.first_answers
 async def test_a_deadline_meets_a_job_that_waits_for_a_decision_or_an_answer(
     world: World, verb: str
 ) -> None:
@@ -113,6 +118,7 @@ async def test_a_deadline_of_a_job_that_is_over_is_forgotten(world: World) -> No
 
 
 @pytest.mark.req("APR-1")
+@pytest.mark.first_answers
 async def test_a_question_nobody_answers_expires_the_job_and_never_approves(world: World) -> None:
     runner, offer = await world.running("job")
     await runner.end(ending("ask", offer, expires_in_ms=20))
@@ -133,6 +139,7 @@ async def test_the_timer_of_an_answered_question_does_nothing(world: World) -> N
 
 
 @pytest.mark.req("REA-1")
+@pytest.mark.first_answers
 async def test_timers_are_handled_in_bounded_bites_and_old_ones_do_nothing(world: World) -> None:
     world.half_written = True
     await world.pool()
@@ -146,6 +153,7 @@ async def test_timers_are_handled_in_bounded_bites_and_old_ones_do_nothing(world
 
 
 @pytest.mark.req("REA-1", "FBK-4")
+@pytest.mark.first_answers
 async def test_a_job_past_its_retention_goes_with_everything_it_owned(world: World) -> None:
     runner, offer = await world.running("job", idempotency_key="k")
     await world.store.output.emit([Pieces("job", offer.claim, 1, [("stdout", "x")])])
@@ -172,6 +180,7 @@ async def test_a_job_past_its_retention_goes_with_everything_it_owned(world: Wor
 
 
 @pytest.mark.req("REA-1")
+@pytest.mark.first_answers
 async def test_retention_works_in_bounded_bites(world: World) -> None:
     await world.pool()
     for job_id in await world.submit_many("job", 7):
@@ -185,6 +194,7 @@ async def test_retention_works_in_bounded_bites(world: World) -> None:
 
 
 @pytest.mark.req("REA-1", "LSE-6")
+@pytest.mark.first_answers
 async def test_retention_goes_on_after_the_servers_clock_was_ahead(world: World) -> None:
     await world.pool()
     retire = world.store.timers.retire
@@ -205,6 +215,7 @@ async def test_pools_are_declared_once_and_listed_by_name(world: World) -> None:
 
 
 @pytest.mark.req("SCH-3")
+@pytest.mark.first_answers
 async def test_a_timer_of_an_old_ticket_does_not_wake_a_job_that_is_parked_anew(
     world: World,
 ) -> None:

@@ -16,7 +16,7 @@ from orch.core.handover import ClaimEnding, Cycled, EndingVerb, Offer, Undecided
 from orch.core.ledger import parse_ledger, state_of
 from orch.core.scheduling import SchedulingPolicy, scheduling_policy
 from orch.store.connection import Connection
-from orch.store.leases import Instance
+from orch.store.leases import Burial, Instance
 from orch.store.library import library
 from orch.store.store import Store, open_store
 from orch.system import SystemIds
@@ -129,11 +129,37 @@ class World:
         """One command."""
         return await self.connection.execute(*command)
 
-    async def hello(self, seen: int, schema: int) -> list[Any]:
+    async def hello(self, seen: int, schema: int, *, known: str = "") -> list[Any]:
         """What the server says to a client that greets it."""
         function = library().function("hello")
         prefix = self.connection.keys.prefix
-        return list(await self.redis("FCALL", function, 1, prefix, seen, schema))
+        return list(await self.redis("FCALL", function, 1, prefix, seen, known, schema))
+
+    async def bury(self, runner: Runner, *, age_ms: int = 1, most: int = 10) -> Burial:
+        """As a reaper does that saw the beat unmoved."""
+        counter = (await self.store.leases.beats()).get(runner.runner_id, 0)
+        return await self.store.leases.bury(runner.runner_id, counter, age_ms=age_ms, most=most)
+
+    async def runner_again(self, runner: Runner) -> None:
+        """Registers a runner under the id of one that may be dead."""
+        about = {"lease_ms": 15_000}
+        await self.store.leases.register(
+            Instance(runner.runner_id, "runner", about, pool=runner.pool, slots=runner.slots)
+        )
+
+    async def wait_a_ms(self) -> None:
+        """Until the server's clock shows another millisecond."""
+        now = await self.now_ms()
+        while await self.now_ms() == now:
+            pass
+
+    async def register_again(self, runner: Runner) -> set[str]:
+        """What a runner does whom the server forgot; who beats after it."""
+        about = {"lease_ms": 15_000}
+        instance = Instance(runner.runner_id, "runner", about, pool=runner.pool, slots=runner.slots)
+        await self.store.leases.register(instance, again=True)
+        assert await self.store.leases.beat(runner.runner_id)
+        return {*await self.store.leases.beats()}
 
     async def now_ms(self) -> int:
         """The server's time."""

@@ -105,8 +105,9 @@ local function make_job(call, item, actor)
     move(call, job, 'admit', actor, item.replay_of and '{"replay_of":"' .. item.replay_of .. '"}' or '{}')
     enqueue(call, job, false)
   end
-  save(job)
   local arrival = redis.call('HINCRBY', call.shard .. 'meta', 'arrivals', 1)
+  set(job, 'arrival', int(arrival))
+  save(job)
   redis.call('ZADD', call.shard .. 'jobs:' .. item.tenant, arrival, item.id)
   redis.call('SADD', call.shard .. 'tenants', item.tenant)
   return { 'new', item.id, job.state, job.state == 'q' and item.position or -1 }

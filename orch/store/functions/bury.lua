@@ -18,6 +18,7 @@ local function lose_one(call, id, claim, instance, age_ms)
   move(call, job, 'bury', 'reaper', ending)
   -- The dead claim was not accepted: `past` stays, so that its late result is an orphan.
   drop(job, 'claim')
+  set(job, 'taken', claim)
   undecide(call, job, ending)
   save(job)
 end

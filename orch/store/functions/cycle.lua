@@ -12,6 +12,18 @@
 -- flags: allow-oom
 local ENDING = 6
 
+-- A runner whose claim was taken from it by a burial has learned so, and stopped the work. A late result says
+-- as much by itself.
+local function keep_loss(call, verb, id, claim)
+  local job = load_job(call, id)
+  if not job or redis.call('HGET', job.key, 'taken') ~= claim then return end
+  drop(job, 'taken')
+  if verb ~= 'settle' and STATES[job.state]['cancel'] then
+    record(call, job, 'lease_lost', 'runner', '{"claim":"' .. claim .. '"}')
+  end
+  save(job)
+end
+
 local function end_one(call, argv, base)
   local verb, id, claim, payload = argv[base], argv[base + 1], argv[base + 2], argv[base + 3]
   if verb == 'settle' then return settle_one(call, id, claim, payload, argv[base + 4]) end
@@ -51,9 +63,13 @@ local function cycle(keys, argv)
   for n = 1, count do
     local base = 8 + (n - 1) * ENDING
     verdicts[n] = end_one(call, argv, base)
-    -- Canceled or taken over: the slot was held until the runner said that the work had stopped.
-    if verdicts[n] == 'over' and redis.call('HGET', shard .. 'held:' .. runner, argv[base + 1]) == argv[base + 2] then
-      redis.call('HDEL', shard .. 'held:' .. runner, argv[base + 1])
+    if verdicts[n] == 'over' then
+      local id, claim = argv[base + 1], argv[base + 2]
+      keep_loss(call, argv[base], id, claim)
+      -- Canceled or taken over: the slot was held until the runner said that the work had stopped.
+      if redis.call('HGET', shard .. 'held:' .. runner, id) == claim then
+        redis.call('HDEL', shard .. 'held:' .. runner, id)
+      end
     end
   end
   local offers = offers_again(call, shard, runner, number)

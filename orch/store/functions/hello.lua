@@ -1,11 +1,13 @@
 -- hello: greets a client on every connection and notices that the server is another incarnation.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] seen integer highest incarnation the client has seen, 0 at first
--- ARGV[2] schema integer data schema the client writes
--- returns {"ok", incarnation, seq, began, next_began} | {"newer_schema", schema}
+-- ARGV[2] known string run id of the server in that incarnation, empty at first
+-- ARGV[3] schema integer data schema the client writes
+-- returns {"ok", incarnation, seq, run id, next_began} | {"newer_schema", schema}
 -- flags: allow-oom
 -- A run id that differs from the stored one means a restart, a failover or a restored backup. The seq at
--- which an incarnation began lets a client prove that writes acknowledged to it were lost.
+-- which the incarnation after the client's began lets the client prove that writes acknowledged to it were
+-- lost: had all survived, it could not lie below the highest seq that the client was told.
 -- A runner may hold claims that the data no longer have: each is asked what it runs, and until all have
 -- answered or are buried nothing is dispatched (reclaim).
 local function recall(shard)
@@ -23,27 +25,46 @@ end
 -- For clients that slept through so many restarts a loss can no longer be proven.
 local BEGAN_KEPT = 1000
 
-local function hello(keys, argv)
-  local shard, seen, schema = keys[1], tonumber(argv[1]), tonumber(argv[2])
+-- The first incarnation after the client's. Data that went back may have forgotten some of them; and they may
+-- have given the client's number again, to a run that the client never met: then that run came after.
+local function began_after(shard, seen, known, newest)
   local meta = shard .. 'meta'
+  local first = seen + 1
+  if known ~= '' and redis.call('HGET', meta, 'run:' .. seen) ~= known then first = seen end
+  for incarnation = first, newest do
+    local began = redis.call('HGET', meta, 'began:' .. incarnation)
+    if began then return tonumber(began) end
+  end
+  return -1
+end
+
+local function begin_incarnation(shard, incarnation, run_id, schema)
+  local meta = shard .. 'meta'
+  local seq = redis.call('HGET', meta, 'seq') or '0'
+  redis.call('HSET', meta, 'run_id', run_id, 'incarnation', incarnation, 'schema', schema,
+    'began:' .. incarnation, seq, 'run:' .. incarnation, run_id)
+  redis.call('HDEL', meta, 'began:' .. incarnation - BEGAN_KEPT, 'run:' .. incarnation - BEGAN_KEPT)
+  -- A counter that went back with the data may stand where a reaper saw it before, and look like silence
+  -- all the while: no counter of this incarnation is one of an earlier.
+  for _, instance in ipairs(redis.call('HKEYS', shard .. 'beats')) do
+    redis.call('HSET', shard .. 'beats', instance, int(incarnation * FENCE))
+  end
+  recall(shard)
+end
+
+local function hello(keys, argv)
+  local shard, seen, known, schema = keys[1], tonumber(argv[1]), argv[2], tonumber(argv[3])
   local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  local stored = redis.call('HMGET', meta, 'run_id', 'incarnation', 'seq', 'schema')
+  local stored = redis.call('HMGET', shard .. 'meta', 'run_id', 'incarnation', 'seq', 'schema')
   local newest = tonumber(stored[4] or '0')
   if newest > schema then return { 'newer_schema', newest } end
   local incarnation = tonumber(stored[2] or '0')
-  local seq = tonumber(stored[3] or '0')
-  if stored[1] ~= run_id or incarnation < seen then
+  local began = began_after(shard, seen, known, incarnation)
+  local is_reused = seen == incarnation and known ~= '' and known ~= stored[1]
+  if stored[1] ~= run_id or incarnation < seen or is_reused then
     incarnation = math.max(incarnation, seen) + 1
-    redis.call('HSET', meta, 'run_id', run_id, 'incarnation', incarnation,
-      'began:' .. incarnation, seq, 'schema', schema)
-    -- A counter that went back with the data may stand where a reaper saw it before, and look like silence
-    -- all the while: no counter of this incarnation is one of an earlier.
-    for _, instance in ipairs(redis.call('HKEYS', shard .. 'beats')) do
-      redis.call('HSET', shard .. 'beats', instance, int(incarnation * FENCE))
-    end
-    recall(shard)
-    redis.call('HDEL', meta, 'began:' .. incarnation - BEGAN_KEPT)
+    begin_incarnation(shard, incarnation, run_id, schema)
+    if began < 0 then began = tonumber(stored[3] or '0') end
   end
-  local began = redis.call('HMGET', meta, 'began:' .. incarnation, 'began:' .. (seen + 1))
-  return { 'ok', incarnation, seq, tonumber(began[1] or '0'), tonumber(began[2] or '-1') }
+  return { 'ok', incarnation, tonumber(stored[3] or '0'), run_id, began }
 end

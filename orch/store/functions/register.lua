@@ -30,7 +30,9 @@ local function register(keys, argv)
   if again == '1' and redis.call('HEXISTS', shard .. 'beats', instance) == 0 then return { 'runner_over' } end
   local call = begin(shard)
   redis.call('HSET', shard .. 'instances', instance, about)
-  redis.call('HSETNX', shard .. 'beats', instance, 1)
+  -- Not from 1 on: a reaper that saw the instance in an earlier life, buried or rolled back since, must not
+  -- meet the very number again that it saw unmoved.
+  redis.call('HSETNX', shard .. 'beats', instance, int(call.now))
   redis.call('HSET', shard .. 'seen', instance, int(call.now))
   if ROLE_STREAMS[role] then ensure_group(shard .. ROLE_STREAMS[role], role) end
   if role == 'runner' then

@@ -265,9 +265,15 @@ end
 -- reply of a call that was carried out: before what the verb says stand the incarnation and the number of
 -- the call, the client's watermark.
 local function done(call, ...)
+  local moves = 0
   for field, by in pairs(call.counts) do
-    if by ~= 0 then redis.call('HINCRBY', call.shard .. 'counters', field, by) end
+    if by ~= 0 then
+      redis.call('HINCRBY', call.shard .. 'counters', field, by)
+      moves = 1
+    end
   end
+  -- Lets a sweep know whether what it counted still stands (recount).
+  if moves > 0 then redis.call('HINCRBY', call.shard .. 'counters', 'moves', moves) end
   if call.timer then
     local first = redis.call('ZRANGE', call.shard .. 'due', 0, 0, 'WITHSCORES')
     if first[2] and call.timer <= tonumber(first[2]) then

@@ -175,7 +175,9 @@ def _make_job(call: Call, item: _Item, actor: str) -> Reply:
     else:
         call.move(job, Event.ADMIT, actor, told)
         call.enqueue(job)
-    call.space.zset(f"{call.shard}jobs:{item.tenant}").put(item.job_id, call.count("arrivals", 1))
+    arrival = call.count("arrivals", 1)
+    job.fields["arrival"] = str(arrival)
+    call.space.zset(f"{call.shard}jobs:{item.tenant}").put(item.job_id, arrival)
     call.space.members(f"{call.shard}tenants")[item.tenant] = None
     return ["new", item.job_id, job.state, item.position if job.state == QUEUED else -1]
 
@@ -251,15 +253,16 @@ def replay(call: Call, argv: Sequence[str]) -> Reply:
     """replay: makes a new job of a dead letter; both name each other."""
     actor, policy, capacity, by, count = argv[0], argv[1], int(argv[2]), argv[3], int(argv[4])
     pairs = argv[5 : 5 + 2 * count]
+    batch = _Batch(call, capacity)
     answers = [
-        _replay(call, old_id, new_id, actor, by, capacity)
+        _replay(call, old_id, new_id, actor, by, batch)
         for old_id, new_id in zip(pairs[::2], pairs[1::2], strict=True)
     ]
     dispatch_lengthened(call, policy, actor)
     return call.done(answers)
 
 
-def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, capacity: int) -> Reply:
+def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: _Batch) -> Reply:
     old = call.load(old_id)
     if old is None:
         return ["unknown"]
@@ -273,8 +276,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, capacity:
     names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
     item = _item(new_id, *names, "0", "0", "", "", "", "")
     item.replay_of = old_id
-    # What earlier letters of the call became is in the store already.
-    _Batch(call, capacity).judge(item)
+    batch.judge(item)
     if item.answer:
         return item.answer
     call.record(old, "replayed", actor, f'{{"as":"{new_id}","by":{by}}}')

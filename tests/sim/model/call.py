@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -99,6 +98,7 @@ class Call:
 
     def __init__(self, space: Keyspace, shard: str, run_id: str) -> None:
         self.space = space
+        self._hash = space.hash
         self.shard = shard
         self.run_id = run_id
         self.now = space.clock()
@@ -107,14 +107,15 @@ class Call:
         self.lengthened: dict[str, None] = {}
         """Pools whose line this call made longer: they are dispatched before it ends."""
         self._timer: int | None = None
+        self._moved: dict[str, int] = {}
 
     # -- keys
 
     def hash(self, name: str) -> dict[str, str]:
         """A hash of the shard."""
-        return self.space.hash(self.shard + name)
+        return self._hash(self.shard + name)
 
-    @cached_property
+    @property
     def meta(self) -> dict[str, str]:
         """run_id, incarnation, seq, claims, arrivals, retired."""
         return self.hash("meta")
@@ -189,8 +190,8 @@ class Call:
 
     def deepen(self, job: Job, by: int) -> None:
         """Counts how many wait in its pool and class."""
-        counters, name = self.hash("counters"), f"depth:{job.place}"
-        counters[name] = str(int(counters.get(name, "0")) + by)
+        name = f"depth:{job.place}"
+        self._moved[name] = self._moved.get(name, 0) + by
 
     def park(self, job: Job, kind: str, due_at: int) -> None:
         """Sets the timer that the job waits for."""
@@ -290,6 +291,10 @@ class Call:
 
     def done(self, *words: Any) -> Reply:
         """Tells the scheduler and the watchers; the reply: the watermark, then what the verb says."""
+        counters = self.hash("counters")
+        moved = {name: by for name, by in self._moved.items() if by}
+        for name, by in {**moved, "moves": 1}.items() if moved else ():
+            counters[name] = str(int(counters.get(name, "0")) + by)
         first = self.space.zset(f"{self.shard}due").first()
         if self._timer is not None and first is not None and self._timer <= first[0]:
             fields = {"at": str(self._timer)}

@@ -87,6 +87,15 @@ def _handback(call: Call, job: Job, ending: str) -> None:
     call.enqueue(job, at_head=True)
 
 
+def _keep_loss(call: Call, job: Job | None, verb: str, claim: str) -> None:
+    """A runner has learned that its claim was taken from it; a late result says as much by itself."""
+    if job is None or job.fields.get("taken") != claim:
+        return
+    job.drop("taken")
+    if verb != "settle" and call.allows(job, Event.CANCEL):
+        call.record(job, "lease_lost", "runner", f'{{"claim":"{claim}"}}')
+
+
 def _end(call: Call, runner: str, argv: Sequence[str]) -> Verdict:
     verb, job_id, claim, ending, data, number = argv
     job = call.load(job_id)
@@ -94,6 +103,7 @@ def _end(call: Call, runner: str, argv: Sequence[str]) -> Verdict:
     if verdict == "over":
         if verb == "settle" and job is not None:
             _keep_orphan(call, job, claim, data)
+        _keep_loss(call, job, verb, claim)
         # Canceled or taken over: the slot was held until the runner said that the work had stopped.
         if call.hash(f"held:{runner}").get(job_id) == claim:
             call.free_slot(runner, job_id)

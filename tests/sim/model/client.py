@@ -86,7 +86,7 @@ def greet(server: ModelServer, connection: Connection) -> None:
         server.execute("FUNCTION", "LOAD", "REPLACE", library().code)
     prefix, seen = connection.keys.prefix, connection.watermark.incarnation
     hello = library().function("hello")
-    connection.greeted(server.execute("FCALL", hello, 1, prefix, seen, SCHEMA))
+    connection.greeted(server.execute("FCALL", hello, 1, prefix, seen, "", SCHEMA))
 
 
 def connect_model(

@@ -88,6 +88,15 @@ def _slice(low: str, high: str) -> slice:
     return slice(int(low), None if int(high) == -1 else int(high) + 1)
 
 
+def _lrem(space: Keyspace, name: str, count: str, value: str) -> int:
+    assert count == "1", count
+    line = space.line(name)
+    if value not in line:
+        return 0
+    line.remove(value)
+    return 1
+
+
 def _lpos(space: Keyspace, name: str, value: str, *options: str) -> int | None:
     assert not options or options[0].upper() == "MAXLEN", options
     most = int(options[1]) if options else None
@@ -232,6 +241,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "RPUSH": _rpush,
         "LRANGE": lambda space, name, low, high: list(space.line(name))[_slice(low, high)],
         "LPOS": _lpos,
+        "LREM": _lrem,
         "ZADD": _zadd,
         "ZCARD": lambda space, name: len(space.zset(name)),
         "ZSCORE": lambda space, name, member: space.zset(name).score(member),

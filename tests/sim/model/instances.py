@@ -18,24 +18,40 @@ BEGAN_KEPT = 1_000
 
 def hello(call: Call, argv: Sequence[str]) -> Reply:
     """hello: greets a client on every connection and notices that the server is another incarnation."""
-    seen, schema = int(argv[0]), int(argv[1])
+    seen, known, schema = int(argv[0]), argv[1], int(argv[2])
     meta = call.meta
     if int(meta.get("schema", "0")) > schema:
         return ["newer_schema", int(meta["schema"])]
     incarnation, seq = int(meta.get("incarnation", "0")), int(meta.get("seq", "0"))
-    if meta.get("run_id") != call.run_id or incarnation < seen:
+    began = _began_after(meta, seen, known, incarnation)
+    reused = seen == incarnation and known not in {"", meta.get("run_id")}
+    if meta.get("run_id") != call.run_id or incarnation < seen or reused:
         incarnation = max(incarnation, seen) + 1
-        meta["run_id"] = call.run_id
-        meta["incarnation"] = str(incarnation)
-        meta[f"began:{incarnation}"] = str(seq)
-        meta["schema"] = str(schema)
-        # Counters that went back with the data must not be taken for ones that a reaper saw before.
-        beats = call.hash("beats")
-        beats.update(dict.fromkeys(beats, str(incarnation << FENCE_SHIFT)))
-        _recall(call)
-        meta.pop(f"began:{incarnation - BEGAN_KEPT}", None)
-    began = int(meta.get(f"began:{incarnation}", "0"))
-    return ["ok", incarnation, seq, began, int(meta.get(f"began:{seen + 1}", "-1"))]
+        _begin(call, incarnation, schema)
+        began = seq if began < 0 else began
+    return ["ok", incarnation, seq, call.run_id, began]
+
+
+def _began_after(meta: Mapping[str, str], seen: int, known: str, newest: int) -> int:
+    """When the first incarnation after the client's began, as far as the data remember."""
+    again = known and meta.get(f"run:{seen}") != known
+    for incarnation in range(seen if again else seen + 1, newest + 1):
+        if f"began:{incarnation}" in meta:
+            return int(meta[f"began:{incarnation}"])
+    return -1
+
+
+def _begin(call: Call, incarnation: int, schema: int) -> None:
+    meta = call.meta
+    meta[f"began:{incarnation}"] = meta.get("seq", "0")
+    meta |= {"run_id": call.run_id, "incarnation": str(incarnation), "schema": str(schema)}
+    meta[f"run:{incarnation}"] = call.run_id
+    for name in ("began", "run"):
+        meta.pop(f"{name}:{incarnation - BEGAN_KEPT}", None)
+    # Counters that went back with the data must not be taken for ones that a reaper saw before.
+    beats = call.hash("beats")
+    beats.update(dict.fromkeys(beats, str(incarnation << FENCE_SHIFT)))
+    _recall(call)
 
 
 def _recall(call: Call) -> None:
@@ -52,7 +68,7 @@ def register(call: Call, argv: Sequence[str]) -> Reply:
     if again == "1" and instance not in call.hash("beats"):
         return ["runner_over"]
     call.hash("instances")[instance] = about
-    call.hash("beats").setdefault(instance, "1")
+    call.hash("beats").setdefault(instance, str(call.now))
     call.hash("seen")[instance] = str(call.now)
     if role in MAILBOXES:
         call.space.ensure_group(call.shard + MAILBOXES[role], role)
@@ -74,7 +90,7 @@ def beat(call: Call, argv: Sequence[str]) -> Reply:
         return ["runner_over"]
     beats[instance] = str(int(beats[instance]) + 1)
     call.hash("seen")[instance] = str(call.now)
-    return ["ok", int(beats[instance])]
+    return ["ok", int(beats[instance]), int(instance in call.hash("instances"))]
 
 
 def declare(call: Call, argv: Sequence[str]) -> Reply:
@@ -141,6 +157,7 @@ def _lose(call: Call, job_id: str, claim: str, instance: str, age_ms: str) -> No
     ending = f'{{"outcome":"lost","reason":"runner_dead","runner":"{instance}"}}'
     call.move(job, Event.BURY, "reaper", ending)
     # Not accepted, so `past` stays what it was: the late result of this claim is an orphan.
+    job.fields["taken"] = claim
     job.drop("claim")
     call.undecide(job, ending)
 

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from orch.store.library import flags, library, source
-from tests.sim.model import admission, claims, instances, outcomes, steering, timers, turns
+from tests.sim.model import admission, claims, instances, outcomes, repair, steering, timers, turns
 from tests.sim.model.call import Call, Reply
 from tests.sim.model.commands import COMMANDS, REFUSED_WHEN_FULL
 from tests.sim.model.keyspace import Keyspace
@@ -41,6 +41,9 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             instances.hello,
             instances.leave,
             instances.register,
+            repair.realign,
+            repair.recount,
+            repair.repair,
             outcomes.announce,
             outcomes.decide,
             steering.answer,
@@ -91,7 +94,7 @@ class ModelServer:
         self.stopped = False
         """Nobody answers."""
         self.has_functions = False
-        self._verbs = verbs
+        self._functions = {library().function(name): verbs[name] for name in verbs}
         self._call = call
         self._waiters: dict[Waiter, None] = {}
 
@@ -167,11 +170,10 @@ class ModelServer:
         return command(self.space, *words)
 
     def _call_function(self, function: str, shard: str, argv: Sequence[str]) -> Reply:
-        name = function.rpartition("_")[0]
-        verb = self._verbs.get(name) if self.has_functions else None
-        if verb is None or function != library().function(name):
+        verb = self._functions.get(function) if self.has_functions else None
+        if verb is None:
             raise ResponseError("Function not found")
-        if self.full and name not in _ALLOWED_WHEN_FULL:
+        if self.full and function.rpartition("_")[0] not in _ALLOWED_WHEN_FULL:
             raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
         return verb(self._call(self.space, shard, self.run_id), argv)
 

@@ -18,7 +18,7 @@ from orch.store.library import library
 from tests.sim.model.call import Call
 from tests.sim.model.keyspace import is_there
 from tests.sim.model.server import VERBS, ModelServer
-from tests.sim.model.stories import EPOCH_MS, PREFIX, REASSIGNED, Entry, Step, entry_id
+from tests.sim.model.telling import EPOCH_MS, PREFIX, REASSIGNED, Entry, Step, entry_id
 from tests.sim.model.values import HIGHEST, Members, Stream, Value, ZSet, id_text
 
 _CLOCK = f"{PREFIX}clock"
@@ -219,6 +219,8 @@ def said(step: Step, do: Any) -> Any:
         return "added"
     if step.name == "XREADGROUP":
         return [fields or {} for _, entries in reply or () for _, fields in entries]
+    if step.name == "hello" and reply[0] == "ok":
+        return [*reply[:3], reply[4]]
     if step.name in {"admit", "replay"}:
         return [*reply[:3], [_answer(one) for one in reply[3]]]
     return _parsed(reply) if step.name == "GET" and reply else reply
@@ -244,9 +246,16 @@ def _comparable(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _run(name: str, text: str) -> Any:
+    """Servers have run ids of their own."""
+    if name.partition(":")[0] not in {"run_id", "run"}:
+        return text
+    return text == REASSIGNED or "its own"
+
+
 def _comparable_value(family: str, value: Any) -> Any:
     if family == "meta":
-        return {**value, "run_id": value["run_id"] == REASSIGNED or "its own"}
+        return {name: _run(name, text) for name, text in value.items()}
     if family == "counters":
         return {name: count for name, count in value.items() if int(count)}
     if family == "fair":

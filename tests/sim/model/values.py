@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 
 StreamId = tuple[int, int]
@@ -93,6 +93,10 @@ class Stream:
     def get(self, entry_id: StreamId) -> dict[str, str] | None:
         """The fields of an entry that was not deleted."""
         return self._fields.get(entry_id)
+
+    def entries(self) -> ItemsView[StreamId, dict[str, str]]:
+        """All of them, oldest first; what an entry says never changes."""
+        return self._fields.items()
 
     def add(self, fields: Mapping[str, str], now_ms: int, entry_id: StreamId | None) -> StreamId:
         """Appends; without an id the time makes one, greater than the last even if the clock went back.

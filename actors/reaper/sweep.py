@@ -1,0 +1,125 @@
+"""The repair sweep: all keys a page at a time, at a pace that nobody feels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from contracts.limits import BATCH_ITEMS_MAX, REPAIR_EVERY_MS, REPAIR_PAGE_KEYS
+from orch.ports import Clock
+from orch.store.repairs import START, Repair
+from orch.store.store import Store
+from orch.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+PAUSE_MS = 20
+"""Between two pages; a page takes the server about 2 ms."""
+COUNTS_MAX = 3
+"""How often a sweep is repeated until two in a row counted the same, before a counter is called wrong: a
+server that resizes its table may show a key twice."""
+LINES_MAX = 100
+"""Lines gathered in one sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep counted."""
+
+    moves: int
+    """The count of moves when it began: as long as it stands, the depths are exact."""
+    depths: Counter[str]
+    gaps: set[str]
+
+
+class Sweeper:
+    """Sweeps when the reaper starts, when the server came back, and every ten minutes."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        page_keys: int = REPAIR_PAGE_KEYS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._repairs = metrics.counter("orch_reaper_repairs_total")
+        self._due_at_ms = 0
+        self._restarts = -1
+        self._page_keys = page_keys
+        self._mended: list[Repair] = []
+
+    async def sweep_if_due(self) -> None:
+        """One whole sweep, if it is time."""
+        restarts, now_ms = self._store.connection.watermark.restarts, self._clock.monotonic_ms()
+        if restarts == self._restarts and now_ms < self._due_at_ms:
+            return
+        self._restarts = restarts
+        await self.sweep()
+        self._due_at_ms = self._clock.monotonic_ms() + REPAIR_EVERY_MS
+
+    async def sweep(self) -> list[Repair]:
+        """Looks at every key; then at the lines with gaps and at the counters. What was mended."""
+        self._mended = []
+        swept = await self._pages()
+        gaps = sorted({*swept.gaps, *await self._short(swept)})
+        if gaps:
+            log.warning("lines_with_gaps", lines=len(gaps), first=gaps[0])
+            await self._gather(gaps)
+            swept = await self._pages()
+        await self._recount(swept)
+        return self._mended
+
+    async def _pages(self, gathers: Sequence[str] = ()) -> Swept:
+        moves, depths, gaps, cursor = (
+            await self._store.repairs.moves(),
+            Counter[str](),
+            set[str](),
+            START,
+        )
+        while True:
+            page = await self._store.repairs.page(cursor, most=self._page_keys, gathers=gathers)
+            self._tell(page.repairs)
+            depths += page.depths
+            gaps.update(page.gaps)
+            cursor = page.cursor
+            if cursor == START:
+                return Swept(moves, depths, gaps)
+            await self._clock.sleep_ms(PAUSE_MS)
+
+    async def _short(self, swept: Swept) -> list[str]:
+        """Only a count that no job overtook proves a line too short."""
+        short = await self._store.repairs.short_lines(swept.depths)
+        return short if await self._store.repairs.moves() == swept.moves else []
+
+    async def _gather(self, gaps: Sequence[str]) -> None:
+        """All jobs of those lines back into them, some lines at a time."""
+        for at in range(0, len(gaps), LINES_MAX):
+            await self._pages(gaps[at : at + LINES_MAX])
+            left = 1
+            while left:
+                left, repairs = await self._store.repairs.realign(most=BATCH_ITEMS_MAX)
+                self._tell(repairs)
+
+    async def _recount(self, swept: Swept) -> None:
+        """Sets the counters when two counts in a row agree."""
+        if await self._store.repairs.agree(swept.depths):
+            return
+        for _ in range(COUNTS_MAX):
+            again = await self._pages()
+            if (again.moves, again.depths) == (swept.moves, swept.depths):
+                self._tell(await self._store.repairs.recount(again.moves, again.depths))
+                return
+            swept = again
+
+    def _tell(self, repairs: Sequence[Repair]) -> None:
+        self._mended += repairs
+        for index, count in Counter(repair.index for repair in repairs).items():
+            self._repairs.labels(index=index).inc(count)
+            names = [repair.name for repair in repairs if repair.index == index]
+            log.warning("repaired", index=index, count=count, first=names[0])

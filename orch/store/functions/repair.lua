@@ -1,0 +1,116 @@
+-- repair: looks at a page of keys and mends every index that disagrees with the job hashes.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] cursor string where the last page ended, 0 at first
+-- ARGV[2] most integer keys looked at, about so many, 1 to 1,000
+-- ARGV[3] policy string as in dispatch
+-- ARGV[n] lines strings `pool:class:tenant`, whose jobs are collected for realign
+-- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}}; cursor 0 ends the sweep
+-- flags: allow-oom
+-- Nothing is taken on trust but the job hash: after a lost index, a call that a server error cut in half, or
+-- a restored backup, the sweep finds what is left of it.
+local function mend_held(call, sweep, instance)
+  local held, known = call.shard .. 'held:' .. instance, is_known(call, instance)
+  local entries = redis.call('HGETALL', held)
+  for i = 1, #entries, 2 do
+    local job = load_job(call, entries[i])
+    local is_in_force = job and job.state == 'r' and job.claim == entries[i + 1]
+    -- What ended under its runner is held until the runner says that the work has stopped.
+    local may_run = job and known and not STATES[job.state]['cancel']
+    if not is_in_force and not may_run then
+      redis.call('HDEL', held, entries[i])
+      sweep.repairs[#sweep.repairs + 1] = { 'held', instance }
+    end
+  end
+end
+
+local function mend_slots(call, sweep, pool)
+  for _, instance in ipairs(redis.call('HKEYS', call.shard .. 'slots:' .. pool)) do
+    if redis.call('HEXISTS', call.shard .. 'beats', instance) == 0 then
+      redis.call('HDEL', call.shard .. 'slots:' .. pool, instance)
+      sweep.repairs[#sweep.repairs + 1] = { 'slots', instance }
+    end
+  end
+end
+
+local function mend_group(sweep, stream, group, instance)
+  if has_group(stream, group) then return end
+  ensure_group(stream, group)
+  sweep.repairs[#sweep.repairs + 1] = { 'group', instance }
+end
+
+-- What registration made for each living instance.
+local function mend_instances(call, sweep)
+  local shard, abouts = call.shard, redis.call('HGETALL', call.shard .. 'instances')
+  for i = 1, #abouts, 2 do
+    local instance, about = abouts[i], cjson.decode(abouts[i + 1])
+    local lives = redis.call('HEXISTS', shard .. 'beats', instance) == 1
+    if lives and about.role == 'runner' then
+      if redis.call('HSETNX', shard .. 'slots:' .. about.pool, instance, int(about.slots)) == 1 then
+        sweep.repairs[#sweep.repairs + 1] = { 'slots', instance }
+      end
+      redis.call('SADD', shard .. 'pools', about.pool)
+      mend_group(sweep, shard .. 'ready:' .. about.pool, 'runners', instance)
+      mend_group(sweep, shard .. 'wake:' .. about.pool, 'runners', instance)
+      mend_group(sweep, shard .. 'inbox:' .. instance, 'runners', instance)
+    elseif lives and ROLE_STREAMS[about.role] then
+      mend_group(sweep, shard .. ROLE_STREAMS[about.role], about.role, instance)
+    end
+  end
+end
+
+-- What its owner left behind.
+local function mend_leftover(call, sweep, name, is_owned)
+  if is_owned then return end
+  redis.call('DEL', call.shard .. name)
+  sweep.repairs[#sweep.repairs + 1] = { 'leftover', name }
+end
+
+local function has_job(call, id)
+  return id and redis.call('EXISTS', call.shard .. 'job:' .. id) == 1
+end
+
+local function mend_key(call, sweep, name)
+  local family, rest = string.match(name, '^(%a+):?(.*)$')
+  if family == 'job' then
+    mend_job(call, sweep, rest)
+  elseif family == 'held' then
+    mend_held(call, sweep, rest)
+  elseif family == 'slots' then
+    mend_slots(call, sweep, rest)
+  elseif family == 'instances' then
+    mend_instances(call, sweep)
+  elseif family == 'inbox' or family == 'lastcall' then
+    mend_leftover(call, sweep, name, is_known(call, rest))
+  elseif family == 'out' then
+    mend_leftover(call, sweep, name, has_job(call, rest))
+  elseif family == 'idem' then
+    mend_leftover(call, sweep, name, has_job(call, redis.call('GET', call.shard .. name)))
+  end
+end
+
+local function sorted_names(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function repair(keys, argv)
+  local shard, cursor, most, policy = keys[1], argv[1], tonumber(argv[2]), argv[3]
+  local gathers = {}
+  for n = 4, #argv do gathers[argv[n]] = true end
+  local call, sweep = begin(shard), begin_page(gathers)
+  local page = redis.call('SCAN', cursor, 'MATCH', shard .. '*', 'COUNT', most)
+  -- The server gives them in the order of its table, and one twice while it resizes that.
+  table.sort(page[2])
+  for n, key in ipairs(page[2]) do
+    if key ~= page[2][n - 1] then mend_key(call, sweep, string.sub(key, #shard + 1)) end
+  end
+  dispatch_touched(call, policy, 'reaper')
+  local depths = {}
+  for _, name in ipairs(sorted_names(sweep.depths)) do
+    depths[#depths + 1] = name
+    depths[#depths + 1] = sweep.depths[name]
+  end
+  return done(call, page[1], sweep.repairs, depths, sorted_names(sweep.gaps))
+end

@@ -1,0 +1,93 @@
+"""The sweep that rebuilds every index from the job hashes: a page a call, then the counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orch.core.scheduling import SchedulingPolicy
+from orch.store.connection import Connection
+
+START = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One disagreement that was mended."""
+
+    index: str
+    """One of contracts.metrics.REPAIRED_INDEXES."""
+    name: str
+    """The job, the instance or the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one call looked at."""
+
+    cursor: str
+    """Where the next page begins; START when the sweep is over."""
+    repairs: Sequence[Repair]
+    depths: Counter[str]
+    """Jobs that wait, by line `pool:class:tenant`, among those of the page."""
+    gaps: Sequence[str]
+    """Lines from which a job is missing."""
+
+
+class Repairs:
+    """Any number of sweeps may run at once: each call compares and mends in one step."""
+
+    def __init__(self, connection: Connection, policy: SchedulingPolicy) -> None:
+        self._connection = connection
+        self._policy = policy.text()
+
+    async def page(self, cursor: str, *, most: int, gathers: Sequence[str] = ()) -> Page:
+        """Looks at about `most` keys and mends what disagrees with the jobs; collects jobs of the lines
+        `gathers` for `realign`."""
+        reply = await self._connection.call("repair", cursor, most, self._policy, *gathers)
+        words = iter(reply[3])
+        depths = {line: int(queued) for line, queued in zip(words, words, strict=True)}
+        return Page(str(reply[1]), _repairs(reply[2]), Counter(depths), list(reply[4]))
+
+    async def realign(self, *, most: int) -> tuple[int, list[Repair]]:
+        """Puts collected jobs back into their lines; how many are left, and which had lost their place."""
+        reply = await self._connection.call("realign", most, self._policy)
+        return (0, []) if reply[0] == "none" else (int(reply[1]), _repairs(reply[2]))
+
+    async def moves(self) -> int:
+        """A count that grows whenever a job begins or ends to wait."""
+        found = await self._connection.execute("HGET", self._connection.keys.counters, "moves")
+        return int(found or 0)
+
+    async def short_lines(self, depths: Counter[str]) -> list[str]:
+        """Lines that have fewer entries than jobs were counted."""
+        lengths = {
+            line: int(await self._connection.execute("LLEN", self._connection.keys.line(line)))
+            for line in sorted(depths)
+        }
+        return [line for line, length in lengths.items() if length < depths[line]]
+
+    async def agree(self, depths: Counter[str]) -> bool:
+        """Whether the counters say what was counted."""
+        found = await self._connection.execute("HGETALL", self._connection.keys.counters)
+        said = {name: int(n) for name, n in found.items() if name.startswith("depth:") and int(n)}
+        return said == {f"depth:{place}": queued for place, queued in _places(depths).items()}
+
+    async def recount(self, moves: int, depths: Counter[str]) -> list[Repair]:
+        """Sets the counters to what a sweep counted, unless jobs moved since `moves` was read."""
+        places = _places(depths)
+        flat = [word for place, queued in sorted(places.items()) for word in (place, queued)]
+        reply = await self._connection.call("recount", moves, len(places), *flat)
+        return [] if reply[0] == "moved" else [Repair("counters", place) for place in reply[1]]
+
+
+def _places(depths: Counter[str]) -> Counter[str]:
+    places: Counter[str] = Counter()
+    for line, queued in depths.items():
+        places[line.rpartition(":")[0]] += queued
+    return places
+
+
+def _repairs(pairs: Sequence[tuple[str, str]]) -> list[Repair]:
+    return [Repair(index, name) for index, name in pairs]
