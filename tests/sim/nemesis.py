@@ -24,6 +24,11 @@ HINTS = (Keys(0).outcomes, Keys(0).alarm, Keys(0).wake("default"))
 """Streams that only say where to look; what is true stands elsewhere."""
 
 
+INDEXES = frozenset("queue turn ready due undecided held jobs dead retire slots counters".split())
+"""What the reaper rebuilds from the job hashes; idempotency keys too, but what is submitted twice before that
+is two jobs."""
+
+
 @dataclass(frozen=True)
 class Rollback:
     """Data went back to an earlier state."""
@@ -209,6 +214,19 @@ class Nemesis:
 
     def _restart(self) -> bool:
         return self._down(self._rng.uniform(0.005, 1.0), self._world.server.start)
+
+    def _index_lost(self) -> bool:
+        """The server comes back without some of its indexes, as from a dump that was torn."""
+        return self._down(0.05, self._start_without)
+
+    def _start_without(self) -> None:
+        server = self._world.server
+        names = [name for name in server.backend.contents() if name.partition(":")[0] in INDEXES]
+        if names:
+            lost = self._rng.sample(names, k=min(len(names), self._rng.randint(1, 3)))
+            server.backend.execute(["DEL", *(Keys(0).prefix + name for name in lost)])
+            self._world.history.trace(f"FAULT without {lost}")
+        server.start()
 
     def _down(self, for_s: float, start: Callable[[], None]) -> bool:
         server = self._world.server

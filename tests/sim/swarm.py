@@ -117,9 +117,11 @@ class _Run:
             await asyncio.sleep(LOOK_S)
             self._look()
 
-    def _look(self) -> dict[str, Any]:
+    def _look(self, *, is_last: bool = False) -> dict[str, Any]:
         data = self.world.server.backend.contents()
-        for fault in faults_of(data, self._sound):
+        # An index that was lost is rebuilt by and by; at the end it must stand.
+        indexed = is_last or not self.history.faults["index_lost"]
+        for fault in faults_of(data, self._sound, indexed=indexed):
             self.history.violation("broken", fault)
         self.terminals.look(jobs_of(data))
         return data
@@ -164,7 +166,7 @@ class _Run:
         return next_ms > until_ms and not leftovers_of(data) and self.world.is_settled(data)
 
     def _judge(self) -> None:
-        history, data = self.history, self._look()
+        history, data = self.history, self._look(is_last=True)
         jobs = jobs_of(data)
         if not any(kind == "stuck" for kind, _ in history.violations):
             for fault in leftovers_of(data):
@@ -180,7 +182,7 @@ class _Run:
         if not rollbacks:
             check_claims(history, jobs)
             check_accepted(history, jobs)
-            if not history.faults["clock_jump"]:
+            if not history.faults["clock_jump"] and not history.faults["index_lost"]:
                 check_turns(history, jobs)
         self._check_watermarks()
         self._check_agents(jobs)
