@@ -59,11 +59,11 @@ sim: venv ## seeded simulation of all actors; FAST= LUA= SEED=, ONE=lua|fast for
 	@$(BIN)/python -m tests.sim $(if $(FAST),--fast $(FAST)) $(if $(LUA),--lua $(LUA)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(ONE),--one --tier $(ONE)) $(if $(SHRINK),--shrink) $(ARGS)
 
-mutants: ## (not built yet) mutation testing
-	@echo "make mutants is not built yet: it will plant faults and report those that no test notices" >&2; exit 2
+mutants: venv ## plants known faults in Orch and shows that the simulation notices each; ARGS='--only fence_off'
+	@$(BIN)/python -m tests.sim.mutants $(ARGS)
 
-chaos: ## (not built yet) faults on real processes
-	@echo "make chaos is not built yet: it will kill and stall real processes and write build/chaos.json" >&2; exit 2
+chaos: venv ## faults on real processes and servers, five minutes; MINUTES= SEED=, writes build/chaos.json
+	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 observe: ## (not built yet) metrics and dashboards on a live stack
 	@echo "make observe is not built yet: it will start Prometheus and Grafana against a local stack" >&2; exit 2

@@ -15,6 +15,7 @@ from functools import partial
 
 import anyio
 import structlog
+from anyio.abc import TaskStatus
 
 from actors.outage import Outage
 from contracts import limits
@@ -49,9 +50,12 @@ def about(lease_ms: int) -> dict[str, str | int]:
     }
 
 
-async def stop_on_signal(stop: Stop) -> None:
-    """Sets `stop` at the first SIGTERM or SIGINT."""
+async def stop_on_signal(
+    stop: Stop, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Sets `stop` at the first SIGTERM or SIGINT; started as soon as it would notice one."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for _ in signals:
             stop.event.set()
             return

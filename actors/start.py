@@ -50,9 +50,9 @@ async def run_role(
     body = Body(settings, store, clock, ids, health, metrics, stop, instance, place)
     _describe(metrics, store, role)
     with telemetry_server(settings.metrics_port, metrics.registry, health) as port:
-        announce(port)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(stop_on_signal, stop)
+            await tasks.start(stop_on_signal, stop)
+            announce(port)
             await _main_of(role)(body)
             tasks.cancel_scope.cancel()
     await store.connection.aclose()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from orch.adapters.sweep import claimed, owner_lives, sweep, worker_mark
+from orch.adapters.sweep import claimed, owner_lives, owner_mark, sweep
 from orch.store.claims import Claims
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ async def sweep_processes(claims: Claims) -> None:
 
 def fresh_scratch(root: Path) -> Path:
     """This process's own scratch folder below `root`; folders of dead processes are removed."""
-    mine = root / worker_mark()
+    mine = root / owner_mark()
     mine.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in root.iterdir():
         if not owner_lives(folder.name):

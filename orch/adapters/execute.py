@@ -120,13 +120,15 @@ async def execute(order: Order, output: Output, workshop: Workshop) -> Finished:
     async with started as process, anyio.create_task_group() as group:
         group.start_soon(output.drain, "stdout", process.stdout)
         group.start_soon(output.drain, "stderr", process.stderr)
-        turns = CancelScope()
-        group.start_soon(_tell_turns, process, output, turns)
+        turns = _Turns(process, output)
+        group.start_soon(turns.tell)
         finished = await _Watch(process, order, output, workshop).end()
         with anyio.move_on_after(KILL_PATIENCE_S):
             await process.gone()
         output.end()
-        turns.cancel()
+        with anyio.move_on_after(KILL_PATIENCE_S):
+            await turns.told()
+        turns.scope.cancel()
     return finished
 
 
@@ -136,11 +138,30 @@ _TURNS: Final = {
 }
 
 
-async def _tell_turns(process: GuardedProcess, output: Output, scope: CancelScope) -> None:
-    """Each stop and continuation goes into the ledger, late if Redis is away."""
-    with scope:
-        while True:
-            await output.tell(_TURNS[await process.turned()])
+class _Turns:
+    """Puts each stop and continuation of one process into the ledger, late if Redis is away."""
+
+    def __init__(self, process: GuardedProcess, output: Output) -> None:
+        self.scope = CancelScope()
+        self._process = process
+        self._output = output
+        self._all_told = anyio.Event()
+
+    async def tell(self) -> None:
+        """Until `scope` is canceled."""
+        turns = self._process.turns
+        with self.scope:
+            while True:
+                await self._output.tell(_TURNS[await self._process.turned()])
+                turns.popleft()
+                if not turns:
+                    self._all_told.set()
+                    self._all_told = anyio.Event()
+
+    async def told(self) -> None:
+        """Until all that was heard is told."""
+        while self._process.turns:
+            await self._all_told.wait()
 
 
 _NEVER_RAN: Final[dict[str, tuple[ReasonCode, str]]] = {

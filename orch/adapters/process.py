@@ -66,7 +66,8 @@ class GuardedProcess:
         self._guard = launched.guard
         self._control_fd = launched.control_fd
         self._leases = leases
-        self._mark = mark
+        self.marks = set() if mark is None else {mark}
+        """What the environment of its processes carries: they are found by it when the guard is lost."""
         self._pidfd = os.pidfd_open(launched.guard.pid)
         self._exit: GuardExit | None = None
         self._status = b""
@@ -140,11 +141,11 @@ class GuardedProcess:
         return ended
 
     async def turned(self) -> str:
-        """The next of `turns`, waiting for it; somebody else must be in `wait`."""
+        """The first of `turns`, waiting for one; who takes it also removes it. Another must be in `wait`."""
         while not self.turns:
             await self._turn.wait()
             self._turn = anyio.Event()
-        return self.turns.popleft()
+        return self.turns[0]
 
     async def gone(self) -> None:
         """Until the guard has left, which it does only when no process of the tree is alive."""
@@ -216,8 +217,8 @@ class GuardedProcess:
 
     def _sweep(self) -> None:
         """The agent dies with its guard (death signal); its descendants are found by their mark."""
-        if self._mark is not None:
-            kill_marked(*self._mark)
+        for mark in self.marks:
+            kill_marked(*mark)
 
     def _hear(self, line: dict[str, int | str | None]) -> None:
         event = line.pop("event")

@@ -20,6 +20,7 @@ from orch.adapters.output import Output
 from orch.adapters.pool import Pool, Worker, WorkerExited
 from orch.adapters.process import GuardExit
 from orch.adapters.protocol import Desk, Ending, Run
+from orch.adapters.sweep import CLAIM_MARK
 from orch.adapters.workshop import Workshop
 
 MESSAGE_CHARS: Final = 500
@@ -71,6 +72,9 @@ class PythonAdapter:
         reply: dict[str, Any] | None = None
         async with self._pool.worker(config.path) as worker:
             request = self._request(run, config, worker)
+            # What the call starts carries the claim's mark, not the worker's.
+            marked = (CLAIM_MARK, run.claim.text)
+            worker.process.marks.add(marked)
             try:
                 with anyio.move_on_after(_seconds(config.wall_ms)):
                     reply = await worker.call(request, output)
@@ -78,6 +82,8 @@ class PythonAdapter:
                 return _exited(exited.ended)
             if reply is None:
                 return _too_long()
+            if worker.is_clean:
+                worker.process.marks.discard(marked)
             if "stale" in reply:
                 return None
             refusal = await self._keep(worker, desk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Final
 
 from orch.adapters.tree import descendants, send
@@ -29,15 +30,24 @@ def started_ticks(pid: int) -> str | None:
         return None
 
 
-def worker_mark() -> str:
-    """ORCH_WORKER of this runner's workers: `<pid>.<start>`."""
+def owner_mark() -> str:
+    """This process for ever: `<pid>.<start>`."""
     return f"{os.getpid()}.{started_ticks(os.getpid())}"
 
 
+_WORKERS: Final = count(1)
+
+
+def worker_mark() -> str:
+    """ORCH_WORKER of one worker: `<pid>.<start>.<n>`. Each has its own, for when its guard is lost all that
+    carries its mark is killed, and its neighbours must live."""
+    return f"{owner_mark()}.{next(_WORKERS)}"
+
+
 def owner_lives(mark: str) -> bool:
-    """Whether the process that a `worker_mark` names still runs."""
-    pid, _, ticks = mark.partition(".")
-    return pid.isdigit() and started_ticks(int(pid)) == ticks
+    """Whether the process that an `owner_mark` or a `worker_mark` names still runs."""
+    pid, _, rest = mark.partition(".")
+    return pid.isdigit() and started_ticks(int(pid)) == rest.partition(".")[0]
 
 
 def _ancestors() -> set[int]:

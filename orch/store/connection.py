@@ -9,7 +9,7 @@ restart, a failover or a restored backup is noticed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -30,6 +30,8 @@ PAUSE_MS_MAX = 1_000
 CALL_DEADLINE_MS = 5_000
 SOCKET_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_MS = 2_000
+MET_MAX = 16
+"""Incarnations that a client remembers, to find the last that it and the data have in common."""
 LOADS_MAX = 3
 """How often one call loads the library: a server may lose it again between the load and the call."""
 
@@ -42,8 +44,13 @@ class Watermark:
     seq: int = 0
     lost_writes: int = 0
     restarts: int = 0
-    run_id: str = ""
-    """Of the server in that incarnation: a number may be given twice when data went back."""
+    met: dict[int, str] = field(default_factory=dict)
+    """Run id of the server by incarnation: a number may be given twice when data went back."""
+
+    @property
+    def known(self) -> str:
+        """As `hello` wants it, newest first."""
+        return " ".join(f"{n}:{run_id}" for n, run_id in sorted(self.met.items(), reverse=True))
 
     def greeted(self, incarnation: int, seq: int, run_id: str, next_began: int) -> None:
         """Compares with what the server says on a fresh socket (DESIGN, The lease, `hello`)."""
@@ -55,12 +62,21 @@ class Watermark:
                 self.lost_writes += self.seq - next_began
             self.seq = seq
         self.incarnation = incarnation
-        self.run_id = run_id
+        self._meet(incarnation, run_id)
 
     def acknowledged(self, incarnation: int, seq: int) -> None:
         """A reply carried this head."""
+        if incarnation > self.incarnation:
+            # Another client, which had seen more, made this very server begin anew under our open sockets.
+            self._meet(incarnation, self.met.get(self.incarnation, ""))
+            self.incarnation = incarnation
         if incarnation == self.incarnation:
             self.seq = max(self.seq, seq)
+
+    def _meet(self, incarnation: int, run_id: str) -> None:
+        self.met[incarnation] = run_id
+        while len(self.met) > MET_MAX:
+            del self.met[min(self.met)]
 
 
 class Connection:
@@ -109,7 +125,7 @@ class Connection:
             1,
             self.keys.prefix,
             self.watermark.incarnation,
-            self.watermark.run_id,
+            self.watermark.known,
             SCHEMA,
         )
         await socket.send_command(*hello)

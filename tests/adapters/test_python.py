@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,42 @@ async def test_a_call_that_ends_its_worker_hurts_nobody_else(
         assert (await call("add", 1)).result == 2
         (tmp_path / "go").touch()
     assert neighbours[0].outcome is Outcome.DONE
+
+
+async def test_a_worker_whose_guard_is_killed_takes_no_neighbour_with_it(
+    bench: Any, call: Any, tmp_path: Path
+) -> None:
+    endings: dict[str, Any] = {}
+
+    async def one(name: str, function: str, argument: Path) -> None:
+        endings[name] = await call(function, str(argument))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, "neighbour", "prints_then_waits", tmp_path / "go")
+        await bench.until(lambda: "still here\n" in bench.desk.text())
+        group.start_soon(one, "victim", "blocks", tmp_path)
+        [victim] = await bench.pids(1)
+        guard = int(Path(f"/proc/{victim}/stat").read_text().rpartition(") ")[2].split()[1])
+        os.kill(guard, signal.SIGKILL)
+        await bench.until(lambda: "victim" in endings)
+        (tmp_path / "go").touch()
+    assert (endings["victim"].outcome, endings["victim"].reason) == (
+        Outcome.TRANSIENT,
+        ReasonCode.GUARD_LOST,
+    )
+    assert endings["neighbour"].outcome is Outcome.DONE
+
+
+@pytest.mark.req("LSE-4")
+async def test_what_a_call_started_dies_with_its_guard(
+    bench: Any, call: Any, tmp_path: Path
+) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(call, "spawns", str(tmp_path), True)
+        [orphan] = await bench.pids(1)
+        guard = bench.processes()[0]
+        os.kill(guard, signal.SIGKILL)
+    await bench.all_dead([orphan], within_s=1)
 
 
 async def test_the_last_words_of_a_worker_are_kept(bench: Any, call: Any) -> None:

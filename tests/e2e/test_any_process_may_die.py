@@ -129,3 +129,19 @@ def test_the_dead_are_buried_and_nothing_of_them_is_kept(stack: Stack) -> None:
     wait_until(lambda: stack.serving_pids("admission") - {dead}, what="admission is back")
     readers = stack.redis.xinfo_consumers(Keys().requests, "admission")
     assert {one["name"] for one in readers} <= set(stack.instances())
+
+
+@pytest.mark.req("REA-2", "FBK-4")
+def test_a_job_that_kills_its_runner_three_times_is_a_dead_letter_and_others_go_on(
+    stack: Stack,
+) -> None:
+    # The guard is the agent's parent, the runner the guard's.
+    runner = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)"
+    poison = stack.client.submit(shell(f"kill -9 {runner}; sleep 60")).job_id
+    record = stack.client.wait(poison, timeout_s=60)
+    assert (record.state, record.outcome) == (State.FAILED, Outcome.LOST)
+    assert [one.outcome for one in record.attempts] == [Outcome.LOST] * 3
+    (end,) = stack.events_of(poison, EventType.JOB_FAILED)
+    assert (end.payload["reason"], end.payload["crashes"]) == ("poison", 3)
+    assert poison in {letter.job_id for letter in stack.client.dead_letters().dead_letters}
+    stack.wait_for_echoes(stack.submit_echoes(50))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,10 @@ def holder(stack: Stack, job_id: str) -> tuple[str, int]:
     return lease.worker_id, stack.instances()[lease.worker_id]["pid"]
 
 
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "T"
+
+
 def is_buried(stack: Stack, instance: str) -> bool:
     return instance not in stack.instances()
 
@@ -56,6 +61,7 @@ def test_a_stopped_runner_is_buried_and_its_agent_does_not_act_past_the_lease(
     first_agent = int((stack.root / "pid-1").read_text())
     wait_until(lambda: not is_alive(first_agent), what="the first agent is killed")
     assert (stack.root / "acts-1").stat().st_size == acts
+    stack.wait_for_event(job_id, EventType.LEASE_LOST)
     (stack.root / "go-2").touch()
     record = stack.client.wait(job_id, timeout_s=30)
     assert record.state is State.COMPLETED
@@ -64,6 +70,27 @@ def test_a_stopped_runner_is_buried_and_its_agent_does_not_act_past_the_lease(
     assert "".join(line.text for line in stack.client.logs(job_id).lines) == "by attempt 2\n"
     wait_until(lambda: pid in stack.serving_pids("runner"), what="the same process serves again")
     assert is_buried(stack, worker), "it comes back under a new name"
+
+
+@pytest.mark.req("LSE-4", "EVT-5")
+def test_a_server_that_is_away_stops_the_agent_and_lets_it_go_on(stack: Stack) -> None:
+    # A shell that starts nothing: waiting for a child's start it would look stopped.
+    script = "echo $$ > away; while [ ! -e back ]; do :; done; echo done"
+    job_id = stack.client.submit(shell(script, config={"cwd": str(stack.root)})).job_id
+    wait_until((stack.root / "away").exists, what="the agent acts")
+    agent = int(wait_until((stack.root / "away").read_text, what="it says who it is"))
+    server = stack.pid("server")
+    stack.kill_pid(server, signal.SIGSTOP)
+    try:
+        wait_until(lambda: is_stopped(agent), what="its lease is not confirmed: it is stopped")
+    finally:
+        stack.kill_pid(server, signal.SIGCONT)
+    wait_until(lambda: not is_stopped(agent), what="the same claim is confirmed")
+    (stack.root / "back").touch()
+    record = stack.client.wait(job_id, timeout_s=30)
+    assert (record.state, record.attempt) == (State.COMPLETED, 1)
+    turns = (EventType.AGENT_SUSPENDED, EventType.AGENT_CONTINUED)
+    assert [event.type for event in stack.events_of(job_id, *turns)] == list(turns)
 
 
 @pytest.mark.req("LSE-2")

@@ -17,7 +17,7 @@ from contracts.states import State
 from orch.core.handover import Working
 from orch.store.connection import Connection, Watermark
 from orch.store.embedded import Server, private_server
-from orch.store.library import SCHEMA
+from orch.store.library import SCHEMA, library
 from orch.system import SystemClock
 from tests.store.world import HOUR_MS, World, ending
 
@@ -202,11 +202,11 @@ async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> N
 def test_a_loss_is_what_the_next_incarnation_began_without(
     seen: tuple[int, int], greeting: tuple[int, int, str, int], lost: int
 ) -> None:
-    mark = Watermark(*seen, run_id="a")
+    mark = Watermark(*seen, met={seen[0]: "a"})
     mark.greeted(*greeting)
     assert mark.lost_writes == lost
     assert mark.restarts == (1 if seen[0] and seen[0] != greeting[0] else 0)
-    assert (mark.incarnation, mark.run_id) == (greeting[0], greeting[2])
+    assert (mark.incarnation, mark.met[greeting[0]]) == (greeting[0], greeting[2])
     assert mark.seq == (seen[1] if seen[0] in {0, greeting[0]} else greeting[1])
 
 
@@ -232,7 +232,7 @@ async def test_a_loss_is_proven_over_an_incarnation_that_was_lost_itself(world: 
     )
     greeting = await world.hello(13, SCHEMA, known="x")
     assert greeting[4] == 2037
-    mark = Watermark(13, 2057, run_id="x")
+    mark = Watermark(13, 2057, met={13: "x"})
     mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
     assert mark.lost_writes == 20
 
@@ -247,11 +247,42 @@ async def test_a_number_that_was_given_twice_is_told_apart_by_its_run(world: Wor
     )
     greeting = await world.hello(2, SCHEMA, known="x")
     assert (greeting[1], greeting[4]) == (3, 5)
-    mark = Watermark(2, 25, run_id="x")
+    mark = Watermark(2, 25, met={2: "x"})
     mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
     assert (mark.restarts, mark.lost_writes) == (1, 20)
     # Who wrote in run y is greeted by a third incarnation and has lost nothing.
-    other = Watermark(2, 60, run_id=run_id)
+    other = Watermark(2, 60, met={2: run_id})
     greeting = await world.hello(2, SCHEMA, known=run_id)
     other.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
     assert (other.restarts, other.lost_writes) == (1, 0)
+
+
+@pytest.mark.req("LSE-1")
+async def test_what_is_acknowledged_under_a_number_that_others_raised_counts_too(
+    world: World,
+) -> None:
+    mark = world.connection.watermark
+    await world.pool()
+    # Somebody who had met a later incarnation greets the same server; our socket stays open.
+    await world.hello(mark.incarnation + 3, SCHEMA)
+    await world.submit("job")
+    seq = int(await world.redis("HGET", world.connection.keys.meta, "seq"))
+    assert (mark.incarnation, mark.seq, mark.lost_writes) == (5, seq, 0)
+    mark.greeted(6, seq - 1, "another", seq - 1)
+    assert mark.lost_writes == 1
+
+
+@pytest.mark.req("LSE-1")
+async def test_a_loss_is_proven_when_all_numbers_since_were_given_again(world: World) -> None:
+    # Acknowledged in runs x2 and x3, both gone; runs y2 and y3 have their numbers and more writes.
+    run_id = (await world.hello(0, SCHEMA))[3]
+    await at(
+        world, incarnation=3, run_id=run_id, seq=90, began_at_1=0, run_at_1="x1",
+        began_at_2=5, run_at_2="y2", began_at_3=80, run_at_3=run_id,
+    )  # fmt: skip
+    mark = Watermark(3, 25, met={1: "x1", 2: "x2", 3: "x3"})
+    greeting = await world.redis(
+        "FCALL", library().function("hello"), 1, world.connection.keys.prefix, 3, mark.known, SCHEMA
+    )
+    mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    assert (mark.incarnation, mark.lost_writes) == (4, 20)

@@ -133,7 +133,11 @@ class World:
         """What the server says to a client that greets it."""
         function = library().function("hello")
         prefix = self.connection.keys.prefix
-        return list(await self.redis("FCALL", function, 1, prefix, seen, known, schema))
+        return list(
+            await self.redis(
+                "FCALL", function, 1, prefix, seen, known and f"{seen}:{known}", schema
+            )
+        )
 
     async def bury(self, runner: Runner, *, age_ms: int = 1, most: int = 10) -> Burial:
         """As a reaper does that saw the beat unmoved."""

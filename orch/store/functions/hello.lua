@@ -1,7 +1,7 @@
 -- hello: greets a client on every connection and notices that the server is another incarnation.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] seen integer highest incarnation the client has seen, 0 at first
--- ARGV[2] known string run id of the server in that incarnation, empty at first
+-- ARGV[2] known string the incarnations it met with the server's run id in each, `n:run n:run …`, newest first
 -- ARGV[3] schema integer data schema the client writes
 -- returns {"ok", incarnation, seq, run id, next_began} | {"newer_schema", schema}
 -- flags: allow-oom
@@ -25,12 +25,18 @@ end
 -- For clients that slept through so many restarts a loss can no longer be proven.
 local BEGAN_KEPT = 1000
 
--- The first incarnation after the client's. Data that went back may have forgotten some of them; and they may
--- have given the client's number again, to a run that the client never met: then that run came after.
-local function began_after(shard, seen, known, newest)
+-- The first incarnation after the last that client and data have in common. Data that went back may have
+-- forgotten some, and may have given their numbers again, to runs that the client never met.
+local function began_after(shard, known, newest)
   local meta = shard .. 'meta'
-  local first = seen + 1
-  if known ~= '' and redis.call('HGET', meta, 'run:' .. seen) ~= known then first = seen end
+  local first = newest + 1
+  for number, run_id in string.gmatch(known, '(%d+):(%w+)') do
+    first = tonumber(number)
+    if redis.call('HGET', meta, 'run:' .. number) == run_id then
+      first = first + 1
+      break
+    end
+  end
   for incarnation = first, newest do
     local began = redis.call('HGET', meta, 'began:' .. incarnation)
     if began then return tonumber(began) end
@@ -59,8 +65,9 @@ local function hello(keys, argv)
   local newest = tonumber(stored[4] or '0')
   if newest > schema then return { 'newer_schema', newest } end
   local incarnation = tonumber(stored[2] or '0')
-  local began = began_after(shard, seen, known, incarnation)
-  local is_reused = seen == incarnation and known ~= '' and known ~= stored[1]
+  local began = began_after(shard, known, incarnation)
+  local met = string.match(known, '^' .. seen .. ':(%w+)')
+  local is_reused = seen == incarnation and met and met ~= stored[1]
   if stored[1] ~= run_id or incarnation < seen or is_reused then
     incarnation = math.max(incarnation, seen) + 1
     begin_incarnation(shard, incarnation, run_id, schema)

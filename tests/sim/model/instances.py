@@ -23,8 +23,9 @@ def hello(call: Call, argv: Sequence[str]) -> Reply:
     if int(meta.get("schema", "0")) > schema:
         return ["newer_schema", int(meta["schema"])]
     incarnation, seq = int(meta.get("incarnation", "0")), int(meta.get("seq", "0"))
-    began = _began_after(meta, seen, known, incarnation)
-    reused = seen == incarnation and known not in {"", meta.get("run_id")}
+    met = [pair.partition(":")[::2] for pair in known.split()]
+    began = _began_after(meta, met, incarnation)
+    reused = seen == incarnation and any(n == str(seen) and run != meta["run_id"] for n, run in met)
     if meta.get("run_id") != call.run_id or incarnation < seen or reused:
         incarnation = max(incarnation, seen) + 1
         _begin(call, incarnation, schema)
@@ -32,13 +33,16 @@ def hello(call: Call, argv: Sequence[str]) -> Reply:
     return ["ok", incarnation, seq, call.run_id, began]
 
 
-def _began_after(meta: Mapping[str, str], seen: int, known: str, newest: int) -> int:
-    """When the first incarnation after the client's began, as far as the data remember."""
-    again = known and meta.get(f"run:{seen}") != known
-    for incarnation in range(seen if again else seen + 1, newest + 1):
-        if f"began:{incarnation}" in meta:
-            return int(meta[f"began:{incarnation}"])
-    return -1
+def _began_after(meta: Mapping[str, str], met: Sequence[tuple[str, str]], newest: int) -> int:
+    """When the first incarnation after the last that client and data have in common began."""
+    first = newest + 1
+    for number, run_id in met:
+        first = int(number)
+        if meta.get(f"run:{number}") == run_id:
+            first += 1
+            break
+    began = (meta.get(f"began:{n}") for n in range(first, newest + 1))
+    return next((int(seq) for seq in began if seq is not None), -1)
 
 
 def _begin(call: Call, incarnation: int, schema: int) -> None:

@@ -287,5 +287,5 @@ class Story(Damage):
             incarnation = int(self._hash("meta").get("incarnation", "0"))
             seen = max(0, incarnation + self._rng.choice((-1, 0, 0, 2)))
             # Servers have run ids of their own; the only one that a story can name is a stranger's.
-            return self._say("hello", seen, self._any("", "", "another"), SCHEMA)
+            return self._say("hello", seen, self._any("", "", f"{seen}:another"), SCHEMA)
         return self._say("beat", self._rng.choice([*RUNNERS, *ACTORS, "stranger"]))
