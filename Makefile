@@ -49,11 +49,11 @@ clean: ## remove .venv, caches and build results; a running stack's home is not 
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-bench: ## (not built yet) the comparison with peers
-	@echo "make bench is not built yet: it will compare Orch with its peers and write bench/results/latest.json" >&2; exit 2
+bench: venv ## Orch beside its peers in one run, within an hour; writes bench/results; ARGS='--only arq'
+	@$(BIN)/python -m bench $(ARGS)
 
-bench-quick: ## (not built yet) the same in ten minutes
-	@echo "make bench-quick is not built yet: it will be the benchmark within ten minutes" >&2; exit 2
+bench-quick: venv ## the same, small: about three minutes once the peers' environments stand
+	@$(BIN)/python -m bench --quick $(ARGS)
 
 sim: venv ## seeded simulation of all actors; FAST= LUA= SEED=, ONE=lua|fast for one seed, SHRINK=1
 	@$(BIN)/python -m tests.sim $(if $(FAST),--fast $(FAST)) $(if $(LUA),--lua $(LUA)) $(if $(SEED),--seed $(SEED)) \

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -30,6 +30,8 @@ PAUSE_MS_MAX = 1_000
 CALL_DEADLINE_MS = 5_000
 SOCKET_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_MS = 2_000
+SOCKETS_MAX = 64
+"""Sockets of one process for calls."""
 MET_MAX = 16
 """Incarnations that a client remembers, to find the last that it and the data have in common."""
 LOADS_MAX = 3
@@ -102,8 +104,11 @@ class Connection:
         self._blocking: list[Redis] = []
 
     def _client(self, socket_timeout_ms: int) -> Redis:
-        pool = ConnectionPool.from_url(
+        # More calls at once than sockets wait for one; redis-py's other pool refuses them.
+        pool = BlockingConnectionPool.from_url(
             self.url,
+            max_connections=SOCKETS_MAX,
+            timeout=socket_timeout_ms / 1000,
             decode_responses=True,
             # A raw producer may send any bytes; what is no UTF-8 must reach the one who refuses it.
             encoding_errors="surrogateescape",

@@ -11,7 +11,8 @@ import pytest
 from contracts.errors import Corrupt, Unavailable
 from contracts.states import State
 from orch.core.handover import Pieces
-from orch.store.connection import Connection
+from orch.store.connection import SOCKETS_MAX, Connection
+from orch.store.embedded import private_server
 from orch.store.library import library
 from orch.system import SystemClock
 from tests.store.proxy import Link
@@ -258,3 +259,15 @@ async def test_a_broken_key_stops_the_call_and_harms_no_other(world: World) -> N
         await world.ask(spec(id="fine"), spec(id="broken"))
     assert await world.contents() == before
     await world.redis("DEL", world.connection.keys.job("broken"))
+
+
+@pytest.mark.req("EVT-3")
+async def test_a_rush_of_calls_waits_for_sockets_and_none_is_refused(tmp_path: Path) -> None:
+    async with private_server(tmp_path, appendfsync="no") as server:
+        connection = Connection(server.url, CLOCK)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10 * SOCKETS_MAX):
+                tasks.start_soon(connection.ping)
+        clients = await connection.execute("INFO", "clients")
+        assert clients["connected_clients"] <= SOCKETS_MAX
+        await connection.aclose()

@@ -1,0 +1,1 @@
+"""What is measured, one module a family; each act measures one peer once and returns samples."""

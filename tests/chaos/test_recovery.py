@@ -1,0 +1,96 @@
+"""The small arithmetic of a campaign: quantiles, charges, plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chaos.nemesis import PER_MINUTE, Happened, Nemesis
+from tests.chaos.plan import plan_of
+from tests.chaos.recovery import Tail, quantile
+from tests.chaos.report import Tally, document, write
+from tests.chaos.shape import Outcome, Shape
+from tests.chaos.verdict import Violation
+
+
+async def _nothing(_rng: object) -> bool:
+    return False
+
+
+def an_outcome(tmp_path: Path, *violations: Violation) -> Outcome:
+    nemesis = Nemesis(
+        "1", {"kill_runner": _nothing, "delay": _nothing}, tmp_path / "history", seconds=1
+    )
+    nemesis.happened = [Happened("kill_runner", 10_000, 10_100), Happened("delay", 99_000, 99_100)]
+    nemesis.counts.update(["kill_runner", "delay"])
+    return Outcome(Shape("x"), "1", tmp_path, list(violations), nemesis)
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    values = [float(n) for n in range(1, 101)]
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile([7.0], 0.99)) == (50, 99, 7)
+
+
+def test_a_violation_is_charged_to_the_faults_around_it(tmp_path: Path) -> None:
+    rows = Tally([an_outcome(tmp_path, Violation("lost", "j is gone", "j", 9_000))]).rows
+    assert (rows["kill_runner"]["lost"], rows["delay"]["lost"]) == (1, 0)
+    assert (rows["kill_runner"]["count"], rows["delay"]["count"]) == (1, 1)
+
+
+def test_a_violation_without_a_time_is_charged_to_every_fault(tmp_path: Path) -> None:
+    rows = Tally([an_outcome(tmp_path, Violation("orphan", "pid 1"))]).rows
+    assert (rows["kill_runner"]["orphans"], rows["delay"]["orphans"]) == (1, 1)
+
+
+def test_the_report_has_what_its_readers_are_promised(tmp_path: Path) -> None:
+    found = document([an_outcome(tmp_path)], seed="1", mode="both", minutes=5, recovery={})
+    assert {"seed", "mode", "minutes", "faults", "recovery", "jobs"} <= found.keys()
+    wanted = {"count", "lost", "double", "undetected", "orphans"}
+    assert all(wanted <= row.keys() for row in found["faults"].values())
+    assert write(found, tmp_path / "build").read_bytes()
+
+
+def test_a_kind_of_fault_that_never_took_effect_in_a_campaign_is_named(tmp_path: Path) -> None:
+    outcome, other = an_outcome(tmp_path), an_outcome(tmp_path)
+    assert outcome.nemesis is not None
+    del outcome.nemesis.counts["delay"]
+    assert Tally([outcome]).never == ["delay"]
+    assert other.nemesis is not None
+    del other.nemesis.counts["delay"]
+    assert Tally([outcome, other]).never == ["delay"]
+    other.nemesis.counts["delay"] = 1
+    assert Tally([outcome, other]).never == []
+
+
+def test_the_runs_of_a_campaign_fill_its_minutes() -> None:
+    for minutes in (0.5, 5.0, 15.0):
+        plan = plan_of(
+            minutes, mode="both", engine="valkey", lease_ms=1_000, only=(), recovery=False
+        )
+        seconds = [shape.seconds for shape in plan.storms]
+        seconds += [one.seconds for one in plan.recoveries]
+        assert abs(sum(seconds) - minutes * 60) < 1
+
+
+def test_a_quarter_of_an_hour_holds_what_is_promised() -> None:
+    storm = sum(
+        shape.seconds
+        for shape in plan_of(
+            15, mode="both", engine="valkey", lease_ms=1_000, only=(), recovery=False
+        ).storms
+    )
+    freezes = sum(rate for name, rate in PER_MINUTE.items() if name.startswith("freeze"))
+    assert PER_MINUTE["kill_runner"] * storm / 60 > 1_000
+    assert freezes * storm / 60 > 500
+    assert PER_MINUTE["server_kill"] * storm / 60 > 300
+
+
+def test_a_tail_reads_every_line_once_and_half_a_line_not_yet(tmp_path: Path) -> None:
+    tail = Tail(tmp_path / "effects")
+    assert tail.read() == []
+    with tail.path.open("a") as file:
+        file.write("j 1 5 begin 9 1.00 7\nj 2 ")
+        file.flush()
+        assert [trace.fence for trace in tail.read()] == [5]
+        file.write("6 begin 9 1.00 7\n")
+        file.flush()
+        assert [(trace.attempt, trace.fence) for trace in tail.read()] == [(2, 6)]

@@ -1,0 +1,44 @@
+"""A short slice of `make chaos`: a real server, real actors, some seconds of faults, every promise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.chaos.run import Run
+from tests.chaos.shape import Shape
+
+SLICE = Shape(
+    "slice",
+    seconds=8.0,
+    runners=3,
+    others=1,
+    submitters=2,
+    pace=2.0,
+    only=(
+        "kill_runner", "freeze_runner", "kill_guard", "kill_fallback", "kill_admission", "server_kill",
+        "function_flush", "lost_reply", "reset_before", "reset_all", "hole_both",
+    ),
+    jobs_min=10,
+)  # fmt: skip
+
+
+@pytest.mark.req("REA-1", "REA-4", "LSE-1", "ARC-1")
+async def test_a_few_seconds_of_faults_lose_and_double_nothing() -> None:
+    with TemporaryDirectory(prefix="orch-chaos-") as folder:  # a short path: it holds a socket
+        root = Path(folder) / "run"
+        outcome = await Run(SLICE, "slice", root).whole()
+        logs = "\n".join(_last_words(path) for path in sorted(root.glob("*.log")))
+        assert outcome.violations == [], logs
+        assert outcome.invalid == []
+        assert outcome.nemesis is not None
+        told = [json.loads(line) for line in (root / "faults.jsonl").read_text().splitlines()]
+        # On a busy machine the rarer kinds may find no moment in so short a time.
+        assert {"kill_runner", "server_kill"} <= {name for _, _, name in told} <= set(SLICE.only)
+
+
+def _last_words(path: Path) -> str:
+    return f"{path.name}: {path.read_text(errors='replace')[-400:]}"
