@@ -58,7 +58,7 @@ class Metric:
 
 
 REPAIRED_INDEXES: Final = (
-    "queue", "turn", "ready", "due", "held", "beats", "undecided", "claim", "retire", "dead", "jobs", "idem",
+    "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
     "slots", "group", "leftover", "counters",
 )  # fmt: skip
 _POOL: Final = Label("pool", max=POOLS_MAX)

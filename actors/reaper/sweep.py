@@ -18,9 +18,10 @@ log = structlog.get_logger()
 
 PAUSE_MS = 20
 """Between two pages; a page takes the server about 2 ms."""
-COUNTS_MAX = 3
-"""How often a sweep is repeated until two in a row counted the same, before a counter is called wrong: a
-server that resizes its table may show a key twice."""
+AGAIN_MS_MIN = 10_000
+AGAIN_TIMES = 10
+"""A sweep before its time, because a counter says what cannot be, waits so many times as long as the last
+one took."""
 LINES_MAX = 100
 """Lines gathered in one sweep."""
 
@@ -36,7 +37,8 @@ class Swept:
 
 
 class Sweeper:
-    """Sweeps when the reaper starts, when the server came back, and every ten minutes."""
+    """Sweeps when the reaper starts, when the server came back, every ten minutes, and when a counter is odd:
+    when it says what cannot be."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Sweeper:
         self._clock = clock
         self._repairs = metrics.counter("orch_reaper_repairs_total")
         self._due_at_ms = 0
+        self._again_at_ms = 0
         self._restarts = -1
         self._page_keys = page_keys
         self._mended: list[Repair] = []
@@ -57,11 +60,16 @@ class Sweeper:
     async def sweep_if_due(self) -> None:
         """One whole sweep, if it is time."""
         restarts, now_ms = self._store.connection.watermark.restarts, self._clock.monotonic_ms()
-        if restarts == self._restarts and now_ms < self._due_at_ms:
+        is_due = restarts != self._restarts or now_ms >= self._due_at_ms
+        if not is_due and (
+            now_ms < self._again_at_ms or not await self._store.repairs.counters_are_odd()
+        ):
             return
         self._restarts = restarts
         await self.sweep()
-        self._due_at_ms = self._clock.monotonic_ms() + REPAIR_EVERY_MS
+        ended_ms = self._clock.monotonic_ms()
+        self._due_at_ms = ended_ms + REPAIR_EVERY_MS
+        self._again_at_ms = ended_ms + max(AGAIN_MS_MIN, AGAIN_TIMES * (ended_ms - now_ms))
 
     async def sweep(self) -> list[Repair]:
         """Looks at every key; then at the lines with gaps and at the counters. What was mended."""
@@ -107,15 +115,13 @@ class Sweeper:
                 self._tell(repairs)
 
     async def _recount(self, swept: Swept) -> None:
-        """Sets the counters when two counts in a row agree."""
-        if await self._store.repairs.agree(swept.depths):
+        """Sets the counters when two counts in a row agree; while jobs move, none proves anything."""
+        repairs = self._store.repairs
+        if await repairs.agree(swept.depths) or await repairs.moves() != swept.moves:
             return
-        for _ in range(COUNTS_MAX):
-            again = await self._pages()
-            if (again.moves, again.depths) == (swept.moves, swept.depths):
-                self._tell(await self._store.repairs.recount(again.moves, again.depths))
-                return
-            swept = again
+        again = await self._pages()
+        if (again.moves, again.depths) == (swept.moves, swept.depths):
+            self._tell(await repairs.recount(again.moves, again.depths))
 
     def _tell(self, repairs: Sequence[Repair]) -> None:
         self._mended += repairs

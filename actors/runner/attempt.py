@@ -8,7 +8,7 @@ import anyio
 import orjson
 import structlog
 
-from actors.runner.decide import CANCELED, INTERRUPTED, PAUSED, closing
+from actors.runner.decide import CANCELED, INTERRUPTED, PAUSED, REFUSED, closing
 from actors.runner.desk import RunnerDesk
 from actors.runner.emitter import Emitter, Sheet
 from contracts.errors import ErrorCode, OrchError, Refused
@@ -55,8 +55,12 @@ class Attempt:
             self.scope.cancel()
 
     def cancel(self) -> None:
-        """The claim is over: canceled, expired or taken over."""
+        """The job is over: canceled or expired."""
         self.stop(CANCELED)
+
+    def refused(self) -> None:
+        """The claim is over, as far as the store knows."""
+        self.stop(REFUSED)
 
     def pause(self) -> None:
         """It did not reach a step's end within the grace."""
@@ -93,7 +97,7 @@ def run_of(offer: Offer) -> Run:
 async def perform(attempt: Attempt, bench: Bench) -> ClaimEnding:
     """Runs it to its end; never raises for anything the job did."""
     offer = attempt.offer
-    sheet = Sheet(offer.job_id, offer.claim, offer.outs + 1, attempt.cancel)
+    sheet = Sheet(offer.job_id, offer.claim, offer.outs + 1, attempt.refused)
     bench.emitter.open(sheet)
     attempt.desk = RunnerDesk(offer, sheet, bench.emitter, bench.claims, bench.blobs, bench.clock)
     ending = await _run(attempt, attempt.desk, bench)
@@ -128,7 +132,7 @@ async def _note_limit(ending: Ending, desk: RunnerDesk) -> None:
 def _from_error(attempt: Attempt, error: OrchError) -> Ending:
     if isinstance(error, Refused) and error.code is ErrorCode.LEASE_OVER:
         log.warning("lease_lost", job=attempt.offer.job_id, claim=attempt.offer.claim)
-        return CANCELED
+        return REFUSED
     log.error("attempt_failed", job=attempt.offer.job_id, code=error.code, error=error.message)
     return Ending(Outcome.TRANSIENT, ReasonCode.INTERNAL, f"{error.code}: {error.message}")
 

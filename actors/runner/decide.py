@@ -61,7 +61,10 @@ def closing(
 
 
 CANCELED = Ending(Outcome.CANCELED, ReasonCode.CANCELED)
-"""For a claim that is over: the store answers `over` and frees the slot."""
+"""For a job that was canceled: the store answers `over` and frees the slot."""
+REFUSED = Ending(Outcome.TRANSIENT, ReasonCode.INTERRUPTED, "the claim was refused")
+"""For a claim that was refused. Where it is over, so is this ending; where a server that had gone back only
+knew it again when it was reclaimed, the job goes back to its queue."""
 PAUSED = Ending(Outcome.HUMAN, ReasonCode.PAUSED)
 INTERRUPTED = Ending(Outcome.TRANSIENT, ReasonCode.INTERRUPTED, "the runner left")
 

@@ -232,7 +232,7 @@ class Life:
         in_force = {one.claim for one, holds in zip(working, verdicts, strict=True) if holds}
         for claim, attempt in self.attempts.items():
             if claim not in in_force:
-                attempt.cancel()
+                attempt.refused()
         waiting = {ending.claim for ending in self._endings}
         ended = [one.claim for one in working if one.claim in in_force - waiting]
         again = self._recent.endings(ended)

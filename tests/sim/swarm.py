@@ -156,7 +156,9 @@ class _Run:
         while loop.time() < over_at:
             await asyncio.sleep(1.0)
             settled_s = settled_s + 1.0 if self._is_quiet(over_at) else 0.0
-            if settled_s >= SETTLED_S and self.plan.seed % WATCHED_WHOLE:
+            # The sweep that rebuilds a lost index comes round less often than all else.
+            is_enough = self.plan.seed % WATCHED_WHOLE and not self.history.faults["index_lost"]
+            if settled_s >= SETTLED_S and is_enough:
                 return
 
     def _is_quiet(self, until_s: float) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from actors.reaper.sweep import Sweeper
+from contracts.errors import Refused
 from contracts.states import State
 from orch.system import SystemClock
 from orch.telemetry.metrics import Metrics
@@ -128,19 +129,18 @@ async def test_a_place_lost_from_the_middle_of_a_line_is_there_again(
 
 
 @pytest.mark.req("REA-3", "LSE-6")
-async def test_an_unknown_holder_gets_the_time_of_a_lease_to_be_heard(world: World) -> None:
-    runner, offer = await world.running("job")
+async def test_a_holder_that_nobody_knows_stays_dead_and_its_job_is_freed(world: World) -> None:
+    runner, _ = await world.running("job")
     keys = world.connection.keys
-    await world.redis("DEL", keys.beats)
-    await world.redis("DEL", keys.instances)
-    found = await sweep(world)
-    assert ("beats", "job") in found
+    # Buried while what it held was lost: the claim is in force, and nobody would ever free the job.
+    await world.redis("DEL", keys.held(runner.runner_id))
+    await world.bury(runner)
     assert await world.state("job") is State.RUNNING
-    # It lives: the next beat says that it must register again, and nothing was lost.
-    assert await world.store.leases.beat(runner.runner_id) is False
-    again = await world.register_again(runner)
-    assert again == {runner.runner_id}
-    assert await runner.end(ending("settle", offer)) == ["ok"]
+    assert sorted(await sweep(world)) == [("held", "job"), ("instances", "job")]
+    with pytest.raises(Refused):
+        await world.store.leases.beat(runner.runner_id)
+    assert (await world.bury(runner)).freed == 1
+    assert (await world.story("job"))[-2:] == ["stale_recovered", "bury"]
 
 
 @pytest.mark.req("REA-3", "SCH-4")
@@ -214,3 +214,20 @@ async def test_a_sweep_in_small_pages_sees_everything(world: World) -> None:
     found = Counter(await sweep(world, page_keys=10))
     assert set(found) == {("queue", job_id) for job_id in ids} | {("counters", "default:batch")}
     assert await sweep(world, page_keys=10) == []
+
+
+@pytest.mark.req("REA-3")
+async def test_counters_that_say_what_cannot_be_bring_the_sweep_forward(world: World) -> None:
+    await world.pool()
+    sweeper = Sweeper(world.store, SystemClock(), Metrics())
+    await world.submit("job")
+    counters = world.connection.keys.counters
+    assert not await world.store.repairs.counters_are_odd()
+    await world.redis("HSET", counters, "depth:default:batch", -2)
+    assert await world.store.repairs.counters_are_odd()
+    await sweeper.sweep_if_due()
+    assert (await world.redis("HGET", counters, "depth:default:batch")) == "1"
+    await world.redis("HSET", counters, "depth:empty:batch", 3)
+    assert await world.store.repairs.counters_are_odd()
+    await sweeper.sweep()
+    assert not await world.store.repairs.counters_are_odd()

@@ -157,14 +157,6 @@ class World:
         while await self.now_ms() == now:
             pass
 
-    async def register_again(self, runner: Runner) -> set[str]:
-        """What a runner does whom the server forgot; who beats after it."""
-        about = {"lease_ms": 15_000}
-        instance = Instance(runner.runner_id, "runner", about, pool=runner.pool, slots=runner.slots)
-        await self.store.leases.register(instance, again=True)
-        assert await self.store.leases.beat(runner.runner_id)
-        return {*await self.store.leases.beats()}
-
     async def now_ms(self) -> int:
         """The server's time."""
         seconds, micros = await self.redis("TIME")

@@ -94,8 +94,9 @@ local function mend_timer(call, sweep, job, kind, ticket, at)
   mended(call, sweep, job, 'due', 'no timer ' .. kind)
 end
 
--- A claim in force is held by its runner. One that nobody knows any more is made known again: if it lives it
--- beats on, if not it is buried when it has been silent for a lease.
+-- A claim in force is held by its runner. One that nobody knows any more was buried while what it held was
+-- lost, or was lost itself: it is made known without a beat, so that its agents are stopped and a burial frees
+-- the job a lease later. It is not made to live: whoever was buried stays so.
 local function mend_claimed(call, sweep, job)
   local held = call.shard .. 'held:' .. job.runner
   if redis.call('HGET', held, job.id) ~= job.claim then
@@ -103,8 +104,8 @@ local function mend_claimed(call, sweep, job)
     mended(call, sweep, job, 'held', 'not held by ' .. job.runner)
   end
   if not is_known(call, job.runner) then
-    redis.call('HSET', call.shard .. 'beats', job.runner, int(call.now))
-    mended(call, sweep, job, 'beats', 'unknown runner ' .. job.runner)
+    redis.call('HSET', call.shard .. 'instances', job.runner, '{"role":"runner","pool":"' .. job.pool .. '","slots":0}')
+    mended(call, sweep, job, 'instances', 'unknown runner ' .. job.runner)
   end
 end
 

@@ -186,8 +186,9 @@ class _Mender:
             held[job.job_id] = claim
             self.mended(job, "held", f"not held by {runner}")
         if not self.is_known(runner):
-            self.call.hash("beats")[runner] = str(self.call.now)
-            self.mended(job, "beats", f"unknown runner {runner}")
+            about = f'{{"role":"runner","pool":"{job.fields["pool"]}","slots":0}}'
+            self.call.hash("instances")[runner] = about
+            self.mended(job, "instances", f"unknown runner {runner}")
 
     def _undecided(self, job: Job) -> None:
         member = f"{job.job_id}:{job.fields['undecided']}"
