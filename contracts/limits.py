@@ -57,7 +57,9 @@ BATCH_ITEMS_MAX: Final = 1_000
 """Items of one function call; a call blocks the server, about 10 us an item."""
 REPAIR_PAGE_KEYS: Final = 200
 """Keys that one call of a repair sweep looks at, about 10 us a key."""
-REPAIR_EVERY_MS: Final = 600_000
+REPAIR_EVERY_MS_MIN: Final = 10_000
+REPAIR_EVERY_MS_MAX: Final = 600_000
+"""Between two sweeps: a hundred times as long as the last one took, within these."""
 REPAIR_LOOKS_MAX: Final = 100_000
 """Entries of lines that one such call compares when it looks for a lost place."""
 REQUESTS_BACKLOG_MAX: Final = 50_000

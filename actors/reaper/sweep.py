@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from contracts.limits import BATCH_ITEMS_MAX, REPAIR_EVERY_MS, REPAIR_PAGE_KEYS
+from contracts.limits import (
+    BATCH_ITEMS_MAX,
+    REPAIR_EVERY_MS_MAX,
+    REPAIR_EVERY_MS_MIN,
+    REPAIR_PAGE_KEYS,
+)
 from orch.ports import Clock
 from orch.store.repairs import START, Repair
 from orch.store.store import Store
@@ -18,10 +23,8 @@ log = structlog.get_logger()
 
 PAUSE_MS = 20
 """Between two pages; a page takes the server about 2 ms."""
-AGAIN_MS_MIN = 10_000
-AGAIN_TIMES = 10
-"""A sweep before its time, because a counter says what cannot be, waits so many times as long as the last
-one took."""
+PAUSE_TIMES = 100
+"""A sweep waits so many times as long as the last one took: one of a hundred of the reaper's time."""
 LINES_MAX = 100
 """Lines gathered in one sweep."""
 
@@ -36,9 +39,13 @@ class Swept:
     gaps: set[str]
 
 
+def pause_after(took_ms: int) -> int:
+    """How long to the next sweep, after one that took so long."""
+    return min(max(PAUSE_TIMES * took_ms, REPAIR_EVERY_MS_MIN), REPAIR_EVERY_MS_MAX)
+
+
 class Sweeper:
-    """Sweeps when the reaper starts, when the server came back, every ten minutes, and when a counter is odd:
-    when it says what cannot be."""
+    """Sweeps when the reaper starts, when the server came back, and after a pause."""
 
     def __init__(
         self,
@@ -52,7 +59,6 @@ class Sweeper:
         self._clock = clock
         self._repairs = metrics.counter("orch_reaper_repairs_total")
         self._due_at_ms = 0
-        self._again_at_ms = 0
         self._restarts = -1
         self._page_keys = page_keys
         self._mended: list[Repair] = []
@@ -60,16 +66,12 @@ class Sweeper:
     async def sweep_if_due(self) -> None:
         """One whole sweep, if it is time."""
         restarts, now_ms = self._store.connection.watermark.restarts, self._clock.monotonic_ms()
-        is_due = restarts != self._restarts or now_ms >= self._due_at_ms
-        if not is_due and (
-            now_ms < self._again_at_ms or not await self._store.repairs.counters_are_odd()
-        ):
+        if restarts == self._restarts and now_ms < self._due_at_ms:
             return
         self._restarts = restarts
         await self.sweep()
         ended_ms = self._clock.monotonic_ms()
-        self._due_at_ms = ended_ms + REPAIR_EVERY_MS
-        self._again_at_ms = ended_ms + max(AGAIN_MS_MIN, AGAIN_TIMES * (ended_ms - now_ms))
+        self._due_at_ms = ended_ms + pause_after(ended_ms - now_ms)
 
     async def sweep(self) -> list[Repair]:
         """Looks at every key; then at the lines with gaps and at the counters. What was mended."""

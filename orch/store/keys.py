@@ -35,10 +35,6 @@ class Keys:
         """List: id:ticket of jobs that wait, the next one first."""
         return self._name(f"queue:{pool}:{class_name}:{tenant}")
 
-    def turn(self, place: str) -> str:
-        """Sorted set: tenants that wait in a `pool:class`, by whose turn it is."""
-        return self._name(f"turn:{place}")
-
     def line(self, name: str) -> str:
         """As `queue`, by the name `pool:class:tenant` that a sweep uses."""
         return self._name(f"queue:{name}")

@@ -74,18 +74,6 @@ class Repairs:
         said = {name: int(n) for name, n in found.items() if name.startswith("depth:") and int(n)}
         return said == {f"depth:{place}": queued for place, queued in _places(depths).items()}
 
-    async def counters_are_odd(self) -> bool:
-        """Whether a counter says what cannot be: fewer than none wait, or some where no tenant has a turn."""
-        keys = self._connection.keys
-        found = await self._connection.execute("HGETALL", keys.counters)
-        for name, text in found.items():
-            place = name.removeprefix("depth:")
-            if place == name or not int(text):
-                continue
-            if int(text) < 0 or not await self._connection.execute("ZCARD", keys.turn(place)):
-                return True
-        return False
-
     async def recount(self, moves: int, depths: Counter[str]) -> list[Repair]:
         """Sets the counters to what a sweep counted, unless jobs moved since `moves` was read."""
         places = _places(depths)

@@ -17,6 +17,7 @@ SLICE = Shape(
     runners=3,
     others=1,
     submitters=2,
+    most_open=30,
     pace=2.0,
     only=(
         "kill_runner", "freeze_runner", "kill_guard", "kill_fallback", "kill_admission", "server_kill",

@@ -38,6 +38,8 @@ from tests.sim.world import Unit, World
 LOOK_S = 4.0
 QUIET_S = 12.0
 """After the last job has ended: what is left of its slots, hints and timers goes, at most so long."""
+SWEPT_S = 30.0
+"""So long instead when an index was lost: counters are set right by a sweep during which nothing moves."""
 SETTLED_S = 3.0
 """So long nothing was left: every actor's duties came round in that time."""
 WATCHED_WHOLE = 10
@@ -152,7 +154,7 @@ class _Run:
     async def _until_quiet(self) -> None:
         """Until nothing has been left for a while that could still act; some seeds watch the whole time."""
         loop, settled_s = self.world.loop, 0.0
-        over_at = loop.time() + QUIET_S
+        over_at = loop.time() + (SWEPT_S if self.history.faults["index_lost"] else QUIET_S)
         while loop.time() < over_at:
             await asyncio.sleep(1.0)
             settled_s = settled_s + 1.0 if self._is_quiet(over_at) else 0.0

@@ -347,9 +347,6 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             gathered, lambda store, _: store.repairs.realign(most=9), lambda _first: (0, [])
         ),
         "repairs.moves": Call(waiting, lambda store, _: store.repairs.moves()),
-        "repairs.counters_are_odd": Call(
-            waiting, lambda store, _: store.repairs.counters_are_odd()
-        ),
         "repairs.short_lines": Call(
             without_line, lambda store, _: store.repairs.short_lines(ONE_WAITS)
         ),

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from actors.reaper.sweep import Sweeper
+from actors.reaper.sweep import Sweeper, pause_after
 from contracts.errors import Refused
+from contracts.limits import REPAIR_EVERY_MS_MAX, REPAIR_EVERY_MS_MIN
 from contracts.states import State
 from orch.system import SystemClock
 from orch.telemetry.metrics import Metrics
@@ -216,18 +217,8 @@ async def test_a_sweep_in_small_pages_sees_everything(world: World) -> None:
     assert await sweep(world, page_keys=10) == []
 
 
-@pytest.mark.req("REA-3")
-async def test_counters_that_say_what_cannot_be_bring_the_sweep_forward(world: World) -> None:
-    await world.pool()
-    sweeper = Sweeper(world.store, SystemClock(), Metrics())
-    await world.submit("job")
-    counters = world.connection.keys.counters
-    assert not await world.store.repairs.counters_are_odd()
-    await world.redis("HSET", counters, "depth:default:batch", -2)
-    assert await world.store.repairs.counters_are_odd()
-    await sweeper.sweep_if_due()
-    assert (await world.redis("HGET", counters, "depth:default:batch")) == "1"
-    await world.redis("HSET", counters, "depth:empty:batch", 3)
-    assert await world.store.repairs.counters_are_odd()
-    await sweeper.sweep()
-    assert not await world.store.repairs.counters_are_odd()
+@pytest.mark.req("REA-3", "REA-1")
+async def test_a_small_shard_is_swept_again_soon_and_a_sweep_that_took_long_waits_long() -> None:
+    assert pause_after(3) == REPAIR_EVERY_MS_MIN
+    assert pause_after(1_000) == 100_000
+    assert pause_after(60_000) == REPAIR_EVERY_MS_MAX
