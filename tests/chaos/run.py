@@ -86,17 +86,19 @@ class Run:
         ):
             rng = Random(f"{self.seed}/keep")
             tasks.start_soon(self.server.keep, lambda: rng.uniform(0.0, 0.08))
-            await self.server.up.wait()
             house = House(self.root, proxy, tasks, Random(f"{self.seed}/house"))
-            await house.open()
             try:
-                await self._open(house, proxy)
-                await self._storm(house, proxy)
-                await self._heal(house, proxy)
-                await self._judge(house)
+                await self.server.up.wait()
+                await house.open()
+                try:
+                    await self._open(house, proxy)
+                    await self._storm(house, proxy)
+                    await self._heal(house, proxy)
+                    await self._judge(house)
+                finally:
+                    house.destroy()
             finally:
                 with anyio.CancelScope(shield=True):
-                    house.destroy()
                     await self._close()
             tasks.cancel_scope.cancel()
         await house.forget()

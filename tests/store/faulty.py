@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import unquote
 
 import anyio
-from anyio.abc import SocketStream
+from anyio.abc import SocketStream, TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 GONE: Final = (
@@ -94,11 +94,12 @@ class FaultyLink:
         """Undoes `take_down`."""
         self.path.with_suffix(".away").replace(self.path)
 
-    async def listen(self) -> None:
-        """Serves until it is canceled."""
+    async def listen(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serves until it is canceled; started when a connect is answered. The name is there before that."""
         self.path.unlink(missing_ok=True)
         listener = await anyio.create_unix_listener(self.path)
         async with listener:
+            task_status.started()
             await listener.serve(self._serve)
 
     async def _serve(self, client: SocketStream) -> None:
@@ -214,8 +215,6 @@ async def faulty_link(server_url: str, home: Path) -> AsyncIterator[FaultyLink]:
     """A Unix socket that leads to the server's."""
     link = FaultyLink(home / "faulty.sock", unquote(server_url.removeprefix("unix://")))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(link.listen)
-        while not link.path.exists():
-            await anyio.sleep(0.001)
+        await tasks.start(link.listen)
         yield link
         tasks.cancel_scope.cancel()
