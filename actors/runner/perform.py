@@ -25,7 +25,7 @@ from actors.runner.figures import Figures
 from actors.runner.recent import Recent
 from actors.runner.terms import RunnerTerms
 from contracts.errors import Refused, Unavailable
-from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
+from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS, MINUTE_MS
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
@@ -83,6 +83,7 @@ class Life:
         self._work = anyio.Event()
         self._number = 0
         self._restarts = tools.store.connection.watermark.restarts
+        self._reconcile_at_ms = 0
         self._bench = Bench(
             adapters=tools.adapters,
             blobs=tools.blobs,
@@ -241,10 +242,11 @@ class Life:
             log.warning("endings_told_again", jobs=len(again))
 
     async def _reconcile(self) -> None:
-        """After every restart of the server: it may have come back with an earlier state, in which we hold
-        jobs whose ends it had acknowledged. Nobody but us could give them back while we live."""
+        """After every restart of the server, and now and then: it may have come back with an earlier state,
+        in which we hold jobs whose ends it had acknowledged. Only we could give them back while we live."""
         restarts = self._tools.store.connection.watermark.restarts
-        if restarts == self._restarts:
+        now_ms = self._tools.clock.monotonic_ms()
+        if restarts == self._restarts and now_ms < self._reconcile_at_ms:
             return
         try:
             held = await self._tools.store.claims.held(self._instance.instance_id)
@@ -256,6 +258,7 @@ class Life:
         if lost:
             log.warning("endings_lost_by_server", jobs=len(lost))
         self._restarts = restarts
+        self._reconcile_at_ms = now_ms + MINUTE_MS
 
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         for ending, judgement in zip(endings, cycled.judgements, strict=True):

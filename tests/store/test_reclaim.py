@@ -187,3 +187,12 @@ async def test_registering_again_is_no_answer_to_what_do_you_run(world: World) -
     await world.store.leases.register(instance, again=True)
     assert await cycled(runner) is None
     assert await reclaim(world, runner, working(offer)) == [True]
+
+
+@pytest.mark.req("LSE-1", "LSE-2")
+async def test_a_late_copy_of_an_answer_gives_no_claim_back(world: World) -> None:
+    runner, offer = await undone_claim(world)
+    assert await reclaim(world, runner) == []
+    before = await world.contents()
+    assert await reclaim(world, runner, working(offer)) == [False]
+    assert await world.contents() == before

@@ -22,12 +22,14 @@ local function is_before(job, attempt)
   return STATES[job.state]['reclaim'] and tonumber(job.attempt or '0') == attempt - 1
 end
 
-local function reclaim_one(call, runner, argv, base)
+-- Only a runner that was asked gets a claim back: a copy of its answer that was late on the wire would restore
+-- what it has given up since, and nobody would run that.
+local function reclaim_one(call, runner, is_asked, argv, base)
   local id, claim, epoch, attempt = argv[base], argv[base + 1], argv[base + 2], tonumber(argv[base + 3])
   local job = load_job(call, id)
   if not job then return 'over' end
   if job.state ~= 'r' or job.claim ~= claim then
-    if not is_before(job, attempt) then return 'over' end
+    if not is_asked or not is_before(job, attempt) then return 'over' end
     leave_line(call, job)
     set(job, 'attempt', int(attempt))
     set(job, 'epoch', epoch)
@@ -47,10 +49,11 @@ local function reclaim(keys, argv)
   local shard, runner, pool, more, count = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
   if redis.call('HEXISTS', shard .. 'beats', runner) == 0 then return { 'runner_over' } end
   local call = begin(shard)
-  local verdicts = {}
-  for n = 1, count do verdicts[n] = reclaim_one(call, runner, argv, 5 + (n - 1) * CLAIM) end
   local slots = redis.call('HGET', shard .. 'slots:' .. pool, runner)
-  if more == '0' and slots and is_recalled(slots) then
+  local is_asked = slots and is_recalled(slots)
+  local verdicts = {}
+  for n = 1, count do verdicts[n] = reclaim_one(call, runner, is_asked, argv, 5 + (n - 1) * CLAIM) end
+  if more == '0' and is_asked then
     redis.call('HSET', shard .. 'slots:' .. pool, runner, string.sub(slots, 2))
   end
   return done(call, verdicts)

@@ -219,13 +219,14 @@ WAITING = (SCHEDULED, QUEUED, READY)
 CLAIM = 6
 
 
-def _reclaim(call: Call, runner: str, row: Sequence[str]) -> str:
+def _reclaim(call: Call, runner: str, row: Sequence[str], *, asked: bool) -> str:
     job_id, claim, epoch, attempt, notes, progress = row
     job = call.load(job_id)
     if job is None:
         return "over"
     if job.state != RUNNING or job.fields.get("claim") != claim:
-        if job.state not in WAITING or job.number("attempt") != int(attempt) - 1:
+        before = job.state in WAITING and job.number("attempt") == int(attempt) - 1
+        if not (asked and before):
             return "over"
         call.leave_line(job)
         job.fields |= {
@@ -252,9 +253,10 @@ def reclaim(call: Call, argv: Sequence[str]) -> Reply:
     if runner not in call.hash("beats"):
         return ["runner_over"]
     rows = [argv[at : at + CLAIM] for at in range(4, 4 + int(count) * CLAIM, CLAIM)]
-    verdicts = [_reclaim(call, runner, row) for row in rows]
     slots = call.hash(f"slots:{pool}")
-    if more == "0" and slots.get(runner, "").startswith(RECALLED):
+    asked = slots.get(runner, "").startswith(RECALLED)
+    verdicts = [_reclaim(call, runner, row, asked=asked) for row in rows]
+    if more == "0" and asked:
         slots[runner] = slots[runner].removeprefix(RECALLED)
     return call.done(verdicts)
 
