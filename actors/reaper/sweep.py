@@ -23,8 +23,8 @@ log = structlog.get_logger()
 
 PAUSE_MS = 20
 """Between two pages; a page takes the server about 2 ms."""
-PAUSE_TIMES = 100
-"""A sweep waits so many times as long as the last one took: one of a hundred of the reaper's time."""
+PAUSE_TIMES = 20
+"""A sweep waits so many times as long as the last one took; the server is busy with a tenth of a sweep."""
 LINES_MAX = 100
 """Lines gathered in one sweep."""
 
