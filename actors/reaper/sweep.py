@@ -86,12 +86,8 @@ class Sweeper:
         return self._mended
 
     async def _pages(self, gathers: Sequence[str] = ()) -> Swept:
-        moves, depths, gaps, cursor = (
-            await self._store.repairs.moves(),
-            Counter[str](),
-            set[str](),
-            START,
-        )
+        moves = await self._store.repairs.moves()
+        depths, gaps, cursor = Counter[str](), set[str](), START
         while True:
             page = await self._store.repairs.page(cursor, most=self._page_keys, gathers=gathers)
             self._tell(page.repairs)

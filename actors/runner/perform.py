@@ -94,7 +94,6 @@ class Life:
         )
         self._outage = Outage("cycle", tools.clock)
         self._scope = anyio.CancelScope()
-        self._over = False
         self._ear = Ear(self, tools.reader, tools.store, instance, tools.terms, tools.clock)
         self._offers: MemoryObjectSendStream[Attempt]
         self._offers, self._lanes = anyio.create_memory_object_stream[Attempt](tools.terms.slots)
@@ -163,7 +162,6 @@ class Life:
 
     def _end(self) -> None:
         log.warning("runner_over", instance=self._instance.instance_id, held=len(self.attempts))
-        self._over = True
         self._scope.cancel()
 
     # -- claims and endings
@@ -184,7 +182,7 @@ class Life:
         self._work = anyio.Event()
 
     async def _cycle(self) -> None:
-        endings, self._endings = self._endings[:BATCH_ITEMS_MAX], self._endings[BATCH_ITEMS_MAX:]
+        endings = self._endings[:BATCH_ITEMS_MAX]
         # Before the first acknowledged beat the guards let nothing start: a job taken now would come back.
         idle = self._stop.wished or not self._tools.guards.holds
         free = 0 if idle else self._tools.terms.slots - len(self.attempts)
@@ -200,19 +198,18 @@ class Life:
             if cycled is None:
                 await self._reclaim()
         except Unavailable as error:
-            self._endings = endings + self._endings
             self._work.set()
             await self._outage.wait(error)
             return
         except Refused:
-            self._endings = endings + self._endings
             self.over()
             return
         self._outage.over()
         if cycled is None:
-            self._endings = endings + self._endings
             self._work.set()
             return
+        # Not before they are answered: what is cut off half way is told again, by this life or the next.
+        del self._endings[: len(endings)]
         self._number += 1
         self._tools.health.cycled("cycle")
         self._report(endings, cycled)

@@ -219,7 +219,7 @@ def main() -> None:
     if path is not None:
         sys.path.insert(0, path)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]  # ours
     channel, sources, worker = Channel(channel_fd), Sources(path), Worker()
     while True:
         request = channel.receive()

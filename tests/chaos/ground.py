@@ -46,7 +46,7 @@ class Client:
         """What was acknowledged and is not there; told once."""
         pipe = server.client.pipeline(transaction=False)
         for job_id in self.acked:
-            pipe.exists(Keys().job(job_id))  # type: ignore[unused-awaitable]
+            pipe.exists(Keys().job(job_id))  # type: ignore[unused-awaitable]  # a pipeline's
         there = await pipe.execute()
         missing = [
             job_id for job_id, is_there in zip(self.acked, there, strict=True) if not is_there

@@ -34,7 +34,7 @@ async def states_of(client: Redis) -> list[str]:
     """The state letters of all jobs."""
     pipe = client.pipeline(transaction=False)
     for name in await _names(client):
-        pipe.hget(name, "state")  # type: ignore[unused-awaitable]
+        pipe.hget(name, "state")  # type: ignore[unused-awaitable]  # a pipeline's
     return [state for state in await pipe.execute() if state is not None]
 
 
@@ -44,7 +44,7 @@ async def unresting(client: Redis) -> dict[str, str]:
     pipe = client.pipeline(transaction=False)
     names = await _names(client)
     for name in names:
-        pipe.hmget(name, "state", "spec")  # type: ignore[unused-awaitable]
+        pipe.hmget(name, "state", "spec")  # type: ignore[unused-awaitable]  # a pipeline's
     return {
         name.removeprefix(Keys().job("")): json.loads(spec)["name"]
         for name, (state, spec) in zip(names, await pipe.execute(), strict=True)
@@ -57,7 +57,7 @@ async def jobs_of(client: Redis) -> dict[str, dict[str, str]]:
     names = await _names(client)
     pipe = client.pipeline(transaction=False)
     for name in names:
-        pipe.hgetall(name)  # type: ignore[unused-awaitable]
+        pipe.hgetall(name)  # type: ignore[unused-awaitable]  # a pipeline's
     found = zip(names, await pipe.execute(), strict=True)
     return {name.removeprefix(Keys().job("")): fields for name, fields in found if fields}
 

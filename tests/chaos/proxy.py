@@ -41,7 +41,7 @@ def _reset(stream: SocketStream) -> None:
     with suppress(OSError):
         raw = stream.extra(SocketAttribute.raw_socket)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        stream._transport.abort()  # type: ignore[attr-defined]
+        stream._transport.abort()  # type: ignore[attr-defined]  # anyio has no way to reset
 
 
 @dataclass(eq=False)

@@ -221,7 +221,7 @@ class Run:
         ids = list(self.books.open)
         pipe = self.server.client.pipeline(transaction=False)
         for job_id in ids:
-            pipe.hget(Keys().job(job_id), "state")  # type: ignore[unused-awaitable]
+            pipe.hget(Keys().job(job_id), "state")  # type: ignore[unused-awaitable]  # a pipeline's
         for job_id, state in zip(ids, await pipe.execute(), strict=True):
             if state is None or state in _RESTING:
                 self.books.open.discard(job_id)

@@ -144,7 +144,7 @@ async def requests(store: Store, options: stage.Options) -> object:
         return name
 
     async def answer(name: str) -> None:
-        while await store.connection.execute("GET", keys.answer(name)) is None:  # noqa: ASYNC110
+        while await store.connection.execute("GET", keys.answer(name)) is None:  # noqa: ASYNC110 - a raw producer polls for its answer
             await anyio.sleep(0.0005)
 
     return await stage.submit_paced(options, submit, answer)
