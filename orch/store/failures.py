@@ -138,7 +138,7 @@ SENTENCES: Final[Mapping[str, Failure]] = MappingProxyType(
         "max number of clients reached": _retry("maxclients is reached; somebody leaves"),
         "Script killed by user": _retry("an operator killed the function before it wrote"),
         "Protocol error": _retry("the link garbled what we sent; the server closed it"),
-        "Function not found": _stop("the library is loaded and the call repeated; then a defect"),
+        "Function not found": _retry("the library was lost; it is loaded and the call repeated"),
         "ACL failure in script": _forbidden(
             "the ACL lacks a command that a function uses (Valkey)"
         ),

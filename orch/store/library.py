@@ -14,12 +14,13 @@ from functools import cache
 from importlib.resources import files
 
 from contracts import errors, limits, states
+from contracts.errors import ErrorCode, Misuse
 
 SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare dispatch admit claim settle release ask handback stop cycle reclaim "
+    "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
     "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay mend "
     "repair realign recount"
 ).split()
@@ -47,6 +48,8 @@ class Library:
 
     def function(self, verb: str) -> str:
         """Function name of a verb on the server."""
+        if verb not in self.verbs:
+            raise Misuse(ErrorCode.INTERNAL, f"the library has no verb {verb!r}")
         return f"{verb}_{self.digest}"
 
 
@@ -137,4 +140,6 @@ def generated_lua() -> str:
         "RECALL_MS_MAX": limits.RECALL_MS_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
+    # Lua 5.1 formats a number through printf, at the price of a third of a command.
+    lines.append("local NUMBERS = { " + ", ".join(f"'{n}'" for n in range(1, 65)) + " }")
     return "\n".join(lines) + "\n"

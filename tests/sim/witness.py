@@ -62,7 +62,8 @@ class Witness:
         self._world = world
         self._nemesis = nemesis
         self._looks: dict[Process, Looks] = {}
-        self._burials: dict[str, int] = {}
+        self._burials: dict[str, tuple[int, str]] = {}
+        """Instance -> how often it was buried, and by which counter last."""
         self._beats: list[_Told] = []
         self._before: Callable[[Message], None] = world.server.on_executed
         world.server.on_executed = self._executed
@@ -76,17 +77,20 @@ class Witness:
         elif command[0] == "FCALL":
             verb = str(command[1]).rpartition("_")[0]
             if verb == "bury":
-                self._judge_burial(message, str(command[4]), counted=str(command[5]) != "0")
+                self._judge_burial(message, str(command[4]), counter=str(command[5]))
             elif verb == "beat":
                 self._beats.append(_Told(message, str(command[4])))
         self._beats = [told for told in self._beats if self._still_open(told, now)]
 
-    def _judge_burial(self, message: Message, instance: str, *, counted: bool) -> None:
+    def _judge_burial(self, message: Message, instance: str, *, counter: str) -> None:
         times = self._world.history.buried.get(instance, [])
-        done = len(times) > self._burials.get(instance, 0)
-        self._burials[instance] = len(times)
-        # Without a counter: it was buried and not emptied, or its beat is not there.
-        if not (done and counted) or message.link.process.name.startswith("supervisor"):
+        burials, last_counter = self._burials.get(instance, (0, "0"))
+        done = len(times) > burials
+        self._burials[instance] = len(times), counter if done else last_counter
+        # Without a counter: it was buried and not emptied, or its beat is not there. With the same one: the
+        # burial judged before, sent anew; what a repair had found of the dead is freed with it.
+        judged = done and counter not in {"0", last_counter}
+        if not judged or message.link.process.name.startswith("supervisor"):
             return
         looks, now = self._looks.get(message.link.process), self._world.loop.time()
         seen_s = 0.0 if looks is None else looks.seen_s(instance, now)

@@ -33,4 +33,3 @@ def samples() -> dict[str, Failure]:
 
 SAMPLES: Final = samples()
 KINDS: Final = {Reaction.RETRY: Unavailable, Reaction.REFUSE: Misuse, Reaction.STOP: Corrupt}
-MISSING: Final = "ERR Function not found and so on"

@@ -51,6 +51,42 @@ async def test_many_runners_at_once_claim_every_job_exactly_once(world: World) -
     assert sorted(claimed) == ids
 
 
+@pytest.mark.req("LSE-1", "SCH-2")
+async def test_a_runner_is_served_straight_from_the_line_and_the_others_through_ready(
+    world: World,
+) -> None:
+    keys = world.connection.keys
+    await world.pool()
+    ids = await world.submit_many("job", 6)
+    one, two = await world.runner(slots=2), await world.runner(slots=3)
+    mine = (await one.cycle(free=2)).offers
+    assert [offer.job_id for offer in mine] == ids[:2]
+    assert [await world.state(job_id) for job_id in ids] == (
+        [State.RUNNING] * 2 + [State.READY] * 3 + [State.QUEUED]
+    )
+    assert await world.redis("XLEN", keys.ready("default")) == 3
+    assert await world.redis("XLEN", keys.wake("default")) == 2
+    theirs = (await two.cycle(free=3)).offers
+    assert [offer.job_id for offer in theirs] == ids[2:5]
+    assert [await world.story(job_id) for job_id in (ids[0], ids[2])] == (
+        [["admit", "dispatch", "claim"]] * 2
+    )
+    numbers = [int(offer.claim.split(".")[1]) for offer in (*mine, *theirs)]
+    assert numbers == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.req("LSE-1", "SCH-2")
+async def test_what_was_made_ready_before_goes_before_what_waits_in_line(world: World) -> None:
+    runner = await world.runner(slots=1)
+    ids = await world.submit_many("job", 3)
+    first = await runner.claim_one()
+    (second,) = (await runner.cycle(ending("settle", first), free=1)).offers
+    other = await world.runner(slots=1)
+    await world.store.timers.dispatch("default", most=1)
+    third = await other.claim_one()
+    assert [first.job_id, second.job_id, third.job_id] == ids
+
+
 @pytest.mark.req("LSE-1")
 async def test_a_claim_never_repeats_and_its_number_only_grows(world: World) -> None:
     runner, offer = await world.running("job")

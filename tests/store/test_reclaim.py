@@ -128,6 +128,23 @@ async def test_a_claim_of_another_attempt_is_not_given_back(world: World) -> Non
     assert (await world.fields("job"))["claim"] == offer.claim
 
 
+@pytest.mark.req("LSE-1", "LSE-2")
+async def test_a_claim_below_one_that_the_job_had_since_is_not_given_back(world: World) -> None:
+    """Lost twice: the job came as far on another way, under later claims. A fence only grows."""
+    await world.pool()
+    await world.submit("job")
+    runner = await world.runner()
+    offer = await runner.claim_one()
+    await runner.end(ending("handback", offer))
+    await come_back(world)
+    below = Working("job", "1.1.x", offer.epoch - 1, offer.attempt + 1, 0, "")
+    assert await reclaim(world, runner, below) == [False]
+    assert await world.state("job") is State.READY
+    await come_back(world)
+    above = Working("job", "1.9.x", offer.epoch + 1, offer.attempt + 1, 0, "")
+    assert await reclaim(world, runner, above) == [True]
+
+
 @pytest.mark.req("RUN-5")
 async def test_where_the_attempt_had_come_to_is_not_lost_with_the_evidence(world: World) -> None:
     runner, offer = await undone_claim(world)

@@ -24,6 +24,21 @@ local function request_waits(shard, entry)
   return entry ~= '' and #redis.call('XRANGE', shard .. 'requests', entry, entry) > 0
 end
 
+-- What the items before an item of the same call have made.
+local function begin_batch()
+  return { jobs = {}, keys = {}, depth = {}, pools = {}, made = {}, lines = {}, listed = {} }
+end
+
+-- One more for the list of that name.
+local function add(lists, name, value)
+  local list = lists[name]
+  if not list then
+    list = {}
+    lists[name] = list
+  end
+  list[#list + 1] = value
+end
+
 local function known_pools(call)
   local pools = redis.call('SMEMBERS', call.shard .. 'pools')
   table.sort(pools)
@@ -58,7 +73,8 @@ local function judge(call, item, batch, capacity)
   if item.entry ~= '' and not item.waits then
     return { 'refused', 'INVALID_REQUEST', 'request ' .. item.entry .. ' is settled or was handed on', '{}' }
   end
-  if redis.call('SISMEMBER', call.shard .. 'pools', item.pool) == 0 then
+  batch.pools[item.pool] = batch.pools[item.pool] or redis.call('SISMEMBER', call.shard .. 'pools', item.pool)
+  if batch.pools[item.pool] == 0 then
     return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
       known_pools(call) }
   end
@@ -79,13 +95,13 @@ local function judge(call, item, batch, capacity)
   return nil
 end
 
-local function make_job(call, item, actor)
+local function make_job(call, item, actor, batch)
   local job = {
     id = item.id, key = call.shard .. 'job:' .. item.id, seq = 0, writes = {}, drops = {},
     pool = item.pool, class = item.class, tenant = item.tenant
   }
   for _, name in ipairs({ 'pool', 'class', 'tenant', 'digest', 'spec' }) do set(job, name, item[name]) end
-  set(job, 'made_at', int(call.now))
+  set(job, 'made_at', call.now_text)
   if item.replay_of then set(job, 'replay_of', item.replay_of) end
   if item.nonce ~= '' then set(job, 'nonce', item.nonce) end
   if item.idem ~= '' then
@@ -103,14 +119,35 @@ local function make_job(call, item, actor)
     park(call, job, 'later', item.not_before)
   else
     move(call, job, 'admit', actor, item.replay_of and '{"replay_of":"' .. item.replay_of .. '"}' or '{}')
-    enqueue(call, job, false)
+    local line, entry = take_place(call, job)
+    add(batch.lines, line, entry)
   end
-  local arrival = redis.call('HINCRBY', call.shard .. 'meta', 'arrivals', 1)
-  set(job, 'arrival', int(arrival))
-  save(job)
-  redis.call('ZADD', call.shard .. 'jobs:' .. item.tenant, arrival, item.id)
-  redis.call('SADD', call.shard .. 'tenants', item.tenant)
+  batch.arrival = batch.arrival + 1
+  set(job, 'arrival', tostring(batch.arrival))
+  add(batch.listed, item.tenant, job.arrival)
+  add(batch.listed, item.tenant, item.id)
+  batch.made[#batch.made + 1] = job
+  call.made[item.id] = job
   return { 'new', item.id, job.state, job.state == 'q' and item.position or -1 }
+end
+
+-- The places in the order of arrival that so many new jobs will have.
+local function arrive(call, batch, count)
+  if count > 0 then batch.arrival = redis.call('HINCRBY', call.shard .. 'meta', 'arrivals', count) - count end
+end
+
+-- The new jobs stand in their lines; then what is free is given out, and what dispatch did not write is written,
+-- each job once.
+local function place_made(call, batch, policy, actor)
+  for line, entries in pairs(batch.lines) do redis.call('RPUSH', line, unpack(entries)) end
+  dispatch_touched(call, policy, actor)
+  for _, job in ipairs(batch.made) do
+    if #job.writes > 0 then save(job) end
+  end
+  for tenant, listed in pairs(batch.listed) do
+    redis.call('ZADD', call.shard .. 'jobs:' .. tenant, unpack(listed))
+    redis.call('SADD', call.shard .. 'tenants', tenant)
+  end
 end
 
 -- A raw producer reads its answer under its own request id; the request itself is settled here, in the
@@ -137,21 +174,23 @@ local function admit(keys, argv)
   local shard, actor, policy, capacity, count =
     keys[1], argv[1], argv[2], tonumber(argv[3]), tonumber(argv[4])
   local call = begin(shard)
-  local items, answers, batch = {}, {}, { jobs = {}, keys = {}, depth = {} }
+  local items, answers, batch, new = {}, {}, begin_batch(), 0
   for n = 1, count do
     items[n] = item_at(argv, 5 + (n - 1) * ITEM)
     items[n].waits = request_waits(shard, items[n].entry)
     answers[n] = judge(call, items[n], batch, capacity) or false
+    if not answers[n] then new = new + 1 end
   end
+  arrive(call, batch, new)
   for n = 1, count do
-    answers[n] = answers[n] or make_job(call, items[n], actor)
+    answers[n] = answers[n] or make_job(call, items[n], actor, batch)
     items[n].answer = answers[n]
   end
-  dispatch_touched(call, policy, actor)
+  place_made(call, batch, policy, actor)
   for n = 1, count do
     local answer = answers[n]
     -- Its second event is the dispatch of this very call: nothing waited before it.
-    if answer[1] == 'new' and call.touched[answer[2]] == 2 then answer[3] = 'y' end
+    if answer[1] == 'new' and call.touched[answer[2]] == '2' then answer[3] = 'y' end
     if answer.earlier then answer[3] = answer.earlier.answer[3] end
     if answer[3] == 'y' then answer[4] = 0 end
     answer_request(call, items[n], answers[n])

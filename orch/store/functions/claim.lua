@@ -2,7 +2,8 @@
 -- returns per job {id, claim, attempt, spec, progress, answer, wish, outs, epoch}
 -- XREADGROUP NOACK takes an entry for exactly one runner and leaves no pending list to take over;
 -- what was read is deleted at once, and the ticket says whether it is still the job's.
-local CLAIM_FIELDS = { 'spec', 'progress', 'answer', 'wish', 'outs' }
+local CLAIM_FIELDS = { 'state', 'seq', 'ticket', 'pool', 'class', 'attempt', 'epoch', 'spec' }
+local LATER_FIELDS = { 'progress', 'answer', 'wish', 'outs' }
 
 local function read_ready(ready, runner, most)
   local command = { 'XREADGROUP', 'GROUP', 'runners', runner, 'COUNT', most, 'NOACK', 'STREAMS', ready, '>' }
@@ -21,7 +22,7 @@ local function take_ready(call, pool, runner, most)
   for _, entry in ipairs(entries_of(reply)) do
     read[#read + 1] = entry[1]
     local id, ticket = string.match(field_of(entry, 'j') or '', '^(.+):(%d+)$')
-    local job = id and load_job(call, id)
+    local job = id and load_job(call, id, CLAIM_FIELDS)
     -- A repair may have added an entry again: the second one of this very read is stale.
     if stands_here(job, 'y', pool, ticket) and not taken[id] then
       taken[id] = true
@@ -29,39 +30,60 @@ local function take_ready(call, pool, runner, most)
     end
   end
   if #read > 0 then redis.call('XDEL', ready, unpack(read)) end
-  return jobs
+  return jobs, #read - #jobs
 end
 
-local function claim_one(call, job, runner, incarnation, number, random)
-  local claim = incarnation .. '.' .. int(number) .. '.' .. random
-  set(job, 'attempt', tostring(tonumber(job.attempt or '0') + 1))
-  set(job, 'epoch', int(incarnation * FENCE + number))
+-- Who claims in this call, what is claimed so far, and how much of it came straight from the lines.
+local function begin_claims(runner, most, random)
+  return { runner = runner, most = most, random = random, offers = {}, held = {}, straight = 0 }
+end
+
+-- Numbers are reserved before a claim that bears one is written: no number is ever given twice.
+local function reserve(call, claims, count)
+  if count == 0 then return end
+  local meta = call.shard .. 'meta'
+  claims.incarnation = claims.incarnation or tonumber(redis.call('HGET', meta, 'incarnation'))
+  claims.number = redis.call('HINCRBY', meta, 'claims', count) - count
+end
+
+-- What an offer says beside the claim; the first attempt finds nothing of an earlier one.
+local function offer_of(job)
+  local first = not job.attempt or job.attempt == '1'
+  local extra = first and job.spec and {} or redis.call('HMGET', job.key, unpack(LATER_FIELDS))
+  local spec = job.spec or redis.call('HGET', job.key, 'spec')
+  return { job.id, job.claim, tonumber(job.attempt), spec, extra[1] or '', extra[2] or '',
+    extra[3] or '', tonumber(extra[4] or '0'), job.epoch }
+end
+
+local function claim_one(call, job, claims)
+  local number, runner = claims.number + 1, claims.runner
+  local claim = claims.incarnation .. '.' .. number .. '.' .. claims.random
+  claims.number = number
+  if job.attempt then set(job, 'notes', '0') end
+  set(job, 'attempt', job.attempt and tostring(tonumber(job.attempt) + 1) or '1')
+  set(job, 'epoch', int(claims.incarnation * FENCE + number))
   set(job, 'claim', claim)
   set(job, 'runner', runner)
-  set(job, 'notes', '0')
-  set(job, 'claimed_at', int(call.now))
+  set(job, 'claimed_at', call.now_text)
   move(call, job, 'claim', 'runner', '{"runner":"' .. runner .. '","claim":"' .. claim .. '"}')
   save(job)
-  redis.call('HSET', call.shard .. 'held:' .. runner, job.id, claim)
-  return claim
+  local held, offers = claims.held, claims.offers
+  held[#held + 1] = job.id
+  held[#held + 1] = claim
+  offers[#offers + 1] = offer_of(job)
 end
 
-local function offer_of(job)
-  local extra = redis.call('HMGET', job.key, unpack(CLAIM_FIELDS))
-  return { job.id, job.claim, tonumber(job.attempt), extra[1], extra[2] or '', extra[3] or '',
-    extra[4] or '', tonumber(extra[5] or '0'), job.epoch }
+-- The runner's slots; what a server error cuts off here, a repair puts back.
+local function hold(call, claims)
+  if #claims.held > 0 then redis.call('HSET', call.shard .. 'held:' .. claims.runner, unpack(claims.held)) end
+  claims.held = {}
 end
 
-local function claim_jobs(call, pool, runner, most, random)
-  local jobs = take_ready(call, pool, runner, most)
-  if #jobs == 0 then return {} end
-  local meta = call.shard .. 'meta'
-  local incarnation = tonumber(redis.call('HGET', meta, 'incarnation'))
-  local last = redis.call('HINCRBY', meta, 'claims', #jobs)
-  local offers = {}
-  for n, job in ipairs(jobs) do
-    claim_one(call, job, runner, incarnation, last - #jobs + n, random)
-    offers[n] = offer_of(job)
-  end
-  return offers
+-- Returns how many entries were nobody's place: the room that they seemed to take is free.
+local function claim_ready(call, pool, claims)
+  if claims.most == 0 then return 0 end
+  local jobs, stale = take_ready(call, pool, claims.runner, claims.most)
+  reserve(call, claims, #jobs)
+  for _, job in ipairs(jobs) do claim_one(call, job, claims) end
+  return stale
 end

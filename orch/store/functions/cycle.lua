@@ -1,4 +1,4 @@
--- cycle: a runner's steady state in one call: endings, then dispatch, then new claims (group commit).
+-- cycle: a runner's steady state in one call: endings, then new claims and dispatch (group commit).
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] runner string instance id
 -- ARGV[2] pool string the pool it serves
@@ -52,6 +52,15 @@ local function offers_again(call, shard, runner, number)
   return offers
 end
 
+-- What was made ready before goes first; then the same picker serves this runner straight from the lines, and
+-- the other runners through `ready`.
+local function dispatch_and_claim(call, pool, claims, policy)
+  local served, runners = dispatch_pool(call, pool, BATCH_MAX, policy, 'runner', claims)
+  hold(call, claims)
+  wake_runners(call, pool, math.min(served - claims.straight, runners))
+  return claims.offers
+end
+
 local function cycle(keys, argv)
   local shard, runner, pool, number, free, random, policy_text, count =
     keys[1], argv[1], argv[2], argv[3], tonumber(argv[4]), argv[5], argv[6], tonumber(argv[7])
@@ -72,11 +81,10 @@ local function cycle(keys, argv)
       end
     end
   end
+  free_slots(call)
   local offers = offers_again(call, shard, runner, number)
   if not offers then
-    local served, runners, waits = dispatch_pool(call, pool, BATCH_MAX, policy_of(policy_text), 'runner')
-    offers = free > 0 and not waits and claim_jobs(call, pool, runner, free, random) or {}
-    if served > #offers then wake_runners(call, pool, math.min(served - #offers, runners)) end
+    offers = dispatch_and_claim(call, pool, begin_claims(runner, free, random), policy_of(policy_text))
     local ids = {}
     for n, offer in ipairs(offers) do ids[n] = offer[1] end
     redis.call('HSET', shard .. 'lastcall:' .. runner, 'number', number, 'jobs', table.concat(ids, ' '))

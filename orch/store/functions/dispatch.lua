@@ -87,17 +87,30 @@ local function pay_turn(call, turn, taken, served, weight)
   turn.dirty = true
 end
 
-local function ready_one(call, pool, entry, actor)
+-- The job becomes ready. A runner that claims in this very call takes it at once; the others find it in `ready`.
+local function serve_one(call, pool, entry, actor, claims)
   local id, ticket = string.match(entry, '^(.+):(%d+)$')
-  local job = load_job(call, id)
+  local job = load_job(call, id, CLAIM_FIELDS)
   -- Canceled, paused or re-added meanwhile: this entry is an old ticket.
   if not stands_here(job, 'q', pool, ticket) then return 0 end
   move(call, job, 'dispatch', actor, '{}')
-  set(job, 'ticket', tostring(job.seq))
-  redis.call('XADD', call.shard .. 'ready:' .. pool, '*', 'j', id .. ':' .. job.ticket)
-  save(job)
   bump(call, 'depth:' .. pool .. ':' .. job.class, -1)
+  if claims and #claims.offers < claims.most then
+    claim_one(call, job, claims)
+    claims.straight = claims.straight + 1
+  else
+    set(job, 'ticket', job.seq_text)
+    redis.call('XADD', call.shard .. 'ready:' .. pool, '*', 'j', id .. ':' .. job.ticket)
+    save(job)
+  end
   return 1
+end
+
+local function serve(call, pool, popped, actor, claims)
+  local served = 0
+  if claims and #popped > 0 then reserve(call, claims, math.min(#popped, claims.most - #claims.offers)) end
+  for _, entry in ipairs(popped) do served = served + serve_one(call, pool, entry, actor, claims) end
+  return served
 end
 
 local function save_turns(call, pool, policy)
@@ -116,10 +129,11 @@ local function save_turns(call, pool, policy)
   if #writes > 0 then redis.call('HSET', call.shard .. 'fair:' .. pool, unpack(writes)) end
 end
 
--- Returns how many became ready, how many runners serve the pool, and whether the pool waits for one of them
--- to say what it runs.
-local function dispatch_pool(call, pool, most, policy, actor)
+-- Returns how many became ready, and how many runners serve the pool. With `claims` a runner takes first what
+-- was made ready before; one pool waits as a whole for a runner that has not said what it runs.
+local function dispatch_pool(call, pool, most, policy, actor, claims)
   local free, runners, waits = allowance(call, pool)
+  if claims and not waits then free = free + claim_ready(call, pool, claims) end
   local want = math.min(free, most)
   local served_all, looked = 0, 0
   -- `looked` bounds the stale entries one call steps over: a million canceled jobs must not block it.
@@ -128,15 +142,14 @@ local function dispatch_pool(call, pool, most, policy, actor)
     if not class then break end
     local turn = turn_of(call, pool, class.name)
     local popped, taken = pop_turn(call, pool, class, want - served_all, waiting == 1)
-    local served = 0
-    for _, entry in ipairs(popped) do served = served + ready_one(call, pool, entry, actor) end
+    local served = serve(call, pool, popped, actor, claims)
     pay_turn(call, turn, taken, served, class.weight)
     for _, other in ipairs(policy.classes) do turn_of(call, pool, other.name).pool_clock = turn.pool_clock end
     looked = looked + math.max(1, #popped)
     served_all = served_all + served
   end
   save_turns(call, pool, policy)
-  return served_all, runners, waits
+  return served_all, runners
 end
 
 -- Dispatches every pool whose line this call lengthened; what makes the fast path one call.

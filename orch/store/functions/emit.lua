@@ -17,7 +17,7 @@ local function emit_one(call, argv, base, id, claim, first, pieces)
     end
   end
   redis.call('HSET', job.key, 'outs', int(have))
-  call.touched[id] = call.touched[id] or job.seq
+  if not call.touched[id] then touch(call, id, job.seq) end
   return 'ok'
 end
 

@@ -18,8 +18,11 @@ local function catch_up(job, notes, progress)
   if progress ~= '' then set(job, 'progress', progress) end
 end
 
-local function is_before(job, attempt)
+-- Whether the job stands as it stood before that claim. After several losses it may have come as far on another
+-- way, under later claims; one that lies before them is never in force again, for a fence only grows.
+local function is_before(job, epoch, attempt)
   return STATES[job.state]['reclaim'] and tonumber(job.attempt or '0') == attempt - 1
+    and tonumber(job.epoch or '0') < tonumber(epoch)
 end
 
 -- Only a runner that was asked gets a claim back: a copy of its answer that was late on the wire would restore
@@ -29,7 +32,7 @@ local function reclaim_one(call, runner, is_asked, argv, base)
   local job = load_job(call, id)
   if not job then return 'over' end
   if job.state ~= 'r' or job.claim ~= claim then
-    if not is_asked or not is_before(job, attempt) then return 'over' end
+    if not is_asked or not is_before(job, epoch, attempt) then return 'over' end
     leave_line(call, job)
     set(job, 'attempt', int(attempt))
     set(job, 'epoch', epoch)

@@ -30,18 +30,19 @@ local function replay_one(call, old_id, new_id, actor, by, capacity, batch)
   set(old, 'replayed_as', new_id)
   save(old)
   redis.call('ZREM', call.shard .. 'dead:' .. old.tenant, old_id)
-  return make_job(call, item, actor)
+  arrive(call, batch, 1)
+  return make_job(call, item, actor, batch)
 end
 
 local function replay(keys, argv)
   local shard, actor, policy, capacity, by, count =
     keys[1], argv[1], argv[2], tonumber(argv[3]), argv[4], tonumber(argv[5])
   local call = begin(shard)
-  local answers, batch = {}, { jobs = {}, keys = {}, depth = {} }
+  local answers, batch = {}, begin_batch()
   for n = 1, count do
     local base = 6 + (n - 1) * LETTER
     answers[n] = replay_one(call, argv[base], argv[base + 1], actor, by, capacity, batch)
   end
-  dispatch_touched(call, policy, actor)
+  place_made(call, batch, policy, actor)
   return done(call, answers)
 end

@@ -10,16 +10,24 @@ local function keep_orphan(call, job, claim, result)
   save(job)
 end
 
-local function settle_one(call, id, claim, ending, result)
+local function settle_late(call, id, claim, result)
   local job = load_job(call, id)
   local verdict = judge_claim(job, claim)
   if verdict == 'over' then keep_orphan(call, job, claim, result) end
-  if verdict ~= 'ok' then return verdict end
+  return verdict
+end
+
+local SETTLE_FIELDS = { 'state', 'seq', 'attempt', 'epoch', 'claim', 'runner', 'notes', 'wish', 'deadline' }
+
+local function settle_one(call, id, claim, ending, result)
+  local job = load_job(call, id, SETTLE_FIELDS)
+  if judge_claim(job, claim) ~= 'ok' then return settle_late(call, id, claim, result) end
   move(call, job, 'settle', 'runner', ending)
   set(job, 'result', result)
   set(job, 'outcome', 'done')
   end_claim(call, job)
-  drop(job, 'progress')
+  -- Only a note makes progress, and the first attempt inherits none.
+  if job.attempt ~= '1' or job.notes then drop(job, 'progress') end
   finish(call, job)
   save(job)
   return 'ok'

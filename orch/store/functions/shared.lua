@@ -44,9 +44,14 @@ local function field_of(entry, name)
   return nil
 end
 
--- A call's own scratch: the shard, the time, what the feed will say, which pools may dispatch.
+-- A call's own scratch: the shard, the time, what the feed will say, which pools may dispatch, and what is
+-- written for many jobs at once: a command costs as much as ten of its arguments.
 local function begin(shard)
-  return { shard = shard, now = now_ms(), touched = {}, counts = {}, turns = {}, pools = {} }
+  local now = now_ms()
+  return {
+    shard = shard, now = now, now_text = int(now), touched = {}, said = {}, counts = {}, turns = {}, pools = {},
+    retired = {}, freed = {}, made = {}
+  }
 end
 
 local JOB_FIELDS = {
@@ -54,14 +59,23 @@ local JOB_FIELDS = {
   'past', 'undecided', 'wish', 'deadline', 'not_before', 'question_id', 'notes', 'outs'
 }
 
--- The part of a job that transitions need; nil when there is no such job.
-local function load_job(call, id)
+-- The part of a job that transitions need; nil when there is no such job. A verb that runs for every job names
+-- the few `fields` that it looks at, the state first: looking for a field that is not there costs most.
+local function load_job(call, id, fields)
+  local made = call.made[id]
+  if made then return made end
   local key = call.shard .. 'job:' .. id
-  local values = redis.call('HMGET', key, unpack(JOB_FIELDS))
+  fields = fields or JOB_FIELDS
+  local values = redis.call('HMGET', key, unpack(fields))
   if not values[1] then return nil end
-  local job = { id = id, key = key, writes = {}, drops = {} }
-  for i, name in ipairs(JOB_FIELDS) do
-    if values[i] then job[name] = values[i] end
+  -- Made at its size: a table that grows costs as much as a command.
+  local job = {
+    id = id, key = key, writes = { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil },
+    drops = {}, state = false, seq = false, ticket = false, attempt = false, epoch = false, claim = false,
+    runner = false, pool = false, class = false, spec = false, past = false, seq_text = false
+  }
+  for i = 1, #fields do
+    if values[i] then job[fields[i]] = values[i] end
   end
   job.seq = tonumber(job.seq)
   return job
@@ -79,14 +93,21 @@ local function drop(job, name)
   job[name] = nil
 end
 
+-- The feed will say how far the job's ledger has come.
+local function touch(call, id, seq)
+  if not call.touched[id] then call.said[#call.said + 1] = id end
+  call.touched[id] = seq
+end
+
 -- One ledger entry, dense by construction: field n of the job hash is event n.
 local function record(call, job, kind, actor, payload)
   job.seq = job.seq + 1
-  local writes = job.writes
-  writes[#writes + 1] = tostring(job.seq)
-  writes[#writes + 1] = int(call.now) .. ' ' .. kind .. ' ' .. actor .. ' ' .. (job.attempt or '0')
+  local writes, number = job.writes, NUMBERS[job.seq] or tostring(job.seq)
+  writes[#writes + 1] = number
+  writes[#writes + 1] = call.now_text .. ' ' .. kind .. ' ' .. actor .. ' ' .. (job.attempt or '0')
     .. ' ' .. (job.epoch or '0') .. ' ' .. payload
-  call.touched[job.id] = job.seq
+  job.seq_text = number
+  touch(call, job.id, number)
 end
 
 local function ledger_has_room(job, count)
@@ -111,7 +132,7 @@ end
 local function save(job)
   local writes, drops = job.writes, job.drops
   writes[#writes + 1] = 'seq'
-  writes[#writes + 1] = tostring(job.seq)
+  writes[#writes + 1] = job.seq_text or tostring(job.seq)
   -- unpack is bounded by the C stack: a note carries at most a few dozen fields.
   redis.call('HSET', job.key, unpack(writes))
   if #drops > 0 then redis.call('HDEL', job.key, unpack(drops)) end
@@ -169,14 +190,18 @@ end
 
 -- Puts a queued job into its line. A ticket is the ledger seq that put it there: an entry whose
 -- ticket is no longer the job's is dropped when it is popped, so cancel never searches a list.
-local function enqueue(call, job, at_head)
-  set(job, 'ticket', tostring(job.seq))
-  set(job, 'queued_at', int(call.now))
-  local line = call.shard .. 'queue:' .. job.pool .. ':' .. job.class .. ':' .. job.tenant
-  redis.call(at_head and 'LPUSH' or 'RPUSH', line, job.id .. ':' .. job.ticket)
+local function take_place(call, job)
+  set(job, 'ticket', job.seq_text)
+  set(job, 'queued_at', call.now_text)
   wake_tenant(call, job.pool, job.class, job.tenant)
   bump(call, 'depth:' .. job.pool .. ':' .. job.class, 1)
   call.pools[job.pool] = true
+  return call.shard .. 'queue:' .. job.pool .. ':' .. job.class .. ':' .. job.tenant, job.id .. ':' .. job.ticket
+end
+
+local function enqueue(call, job, at_head)
+  local line, entry = take_place(call, job)
+  redis.call(at_head and 'LPUSH' or 'RPUSH', line, entry)
 end
 
 -- Whether an entry of a line or a stream is the job's place. Its pool is compared too: an entry of a job that
@@ -186,7 +211,7 @@ local function stands_here(job, state, pool, ticket)
 end
 
 local function park(call, job, kind, due_at)
-  set(job, 'ticket', tostring(job.seq))
+  set(job, 'ticket', job.seq_text)
   set(job, 'due_at', int(due_at))
   redis.call('ZADD', call.shard .. 'due', int(due_at), kind .. ':' .. job.id .. ':' .. job.ticket)
   call.timer = math.min(call.timer or due_at, due_at)
@@ -214,17 +239,28 @@ end
 -- Ends the claim in force, accepted: the same claim again is answered 'same'. A wish to pause stays: it
 -- is about the job, not about this attempt.
 local function end_claim(call, job)
-  redis.call('HDEL', call.shard .. 'held:' .. job.runner, job.id)
+  local freed = call.freed[job.runner]
+  if not freed then
+    freed = {}
+    call.freed[job.runner] = freed
+  end
+  freed[#freed + 1] = job.id
   set(job, 'past', job.claim)
   drop(job, 'claim')
 end
 
+-- The slots of the claims that ended, before anybody counts what is free.
+local function free_slots(call)
+  for runner, ids in pairs(call.freed) do redis.call('HDEL', call.shard .. 'held:' .. runner, unpack(ids)) end
+  call.freed = {}
+end
+
 -- What every terminal transition does beside its own fields.
 local function finish(call, job)
-  set(job, 'finished_at', int(call.now))
+  set(job, 'finished_at', call.now_text)
   if job.wish then drop(job, 'wish') end
   if job.deadline then redis.call('ZREM', call.shard .. 'due', 'deadline:' .. job.id .. ':0') end
-  redis.call('SADD', call.shard .. 'retire:' .. int(math.floor(call.now / 3600000)), job.id)
+  call.retired[#call.retired + 1] = job.id
 end
 
 -- `?` stands before the slots of a runner that has not said what it runs since the server came back.
@@ -280,10 +316,12 @@ local function done(call, ...)
       redis.call('XADD', call.shard .. 'alarm', 'MAXLEN', 16, '*', 'at', int(call.timer))
     end
   end
-  local said = {}
-  for id, seq in pairs(call.touched) do said[#said + 1] = id .. ':' .. seq end
+  if #call.retired > 0 then
+    redis.call('SADD', call.shard .. 'retire:' .. int(math.floor(call.now / 3600000)), unpack(call.retired))
+  end
+  local said = call.said
+  for n = 1, #said do said[n] = said[n] .. ':' .. call.touched[said[n]] end
   if #said > 0 then
-    table.sort(said)
     redis.call('XADD', call.shard .. 'feed', 'MAXLEN', '~', FEED_MAX, '*', 'j', table.concat(said, ','))
   end
   local meta = call.shard .. 'meta'

@@ -300,7 +300,7 @@ class Call:
             fields = {"at": str(self._timer)}
             self.space.append(f"{self.shard}alarm", fields, most=16, exactly=True)
         if self.touched:
-            said = sorted(f"{job_id}:{seq}" for job_id, seq in self.touched.items())
+            said = [f"{job_id}:{seq}" for job_id, seq in self.touched.items()]
             self.append("feed", limits.FEED_ENTRIES_MAX, j=",".join(said))
         seq = self.count("seq", 1)
         return ["ok", int(self.meta.get("incarnation", "0")), seq, *words]

@@ -21,7 +21,8 @@ from tests.sim.model.call import (
     Verdict,
     with_member,
 )
-from tests.sim.model.turns import dispatch_pool, policy_of
+from tests.sim.model.grants import Grants, offer_of
+from tests.sim.model.turns import Policy, dispatch_pool, policy_of
 
 ENDING = 6
 _ROOM_MAX = limits.EVENTS_PER_JOB_MAX - limits.EVENTS_RESERVED
@@ -127,49 +128,6 @@ def _end(call: Call, runner: str, argv: Sequence[str]) -> Verdict:
 # -- claims
 
 
-def _offer(job: Job) -> Reply:
-    fields = job.fields
-    texts = [fields.get(name, "") for name in ("progress", "answer", "wish")]
-    attempt, outs = job.number("attempt"), job.number("outs")
-    return [job.job_id, fields["claim"], attempt, fields["spec"], *texts, outs, fields["epoch"]]
-
-
-def _claim(call: Call, job: Job, runner: str, random: str) -> None:
-    incarnation, number = int(call.meta["incarnation"]), call.count("claims", 1)
-    claim = f"{incarnation}.{number}.{random}"
-    job.fields |= {
-        "attempt": str(job.number("attempt") + 1),
-        "epoch": str((incarnation << limits.FENCE_SHIFT) + number),
-        "claim": claim,
-        "runner": runner,
-        "notes": "0",
-        "claimed_at": str(call.now),
-    }
-    call.move(job, Event.CLAIM, "runner", f'{{"runner":"{runner}","claim":"{claim}"}}')
-    call.hash(f"held:{runner}")[job.job_id] = claim
-
-
-def _claim_jobs(call: Call, pool: str, runner: str, most: int, random: str) -> list[Reply]:
-    """Takes the oldest entries of the pool; each goes to exactly one runner and is deleted at once."""
-    name = f"{call.shard}ready:{pool}"
-    call.space.ensure_group(name, "runners")
-    stream = call.space.stream(name)
-    assert stream is not None, "its group was just made"
-    group = stream.groups["runners"]
-    group.consumers[runner] = None
-    offers = []
-    for entry_id in stream.after(group.last, most):
-        fields = stream.get(entry_id) or {}
-        group.last = entry_id
-        stream.delete(entry_id)
-        job_id, _, ticket = fields.get("j", "").rpartition(":")
-        job = call.load(job_id)
-        if job is not None and call.holds_ticket(job, READY, ticket, pool):
-            _claim(call, job, runner, random)
-            offers.append(_offer(job))
-    return offers
-
-
 def _offers_again(call: Call, runner: str, job_ids: str) -> list[Reply]:
     """The jobs of a call whose reply was lost, less those that ended before their runner knew of them."""
     offers = []
@@ -177,24 +135,21 @@ def _offers_again(call: Call, runner: str, job_ids: str) -> list[Reply]:
         job = call.load(job_id)
         mine = job is not None and job.state == RUNNING and job.fields.get("runner") == runner
         if job is not None and mine and "claim" in job.fields:
-            offers.append(_offer(job))
+            offers.append(offer_of(job))
         else:
             call.free_slot(runner, job_id)
     return offers
 
 
-def _offers_now(
-    call: Call, runner: str, pool: str, free: int, random: str, policy: str
-) -> list[Reply]:
-    done, runners = dispatch_pool(call, pool, limits.BATCH_ITEMS_MAX, policy_of(policy), "runner")
-    waits = call.allowance(pool)[2]
-    offers = _claim_jobs(call, pool, runner, free, random) if free and not waits else []
-    call.wake(pool, min(done - len(offers), runners))
-    return offers
+def _offers_now(call: Call, pool: str, grants: Grants, policy: Policy) -> list[Reply]:
+    """What was made ready before goes first, then the picker serves this runner straight from the lines."""
+    done, runners = dispatch_pool(call, pool, limits.BATCH_ITEMS_MAX, policy, "runner", grants)
+    call.wake(pool, min(done - grants.straight, runners))
+    return grants.offers
 
 
 def cycle(call: Call, argv: Sequence[str]) -> Reply:
-    """cycle: a runner's steady state in one call: endings, then dispatch, then new claims (group commit)."""
+    """cycle: a runner's steady state in one call: endings, then new claims and dispatch (group commit)."""
     runner, pool, number, free, random, policy, count = argv[:7]
     slots = call.hash(f"slots:{pool}").get(runner)
     if slots is None and runner not in call.hash("beats"):
@@ -208,7 +163,8 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
         # A late copy of an older call gets nothing: nobody reads its reply, nobody would run its jobs.
         offers = _offers_again(call, runner, last["jobs"]) if last.get("number") == number else []
     else:
-        offers = _offers_now(call, runner, pool, int(free), random, policy)
+        grants = Grants(call, runner, int(free), random)
+        offers = _offers_now(call, pool, grants, policy_of(policy))
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}
     return call.done(verdicts, offers)
 
@@ -226,6 +182,7 @@ def _reclaim(call: Call, runner: str, row: Sequence[str], *, asked: bool) -> str
         return "over"
     if job.state != RUNNING or job.fields.get("claim") != claim:
         before = job.state in WAITING and job.number("attempt") == int(attempt) - 1
+        before = before and job.number("epoch") < int(epoch)
         if not (asked and before):
             return "over"
         call.leave_line(job)

@@ -17,6 +17,7 @@ from tests.sim.model.values import number_text
 
 if TYPE_CHECKING:
     from tests.sim.model.call import Call, Reply
+    from tests.sim.model.grants import Grants
 
 STALE_MAX = BATCH_ITEMS_MAX
 """Stale entries that one call steps over."""
@@ -89,7 +90,9 @@ class PoolTurns:
         queued_at = job.fields.get("queued_at") if job else None
         return max(0, call.now - int(queued_at)) if queued_at else 0
 
-    def serve(self, class_name: str, weight: int, most: int, actor: str) -> tuple[int, int]:
+    def serve(
+        self, class_name: str, weight: int, most: int, actor: str, grants: Grants | None
+    ) -> tuple[int, int]:
         """One turn of the class's next tenant; returns how many became ready and how many were looked at."""
         call, name = self._call, f"{self._pool}:{class_name}"
         first = call.space.zset(f"{call.shard}turn:{name}").first()
@@ -97,7 +100,9 @@ class PoolTurns:
         start, tenant = first
         line = call.space.line(f"{call.shard}queue:{name}:{tenant}")
         taken = [line.popleft() for _ in range(min(most, len(line)))]
-        served = sum(_make_ready(call, self._pool, entry, actor) for entry in taken)
+        if grants is not None:
+            grants.reserve(min(len(taken), grants.room))
+        served = sum(_serve(call, self._pool, entry, actor, grants) for entry in taken)
         self._pay(class_name, weight, served)
         self._rest_or_stay(name, tenant, start + served, rests=not line)
         return served, max(1, len(taken))
@@ -134,21 +139,30 @@ def wake_tenant(call: Call, pool: str, class_name: str, tenant: str) -> None:
     PoolTurns(call, pool).wake(class_name, tenant)
 
 
-def _make_ready(call: Call, pool: str, entry: str, actor: str) -> bool:
+def _serve(call: Call, pool: str, entry: str, actor: str, grants: Grants | None) -> bool:
     job_id, _, ticket = entry.rpartition(":")
     job = call.load(job_id)
     if job is None or not call.holds_ticket(job, "q", ticket, pool):
         return False
     call.move(job, Event.DISPATCH, actor)
-    job.take_ticket()
-    call.append(f"ready:{pool}", j=job.entry)
     call.deepen(job, -1)
+    if grants is not None and grants.room:
+        grants.claim(job)
+        grants.straight += 1
+    else:
+        job.take_ticket()
+        call.append(f"ready:{pool}", j=job.entry)
     return True
 
 
-def dispatch_pool(call: Call, pool: str, most: int, policy: Policy, actor: str) -> tuple[int, int]:
-    """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool."""
-    free, runners, _ = call.allowance(pool)
+def dispatch_pool(
+    call: Call, pool: str, most: int, policy: Policy, actor: str, grants: Grants | None = None
+) -> tuple[int, int]:
+    """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool. A runner that
+    claims takes first what was made ready before."""
+    free, runners, waits = call.allowance(pool)
+    if grants is not None and not waits:
+        free += grants.claim_ready(pool)
     want, done, looked = min(free, most), 0, 0
     turns = PoolTurns(call, pool)
     while done < want and looked < want + STALE_MAX:
@@ -158,7 +172,8 @@ def dispatch_pool(call: Call, pool: str, most: int, policy: Policy, actor: str) 
         class_name, weight = turns.next_class(waiting, policy)
         tenants = call.space.zset(f"{call.shard}turn:{pool}:{class_name}")
         alone = len(waiting) == 1 and len(tenants) == 1
-        served, seen = turns.serve(class_name, weight, want - done if alone else 1, actor)
+        most_now = want - done if alone else 1
+        served, seen = turns.serve(class_name, weight, most_now, actor, grants)
         done, looked = done + served, looked + seen
     return done, runners
 

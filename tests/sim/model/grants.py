@@ -1,0 +1,89 @@
+"""Claims given in one call: their numbers, what they change in the job, and the offers that a runner gets."""
+
+from __future__ import annotations
+
+from contracts import limits
+from contracts.states import Event
+from tests.sim.model.call import READY, Call, Job, Reply
+
+
+def offer_of(job: Job) -> Reply:
+    """A job under its claim, as its runner is told of it."""
+    fields = job.fields
+    texts = [fields.get(name, "") for name in ("progress", "answer", "wish")]
+    attempt, outs = job.number("attempt"), job.number("outs")
+    return [job.job_id, fields["claim"], attempt, fields["spec"], *texts, outs, fields["epoch"]]
+
+
+class Grants:
+    """What one runner claims in one call, at most `most` jobs."""
+
+    def __init__(self, call: Call, runner: str, most: int, random: str) -> None:
+        self._call = call
+        self._runner = runner
+        self._most = most
+        self._random = random
+        self._number = 0
+        self.offers: list[Reply] = []
+        self.straight = 0
+        """How many came straight from the lines."""
+
+    @property
+    def room(self) -> int:
+        """How many more it would take."""
+        return self._most - len(self.offers)
+
+    def reserve(self, count: int) -> None:
+        """Numbers for the next claims; what is not used is never given again."""
+        if count:
+            self._number = self._call.count("claims", count) - count
+
+    def claim(self, job: Job) -> None:
+        """The job goes to the runner under the next number."""
+        call, runner = self._call, self._runner
+        self._number += 1
+        incarnation = int(call.meta["incarnation"])
+        claim = f"{incarnation}.{self._number}.{self._random}"
+        if "attempt" in job.fields:
+            job.fields["notes"] = "0"
+        job.fields |= {
+            "attempt": str(job.number("attempt") + 1),
+            "epoch": str((incarnation << limits.FENCE_SHIFT) + self._number),
+            "claim": claim,
+            "runner": runner,
+            "claimed_at": str(call.now),
+        }
+        call.move(job, Event.CLAIM, "runner", f'{{"runner":"{runner}","claim":"{claim}"}}')
+        call.hash(f"held:{runner}")[job.job_id] = claim
+        self.offers.append(offer_of(job))
+
+    def claim_ready(self, pool: str) -> int:
+        """Takes the oldest entries of the pool, each for exactly one runner; returns how many were stale."""
+        if not self._most:
+            return 0
+        entries = _taken(self._call, pool, self._runner, self._most)
+        jobs: dict[str, Job] = {}
+        for entry in entries:
+            job_id, _, ticket = entry.rpartition(":")
+            job = self._call.load(job_id)
+            if job is not None and self._call.holds_ticket(job, READY, ticket, pool):
+                jobs.setdefault(job_id, job)
+        self.reserve(len(jobs))
+        for job in jobs.values():
+            self.claim(job)
+        return len(entries) - len(jobs)
+
+
+def _taken(call: Call, pool: str, runner: str, most: int) -> list[str]:
+    name = f"{call.shard}ready:{pool}"
+    call.space.ensure_group(name, "runners")
+    stream = call.space.stream(name)
+    assert stream is not None, "its group was just made"
+    group = stream.groups["runners"]
+    group.consumers[runner] = None
+    entries = []
+    for entry_id in stream.after(group.last, most):
+        entries.append((stream.get(entry_id) or {}).get("j", ""))
+        group.last = entry_id
+        stream.delete(entry_id)
+    return entries
