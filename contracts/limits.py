@@ -82,6 +82,9 @@ UNDECIDED_REANNOUNCE_MS: Final = 2_000
 RECALL_MS_MAX: Final = 15_000
 """How long nothing is dispatched after the server came back, while a runner has not said what it runs: the
 default lease. The reaper's burial ends the wait sooner where leases are shorter."""
+INCARNATIONS_TOLD_MAX: Final = 16
+"""The newest of those that the data went through, told to each client: should the data go back, it finds the
+last that both had."""
 ANSWER_KEY_TTL_MS: Final = 10 * MINUTE_MS
 REPLY_DEADLINE_MS: Final = 30 * SECOND_MS
 DEADLINE_AHEAD_MS_MAX: Final = 366 * DAY_MS

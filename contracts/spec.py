@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
@@ -43,6 +51,11 @@ Env = Annotated[
 ]
 
 
+def _empty(kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
+    """The default of a collection. A factory, because pydantic copies a default deeply at every use."""
+    return Field(default_factory=kind, json_schema_extra={"default": kind()})
+
+
 class Strict(BaseModel):
     """A model that refuses unknown keys and silent conversions."""
 
@@ -54,7 +67,7 @@ class CommandConfig(Strict):
 
     argv: Argv
     cwd: Text | None = None
-    env: Env = {}
+    env: Env = _empty(dict)
     stdin: Text | None = None
     wall_ms: Millis | None = None
     idle_ms: Millis | None = None
@@ -83,7 +96,7 @@ class Step(Strict):
 
     id: Id
     argv: Argv
-    artifacts: Annotated[list[Text], Field(max_length=limits.ARTIFACTS_PER_JOB_MAX)] = []
+    artifacts: Annotated[list[Text], Field(max_length=limits.ARTIFACTS_PER_JOB_MAX)] = _empty(list)
     effect: Literal["pure", "side_effect"] = "pure"
     on_unknown: Literal["retry", "ask", "fail"] | None = None
     decision: Decision | None = None
@@ -99,7 +112,7 @@ class StepsConfig(Strict):
 
     steps: Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS_MAX)]
     cwd: Text | None = None
-    env: Env = {}
+    env: Env = _empty(dict)
     wall_ms: Millis | None = None
     idle_ms: Millis | None = None
 
@@ -116,8 +129,8 @@ class PythonConfig(Strict):
     """Call `pkg.mod:f`, sync or async, in a worker process, or `inline` in the runner itself."""
 
     callable: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=300)]
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
+    args: list[Any] = _empty(list)
+    kwargs: dict[str, Any] = _empty(dict)
     path: Text | None = None
     isolation: Literal["process", "inline"] = "process"
     wall_ms: Millis | None = None
@@ -182,6 +195,11 @@ class JobSpec(Strict):
     concurrency_key: Id | None = None
 
 
+# What stands behind `model_validate` and `model_dump`: a job in bulk feels the way through those.
+_SPEC: Final = TypeAdapter(JobSpec)
+_CONFIGS: Final = {name: TypeAdapter(model).validator for name, model in ADAPTER_CONFIGS.items()}
+
+
 def _path_of(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "$"
 
@@ -205,8 +223,8 @@ def adapter_config(name: str, config: dict[str, Any]) -> Strict:
     Raises:
         Refused: INVALID_SPEC with details.path below `adapter`.
     """
-    model = ADAPTER_CONFIGS.get(name)
-    if model is None:
+    validator = _CONFIGS.get(name)
+    if validator is None:
         known = ", ".join(sorted(ADAPTER_CONFIGS))
         raise Refused(
             ErrorCode.INVALID_SPEC,
@@ -214,9 +232,10 @@ def adapter_config(name: str, config: dict[str, Any]) -> Strict:
             details={"path": "adapter.name"},
         )
     try:
-        return model.model_validate(config)
+        valid: Strict = validator.validate_python(config)
     except ValidationError as error:
         raise _refused(error, prefix=("adapter", "config")) from None
+    return valid
 
 
 def parse_spec(document: object) -> JobSpec:
@@ -233,8 +252,16 @@ def parse_spec(document: object) -> JobSpec:
             details={"path": "$"},
         )
     try:
-        spec = JobSpec.model_validate(document)
+        spec: JobSpec = _SPEC.validator.validate_python(document)
     except ValidationError as error:
         raise _refused(error) from None
     adapter_config(spec.adapter.name, spec.adapter.config)
     return spec
+
+
+def content_of(spec: JobSpec) -> dict[str, Any]:
+    """What the spec asks for, as JSON values: without defaults, and without what it is called by."""
+    content: dict[str, Any] = _SPEC.serializer.to_python(spec, mode="json", exclude_defaults=True)
+    content.pop("id", None)
+    content.pop("idempotency_key", None)
+    return content

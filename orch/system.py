@@ -11,7 +11,14 @@ import time
 
 import anyio
 
-from orch.core.derived import base32
+from orch.core.derived import ALPHABET, base32
+
+_LETTERS = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
+"""Five bits of each random byte as a letter of base32: several times faster than dividing a large number."""
+
+
+def _random_letters(count: int) -> str:
+    return secrets.token_bytes(count).translate(_LETTERS).decode()
 
 
 class SystemClock:
@@ -34,16 +41,18 @@ class SystemIds:
     """Ids from the host's clock and its random source."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._last, self._written = 0, base32(0, 9)
 
     def job_id(self) -> str:
         """Nine characters of milliseconds, eleven random: 55 bits for the ids of one millisecond."""
-        self._last = max(self._last, time.time_ns() // 1_000_000)
-        return base32(self._last, 9) + base32(secrets.randbits(55), 11)
+        now = time.time_ns() // 1_000_000
+        if now > self._last:
+            self._last, self._written = now, base32(now, 9)
+        return self._written + _random_letters(11)
 
     def token(self) -> str:
         """Fifty random bits."""
-        return base32(secrets.randbits(50), 10)
+        return _random_letters(10)
 
 
 class SystemRng:

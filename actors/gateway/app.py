@@ -21,6 +21,7 @@ from actors.gateway import (
 )
 from actors.gateway.guard import Guard
 from actors.gateway.services import Gateway, Services
+from actors.gateway.submission import Express
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -46,7 +47,8 @@ def _routes() -> FastAPI:
 def create_app(services: Services) -> FastAPI:
     """The application over these services; `serve.serve` runs it, with the hub it needs."""
     app = _routes()
-    app.state.gateway = Gateway(services)
+    gate = app.state.gateway = Gateway(services)
+    app.add_middleware(Express, gate=gate)
     app.add_middleware(Guard, ids=services.ids, hosts=services.hosts)
     return app
 

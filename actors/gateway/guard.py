@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from contracts.errors import OrchError
 from orch.ports import Ids
 
 CORRELATION: Final = "X-Correlation-Id"
+_CORRELATION_NAME: Final = CORRELATION.lower().encode()
 _CORRELATION_ID: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 _LOG: Final = logging.getLogger("orch.gateway")
 
@@ -65,13 +66,16 @@ class _Answer:
         """Pass the message on, its head stamped."""
         if message["type"] == "http.response.start":
             self.started = True
-            headers = MutableHeaders(scope=message)
-            headers[CORRELATION] = self._request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers.setdefault("Cache-Control", "no-store")
-            if self._scope["state"].get("body_abandoned"):
-                headers["Connection"] = "close"
+            message["headers"] = [*message["headers"], *self._stamps(message["headers"])]
         await self._send(message)
+
+    def _stamps(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        yield _CORRELATION_NAME, self._request_id.encode("latin-1")
+        yield b"x-content-type-options", b"nosniff"
+        if all(name != b"cache-control" for name, _ in headers):
+            yield b"cache-control", b"no-store"
+        if self._scope["state"].get("body_abandoned"):
+            yield b"connection", b"close"
 
 
 class Guard:

@@ -25,6 +25,7 @@ from actors.gateway.body import as_model, parse_json, read_body, read_json
 from actors.gateway.errors import request_id_of
 from actors.gateway.models import AnswerRequest, BatchRequest, SteerRequest
 from actors.gateway.services import CALLER, Gateway
+from actors.gateway.submission import submit
 from contracts.errors import ErrorCode, Refused
 from contracts.record import BatchAnswer, JobList, JobRecord, Submitted
 from contracts.spec import JobSpec
@@ -49,27 +50,6 @@ _ADMISSION: Final = (
 )  # fmt: skip
 
 
-def _spec_in(body: bytes) -> object:
-    """The document, or the refusal that every door gives to a spec it cannot read (ADM-1)."""
-    try:
-        return parse_json(body)
-    except Refused as error:
-        raise Refused(
-            _E.INVALID_SPEC, f"$: {error.message}", details={"path": "$", **(error.details or {})}
-        ) from None
-
-
-def _key_of(document: object, header: str | None) -> str | None:
-    """The key to submit under; the header and the spec may both name it, but not differently."""
-    inside = document.get("idempotency_key") if isinstance(document, dict) else None
-    if header is not None and inside is not None and header != inside:
-        raise Refused(
-            ErrorCode.INVALID_REQUEST,
-            "the header Idempotency-Key and the spec's idempotency_key differ",
-        )
-    return header
-
-
 @router.post(
     "/v1/jobs",
     status_code=202,
@@ -84,16 +64,7 @@ async def submit_job(
     gate: Gate, request: Request, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Submit one job."""
-    document = _spec_in(await read_body(request, wait_ms=gate.services.timing.body_wait_ms))
-    key = _key_of(document, idempotency_key)
-    (answer,) = await gate.services.store.admission.admit([Ask(document, key)])
-    if isinstance(answer, Refused):
-        raise answer
-    return json_answer(
-        answer,
-        status=200 if answer.duplicate else 202,
-        headers={"Location": f"/v1/jobs/{answer.job_id}"},
-    )
+    return await submit(gate, request, idempotency_key)
 
 
 @router.post(

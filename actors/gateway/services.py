@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 import anyio
 from prometheus_client import CollectorRegistry
 
+from actors.gateway.gather import Admission, Gathering
 from actors.gateway.hub import Hub
-from contracts.errors import Refused
 from contracts.record import (
     Artifact,
     DeadLetterList,
@@ -26,22 +26,13 @@ from contracts.record import (
     LogLine,
     Question,
     Replayed,
-    Submitted,
 )
 from contracts.states import State
-from orch.core.asks import Ask, LetterFilter
+from orch.core.asks import LetterFilter
 from orch.ports import Clock, Ids
 
 CALLER: Final = "http"
 """Who acted, as the ledger names it, until tokens name their owner."""
-
-
-class Admission(Protocol):
-    """The one way in."""
-
-    async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
-        """One answer for each ask, in order; a refusal is a value here."""
-        ...
 
 
 class Reading(Protocol):
@@ -222,6 +213,7 @@ class Gateway:
             clock=services.clock,
             block_ms=services.timing.feed_block_ms,
         )
+        self.gathering = Gathering(services.store.admission)
         self.draining = anyio.Event()
 
     def drain(self) -> None:

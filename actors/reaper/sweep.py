@@ -25,6 +25,8 @@ PAUSE_MS = 20
 """Between two pages; a page takes the server about 2 ms."""
 PAUSE_TIMES = 20
 """A sweep waits so many times as long as the last one took; the server is busy with a tenth of a sweep."""
+OPEN_TIMES = 5
+"""… when counters disagreed and jobs moved meanwhile, so that nothing was proven."""
 LINES_MAX = 100
 """Lines gathered in one sweep."""
 
@@ -39,9 +41,10 @@ class Swept:
     gaps: set[str]
 
 
-def pause_after(took_ms: int) -> int:
-    """How long to the next sweep, after one that took so long."""
-    return min(max(PAUSE_TIMES * took_ms, REPAIR_EVERY_MS_MIN), REPAIR_EVERY_MS_MAX)
+def pause_after(took_ms: int, *, proven: bool = True) -> int:
+    """How long to the next sweep, after one that took so long and proved the counters right, or not."""
+    times = PAUSE_TIMES if proven else OPEN_TIMES
+    return min(max(times * took_ms, REPAIR_EVERY_MS_MIN), REPAIR_EVERY_MS_MAX)
 
 
 class Sweeper:
@@ -62,6 +65,7 @@ class Sweeper:
         self._restarts = -1
         self._page_keys = page_keys
         self._mended: list[Repair] = []
+        self._proven = True
 
     async def sweep_if_due(self) -> None:
         """One whole sweep, if it is time."""
@@ -71,7 +75,7 @@ class Sweeper:
         self._restarts = restarts
         await self.sweep()
         ended_ms = self._clock.monotonic_ms()
-        self._due_at_ms = ended_ms + pause_after(ended_ms - now_ms)
+        self._due_at_ms = ended_ms + pause_after(ended_ms - now_ms, proven=self._proven)
 
     async def sweep(self) -> list[Repair]:
         """Looks at every key; then at the lines with gaps and at the counters. What was mended."""
@@ -82,7 +86,7 @@ class Sweeper:
             log.warning("lines_with_gaps", lines=len(gaps), first=gaps[0])
             await self._gather(gaps)
             swept = await self._pages()
-        await self._recount(swept)
+        self._proven = await self._recount(swept)
         return self._mended
 
     async def _pages(self, gathers: Sequence[str] = ()) -> Swept:
@@ -112,14 +116,19 @@ class Sweeper:
                 left, repairs = await self._store.repairs.realign(most=BATCH_ITEMS_MAX)
                 self._tell(repairs)
 
-    async def _recount(self, swept: Swept) -> None:
-        """Sets the counters when two counts in a row agree; while jobs move, none proves anything."""
+    async def _recount(self, swept: Swept) -> bool:
+        """Sets the counters when two counts in a row agree; while jobs move, none proves anything. Whether
+        they are right now, as far as can be told."""
         repairs = self._store.repairs
-        if await repairs.agree(swept.depths) or await repairs.moves() != swept.moves:
-            return
+        if await repairs.agree(swept.depths):
+            return True
+        if await repairs.moves() != swept.moves:
+            return False
         again = await self._pages()
-        if (again.moves, again.depths) == (swept.moves, swept.depths):
-            self._tell(await repairs.recount(again.moves, again.depths))
+        if (again.moves, again.depths) != (swept.moves, swept.depths):
+            return False
+        self._tell(await repairs.recount(again.moves, again.depths))
+        return True
 
     def _tell(self, repairs: Sequence[Repair]) -> None:
         self._mended += repairs

@@ -7,29 +7,34 @@ A document is judged here (schema, size, digest) and then, in one function call,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final, NamedTuple
 
+import anyio.lowlevel
 import orjson
 
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.record import Submitted
-from contracts.spec import JobSpec, parse_spec
+from contracts.spec import JobSpec, content_of, parse_spec
 from contracts.states import State
 from orch.core.asks import Ask
 from orch.core.canonical import digest
 from orch.core.ledger import state_of
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
+from orch.store.aside import Aside
 from orch.store.connection import Connection
 
-_CALL_BYTES_MAX = 8 * limits.MIB
+TOGETHER: Final = 250
+"""Items of one call: by then they share what a call costs once, and the next can be judged meanwhile."""
+_LOOK_EVERY: Final = 50
+"""Items judged between two looks at what the socket still has to send."""
+_CALL_BYTES_MAX: Final = 8 * limits.MIB
 """Specs of one function call together; more items go into a next call."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """A judged submission, ready for the function."""
 
     job_id: str
@@ -52,6 +57,7 @@ class Admission:
         self._connection = connection
         self._ids = ids
         self._policy = policy
+        self._policy_text = policy.text()
         self._actor = actor
         self._queue_jobs_max = queue_jobs_max
 
@@ -62,19 +68,26 @@ class Admission:
             Unavailable: the server was not reached; which of the asks were admitted is unknown, and
                 asking again with the same ids or idempotency keys is safe.
         """
-        answers: list[Submitted | Refused | None] = [None] * len(asks)
-        items: list[tuple[int, _Item]] = []
-        for position, ask in enumerate(asks):
-            judged = self._judge(ask)
-            if isinstance(judged, Refused):
-                answers[position] = judged
-            else:
-                items.append((position, judged))
-        for batch in _batches(items):
-            replies = await self._admit_batch([item for _, item in batch])
-            for (position, _), reply in zip(batch, replies, strict=True):
-                answers[position] = _answer(reply)
-        return [answer for answer in answers if answer is not None]
+        answers: list[Submitted | Refused] = []
+        judged = [self._judge(ask) for ask in asks[:TOGETHER]]
+        for at in range(TOGETHER, len(asks), TOGETHER):
+            # While the server works on one part the next is judged; one call at a time keeps the order.
+            admitting = Aside(partial(self._admit_judged, judged))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(admitting.run)
+                judged = []
+                for ask in asks[at : at + TOGETHER]:
+                    if len(judged) % _LOOK_EVERY == 0:
+                        await anyio.lowlevel.checkpoint()
+                    judged.append(self._judge(ask))
+            answers += admitting.answer()
+        return answers + await self._admit_judged(judged)
+
+    async def _admit_judged(self, judged: Sequence[_Item | Refused]) -> list[Submitted | Refused]:
+        items = [one for one in judged if isinstance(one, _Item)]
+        replies = [reply for batch in _batches(items) for reply in await self._admit_batch(batch)]
+        following = iter(replies)
+        return [one if isinstance(one, Refused) else _answer(next(following)) for one in judged]
 
     def _judge(self, ask: Ask) -> _Item | Refused:
         try:
@@ -84,9 +97,7 @@ class Admission:
 
     def _item(self, ask: Ask, spec: JobSpec) -> _Item:
         key = spec.idempotency_key
-        content = spec.model_dump(
-            mode="json", exclude_defaults=True, exclude={"id", "idempotency_key"}
-        )
+        content = content_of(spec)
         text = _encoded(content)
         class_name = self._policy.class_of(spec.priority)
         # An id of our own choosing needs no nonce: nobody else can repeat the call with it.
@@ -112,7 +123,7 @@ class Admission:
         )
 
     async def _admit_batch(self, items: Sequence[_Item]) -> list[list[Any]]:
-        head = (self._actor, self._policy.text(), self._queue_jobs_max, len(items))
+        head = (self._actor, self._policy_text, self._queue_jobs_max, len(items))
         flat = [arg for item in items for arg in item.args]
         reply = await self._connection.call("admit", *head, *flat)
         answers: list[list[Any]] = reply[1]
@@ -147,14 +158,14 @@ def _encoded(content: dict[str, Any]) -> str:
     return text.decode()
 
 
-def _batches(items: Sequence[tuple[int, _Item]]) -> Iterator[list[tuple[int, _Item]]]:
-    batch: list[tuple[int, _Item]] = []
+def _batches(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    batch: list[_Item] = []
     size = 0
-    for position, item in items:
-        if batch and (len(batch) == limits.BATCH_ITEMS_MAX or size + item.bytes > _CALL_BYTES_MAX):
+    for item in items:
+        if batch and size + item.bytes > _CALL_BYTES_MAX:
             yield batch
             batch, size = [], 0
-        batch.append((position, item))
+        batch.append(item)
         size += item.bytes
     if batch:
         yield batch

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -24,6 +24,7 @@ from orch.ports import Clock
 from orch.store.failures import NEWER_SCHEMA, is_demoted, is_missing_function, translate
 from orch.store.keys import Keys
 from orch.store.library import SCHEMA, library
+from orch.store.sockets import Client, Sockets
 
 PAUSE_MS_FIRST = 20
 PAUSE_MS_MAX = 1_000
@@ -32,8 +33,6 @@ SOCKET_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_MS = 2_000
 SOCKETS_MAX = 64
 """Sockets of one process for calls."""
-MET_MAX = 16
-"""Incarnations that a client remembers, to find the last that it and the data have in common."""
 LOADS_MAX = 3
 """How often one call loads the library: a server may lose it again between the load and the call."""
 
@@ -54,7 +53,7 @@ class Watermark:
         """As `hello` wants it, newest first."""
         return " ".join(f"{n}:{run_id}" for n, run_id in sorted(self.met.items(), reverse=True))
 
-    def greeted(self, incarnation: int, seq: int, run_id: str, next_began: int) -> None:
+    def greeted(self, incarnation: int, seq: int, next_began: int, way: str) -> None:
         """Compares with what the server says on a fresh socket (DESIGN, The lease, `hello`)."""
         if self.incarnation and incarnation != self.incarnation:
             self.restarts += 1
@@ -64,21 +63,16 @@ class Watermark:
                 self.lost_writes += self.seq - next_began
             self.seq = seq
         self.incarnation = incarnation
-        self._meet(incarnation, run_id)
+        self.met = {int(n): run_id for n, _, run_id in (one.partition(":") for one in way.split())}
 
     def acknowledged(self, incarnation: int, seq: int) -> None:
         """A reply carried this head."""
         if incarnation > self.incarnation:
             # Another client, which had seen more, made this very server begin anew under our open sockets.
-            self._meet(incarnation, self.met.get(self.incarnation, ""))
+            self.met[incarnation] = self.met.get(self.incarnation, "")
             self.incarnation = incarnation
         if incarnation == self.incarnation:
             self.seq = max(self.seq, seq)
-
-    def _meet(self, incarnation: int, run_id: str) -> None:
-        self.met[incarnation] = run_id
-        while len(self.met) > MET_MAX:
-            del self.met[min(self.met)]
 
 
 class Connection:
@@ -104,8 +98,7 @@ class Connection:
         self._blocking: list[Redis] = []
 
     def _client(self, socket_timeout_ms: int) -> Redis:
-        # More calls at once than sockets wait for one; redis-py's other pool refuses them.
-        pool = BlockingConnectionPool.from_url(
+        sockets = Sockets.from_url(
             self.url,
             max_connections=SOCKETS_MAX,
             timeout=socket_timeout_ms / 1000,
@@ -119,7 +112,7 @@ class Connection:
             retry_on_error=[],
             redis_connect_func=self._greet,
         )
-        return Redis(connection_pool=pool)
+        return Client(sockets)
 
     async def _greet(self, socket: Any) -> None:
         """Runs on every new socket, before any command of ours."""
@@ -149,7 +142,7 @@ class Connection:
         """Takes in the reply of `hello`."""
         if reply[0] == "newer_schema":
             raise RedisError(f"{NEWER_SCHEMA} {reply[1]}")
-        self.watermark.greeted(int(reply[1]), int(reply[2]), str(reply[3]), int(reply[4]))
+        self.watermark.greeted(int(reply[1]), int(reply[2]), int(reply[4]), str(reply[5]))
 
     async def call(self, verb: str, *args: str | int | float) -> list[Any]:
         """One function call, repeated within the deadline while the server cannot be reached.

@@ -138,6 +138,7 @@ def generated_lua() -> str:
         "FENCE": 2**limits.FENCE_SHIFT,
         "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
         "RECALL_MS_MAX": limits.RECALL_MS_MAX,
+        "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import ErrorCode, Refused
@@ -34,6 +35,58 @@ def test_digests_are_the_ones_that_stored_jobs_were_compared_by() -> None:
     assert digest({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1.0})
     assert digest({"a": 1}) != digest({"a": "1"})
+
+
+TEXTS = st.text(max_size=6) | st.sampled_from(
+    ["\ud800", "\udfff", "\ue000", "\uffff", "\U00010000", "\U0010ffff", "\u2028", "\x7f", "\0", '"\\/',
+     ":1.5", ":null", "[1e5", ",9007199254740992", "null", "é", "\b\t\n\x0b\f\r\x1f"]
+)  # fmt: skip
+NUMBERS = st.integers() | st.floats() | st.sampled_from(
+    [-0.0, 0.0, 1.0, 1e20, 1e21, 1e-6, 1e-7, 5e-324, 2**53, 2**53 - 1, -(2**53), 1 - 2**53, 2.0**53, 2**63,
+     2**64, 10**15, 10**16, 333333333.33333329, float("nan"), float("inf")]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def as_the_rfc_says(document: Any) -> bytes | None:
+    try:
+        return rfc8785.dumps(document)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        return None
+
+
+@pytest.mark.req("CON-2")
+@settings(max_examples=500)
+@given(st.dictionaries(TEXTS, VALUES, max_size=5))
+def test_the_quick_way_gives_the_bytes_of_the_rfc_or_leaves_it_to_them(document: Any) -> None:
+    try:
+        made = canonical(document)
+    except Refused:
+        made = None
+    assert made == as_the_rfc_says(document)
+
+
+@pytest.mark.req("CON-2")
+def test_every_character_is_written_as_the_rfc_says() -> None:
+    letters = [chr(n) for n in range(0x11000) if not 0xD800 <= n < 0xE000]
+    for begin in range(0, len(letters), 64):
+        piece = letters[begin : begin + 64]
+        for document in ({"text": "".join(piece)}, dict.fromkeys(piece, 1)):
+            assert canonical(document) == rfc8785.dumps(document)
+
+
+@pytest.mark.req("CON-2")
+def test_documents_of_depth_at_the_bound_are_told_apart_whatever_their_texts_hold() -> None:
+    brackets = "[{" * JSON_DEPTH_MAX
+    assert canonical({"a": brackets}) == rfc8785.dumps({"a": brackets})
+    assert canonical({"a": nested(JSON_DEPTH_MAX - 1)}).endswith(b"]}")
+    for value in (nested(JSON_DEPTH_MAX), nested(1_000)):
+        with pytest.raises(Refused):
+            canonical({"a": value})
 
 
 def nested(levels: int) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from contracts.errors import ErrorCode, Refused
+from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.record import Submitted
 from contracts.states import State
 from orch.core.asks import Ask
 from orch.core.canonical import digest
+from orch.store.admission import TOGETHER
 from orch.store.library import library
 from tests.store.world import HOUR_MS, World, spec
 
@@ -270,13 +271,39 @@ async def test_a_not_before_that_has_passed_delays_nothing(world: World) -> None
 
 @pytest.mark.req("ADM-1")
 @pytest.mark.first_answers
-async def test_a_thousand_jobs_go_in_one_call_and_more_in_several(world: World) -> None:
+async def test_many_jobs_go_in_a_few_calls_and_arrive_in_the_order_of_asking(world: World) -> None:
     await world.pool()
-    await world.submit_many("a", 1_000)
+    await world.submit("first")
     calls = int((await world.redis("HGET", world.connection.keys.meta, "seq")) or 0)
-    await world.submit_many("b", 1_001)
-    assert int(await world.redis("HGET", world.connection.keys.meta, "seq")) - calls == 2
-    assert await world.redis("ZCARD", world.connection.keys.jobs("default")) == 2_001
+    ids = await world.submit_many("b", 4 * TOGETHER + 1)
+    assert int(await world.redis("HGET", world.connection.keys.meta, "seq")) - calls == 5
+    listed = await world.redis("ZRANGE", world.connection.keys.jobs("default"), 0, -1)
+    assert listed == ["first", *ids]
+
+
+@pytest.mark.req("ADM-1")
+async def test_a_refusal_among_many_is_answered_in_its_place(world: World) -> None:
+    await world.pool()
+    documents = [spec(id=f"job{n:04}") for n in range(2 * TOGETHER)]
+    documents[TOGETHER + 1] = {"nonsense": 1}
+    answers = await world.ask(*documents)
+    refused = [n for n, answer in enumerate(answers) if isinstance(answer, Refused)]
+    assert refused == [TOGETHER + 1]
+    told = [answer.job_id for answer in answers if isinstance(answer, Submitted)]
+    assert told == [f"job{n:04}" for n in range(2 * TOGETHER) if n != TOGETHER + 1]
+
+
+@pytest.mark.req("ADM-1", "ADM-2")
+@pytest.mark.parametrize("engine", ["valkey"], indirect=True)
+async def test_a_server_that_refuses_many_is_told_of_as_one_that_refuses_one(world: World) -> None:
+    await world.pool()
+    world.connection.deadline_ms = 0
+    await world.redis("CONFIG", "SET", "maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await world.submit_many("b", 2 * TOGETHER)
+    finally:
+        await world.redis("CONFIG", "SET", "maxmemory", 0)
 
 
 @pytest.mark.req("ADM-1", "ADM-3")

@@ -191,22 +191,26 @@ async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> N
 @pytest.mark.parametrize(
     ("seen", "greeting", "lost"),
     [
-        ((3, 100), (3, 90, "a", -1), 0),  # another socket to the same server, a reply overtaken
-        ((3, 100), (4, 100, "b", 100), 0),  # a restart that kept all
-        ((3, 100), (4, 90, "b", 90), 10),  # a restart that lost ten
-        ((3, 100), (6, 500, "b", 100), 0),  # three restarts later, nothing lost before the first
-        ((3, 100), (6, 500, "b", 70), 30),
-        ((0, 0), (9, 500, "b", -1), 0),  # the first greeting of a new process
+        ((3, 100), (3, 90, -1, "3:a"), 0),  # another socket to the same server, a reply overtaken
+        ((3, 100), (4, 100, 100, "4:b 3:a"), 0),  # a restart that kept all
+        ((3, 100), (4, 90, 90, "4:b 3:a"), 10),  # a restart that lost ten
+        (
+            (3, 100),
+            (6, 500, 100, "6:b 4:x 3:a"),
+            0,
+        ),  # three restarts later, nothing lost before the first
+        ((3, 100), (6, 500, 70, "6:b 4:x 3:a"), 30),
+        ((0, 0), (9, 500, -1, "9:b 8:x"), 0),  # the first greeting of a new process
     ],
 )
 def test_a_loss_is_what_the_next_incarnation_began_without(
-    seen: tuple[int, int], greeting: tuple[int, int, str, int], lost: int
+    seen: tuple[int, int], greeting: tuple[int, int, int, str], lost: int
 ) -> None:
     mark = Watermark(*seen, met={seen[0]: "a"})
     mark.greeted(*greeting)
     assert mark.lost_writes == lost
     assert mark.restarts == (1 if seen[0] and seen[0] != greeting[0] else 0)
-    assert (mark.incarnation, mark.met[greeting[0]]) == (greeting[0], greeting[2])
+    assert (mark.incarnation, mark.known) == (greeting[0], greeting[3])
     assert mark.seq == (seen[1] if seen[0] in {0, greeting[0]} else greeting[1])
 
 
@@ -233,7 +237,7 @@ async def test_a_loss_is_proven_over_an_incarnation_that_was_lost_itself(world: 
     greeting = await world.hello(13, SCHEMA, known="x")
     assert greeting[4] == 2037
     mark = Watermark(13, 2057, met={13: "x"})
-    mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    mark.greeted(greeting[1], greeting[2], greeting[4], greeting[5])
     assert mark.lost_writes == 20
 
 
@@ -248,12 +252,12 @@ async def test_a_number_that_was_given_twice_is_told_apart_by_its_run(world: Wor
     greeting = await world.hello(2, SCHEMA, known="x")
     assert (greeting[1], greeting[4]) == (3, 5)
     mark = Watermark(2, 25, met={2: "x"})
-    mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    mark.greeted(greeting[1], greeting[2], greeting[4], greeting[5])
     assert (mark.restarts, mark.lost_writes) == (1, 20)
     # Who wrote in run y is greeted by a third incarnation and has lost nothing.
     other = Watermark(2, 60, met={2: run_id})
     greeting = await world.hello(2, SCHEMA, known=run_id)
-    other.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    other.greeted(greeting[1], greeting[2], greeting[4], greeting[5])
     assert (other.restarts, other.lost_writes) == (1, 0)
 
 
@@ -268,7 +272,7 @@ async def test_what_is_acknowledged_under_a_number_that_others_raised_counts_too
     await world.submit("job")
     seq = int(await world.redis("HGET", world.connection.keys.meta, "seq"))
     assert (mark.incarnation, mark.seq, mark.lost_writes) == (5, seq, 0)
-    mark.greeted(6, seq - 1, "another", seq - 1)
+    mark.greeted(6, seq - 1, seq - 1, "6:another")
     assert mark.lost_writes == 1
 
 
@@ -284,5 +288,26 @@ async def test_a_loss_is_proven_when_all_numbers_since_were_given_again(world: W
     greeting = await world.redis(
         "FCALL", library().function("hello"), 1, world.connection.keys.prefix, 3, mark.known, SCHEMA
     )
-    mark.greeted(greeting[1], greeting[2], greeting[3], greeting[4])
+    mark.greeted(greeting[1], greeting[2], greeting[4], greeting[5])
     assert (mark.incarnation, mark.lost_writes) == (4, 20)
+
+
+@pytest.mark.req("LSE-1")
+async def test_who_came_late_proves_a_loss_that_goes_back_behind_all_it_met(world: World) -> None:
+    """It met only the newest incarnation; the data went back behind that, and others were greeted first."""
+    run_id = (await world.hello(0, SCHEMA))[3]
+    await at(world, incarnation=3, run_id="c", seq=52, run_at_1="a", run_at_2="b", run_at_3="c")
+    function, prefix = library().function("hello"), world.connection.keys.prefix
+    mark = Watermark()
+    # Two restarts, each found by somebody who had seen as many.
+    await world.redis("FCALL", function, 1, prefix, 4, "", SCHEMA)
+    greeting = await world.redis("FCALL", function, 1, prefix, 6, "", SCHEMA)
+    mark.greeted(greeting[1], greeting[2], greeting[4], greeting[5])
+    assert mark.known == f"7:{run_id} 5:{run_id} 3:c 2:b 1:a"
+    mark.acknowledged(7, 57)
+    await at(world, incarnation=3, run_id="c", seq=52, run_at_1="a", run_at_2="b", run_at_3="c")
+    await world.redis("FCALL", function, 1, prefix, 3, "", SCHEMA)
+    await world.redis("HSET", world.connection.keys.meta, "seq", 90)
+    greeting = await world.redis("FCALL", function, 1, prefix, mark.incarnation, mark.known, SCHEMA)
+    mark.greeted(greeting[1], greeting[2], greeting[4], greeting[5])
+    assert (mark.restarts, mark.lost_writes) == (1, 5)

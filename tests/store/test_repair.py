@@ -222,3 +222,4 @@ async def test_a_small_shard_is_swept_again_soon_and_a_sweep_that_took_long_wait
     assert pause_after(3) == REPAIR_EVERY_MS_MIN
     assert pause_after(1_000) == 20_000
     assert pause_after(60_000) == REPAIR_EVERY_MS_MAX
+    assert pause_after(4_000, proven=False) == 20_000

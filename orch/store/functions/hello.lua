@@ -1,9 +1,10 @@
 -- hello: greets a client on every connection and notices that the server is another incarnation.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] seen integer highest incarnation the client has seen, 0 at first
--- ARGV[2] known string the incarnations it met with the server's run id in each, `n:run n:run …`, newest first
+-- ARGV[2] known string what `way` said when it was greeted last
 -- ARGV[3] schema integer data schema the client writes
--- returns {"ok", incarnation, seq, run id, next_began} | {"newer_schema", schema}
+-- returns {"ok", incarnation, seq, run id, next_began, way} | {"newer_schema", schema}; way: the newest incarnations
+-- of the data with the server's run id in each, `n:run n:run …`, newest first
 -- flags: allow-oom
 -- A run id that differs from the stored one means a restart, a failover or a restored backup. The seq at
 -- which the incarnation after the client's began lets the client prove that writes acknowledged to it were
@@ -44,6 +45,17 @@ local function began_after(shard, known, newest)
   return -1
 end
 
+-- A client is told of incarnations that it never met: it may be the only one that knows of a write in the newest
+-- when the data go back behind all of them.
+local function way_of(shard, newest)
+  local way = {}
+  for incarnation = newest, math.max(1, newest - TOLD_MAX + 1), -1 do
+    local run_id = redis.call('HGET', shard .. 'meta', 'run:' .. incarnation)
+    if run_id then way[#way + 1] = incarnation .. ':' .. run_id end
+  end
+  return table.concat(way, ' ')
+end
+
 local function begin_incarnation(shard, incarnation, run_id, schema)
   local meta = shard .. 'meta'
   local seq = redis.call('HGET', meta, 'seq') or '0'
@@ -73,5 +85,5 @@ local function hello(keys, argv)
     begin_incarnation(shard, incarnation, run_id, schema)
     if began < 0 then began = tonumber(stored[3] or '0') end
   end
-  return { 'ok', incarnation, tonumber(stored[3] or '0'), run_id, began }
+  return { 'ok', incarnation, tonumber(stored[3] or '0'), run_id, began, way_of(shard, incarnation) }
 end

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from actors.gateway.submission import Express
 from contracts.errors import ErrorCode, Refused
-from tests.actors.gateway.house import SPEC, running
+from tests.actors.gateway.house import SPEC, House, running
 
 
 @pytest.mark.req("API-1", "ADM-3")
@@ -106,3 +109,43 @@ async def test_a_refusal_for_load_says_when_to_come_back_in_body_and_headers() -
         assert measured.headers["retry-after"] == "2"
         assert measured.headers["x-backoff-ms"] == "1250"
         assert unmeasured.headers["retry-after"] == "1"
+
+
+GOOD = b'{"name":"hello","adapter":{"name":"command","config":{"argv":["true"]}}}'
+BODIES = (
+    b"", b"{", b"[]", b'{"name":"a","name":"b"}', b'{"name":"hello"}', GOOD, b"\xff",
+    GOOD.replace(b"command", b"none"), GOOD.replace(b"}}}", b'}},"idempotency_key":"other"}'),
+)  # fmt: skip
+
+
+async def told(house: House, body: bytes, keys: tuple[str, ...]) -> tuple[object, ...]:
+    """All of an answer but its time and its ids."""
+    headers = [("Content-Type", "application/json"), *(("Idempotency-Key", key) for key in keys)]
+    answer = await house.http.post("/v1/jobs", content=body, headers=headers)
+    named = {name: answer.headers[name] for name in answer.headers}
+    varying = {"date": "", "x-correlation-id": ""}
+    return answer.status_code, {**named, **varying}, {**answer.json(), "request_id": None}
+
+
+@pytest.mark.req("API-1", "API-3")
+@pytest.mark.parametrize("keys", [(), ("k",), ("",), ("two words",), ("k" * 201,), ("a", "b")])
+async def test_the_express_way_and_the_framework_say_the_same(keys: tuple[str, ...]) -> None:
+    async with running() as express, running() as framework:
+        ways: list[Any] = framework.app.user_middleware
+        ways[:] = [way for way in ways if way.cls is not Express]
+        for body in BODIES:
+            assert await told(express, body, keys) == await told(framework, body, keys), body
+
+
+@pytest.mark.req("API-3")
+async def test_an_unreachable_store_and_a_defect_are_told_on_the_express_way_too() -> None:
+    async with running() as house:
+        house.store.away = True
+        away = await house.http.post("/v1/jobs", json=SPEC)
+        house.store.away, house.store.fault = False, ZeroDivisionError()
+        defect = await house.http.post("/v1/jobs", json=SPEC)
+
+        assert (away.status_code, away.json()["code"]) == (503, "UNAVAILABLE")
+        assert (defect.status_code, defect.json()["code"]) == (500, "INTERNAL")
+        house.store.fault = None
+        assert (await house.http.post("/v1/jobs", json=SPEC)).status_code == 202

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT
+from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT, INCARNATIONS_TOLD_MAX
 from contracts.states import Event
 from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
 
@@ -30,7 +30,10 @@ def hello(call: Call, argv: Sequence[str]) -> Reply:
         incarnation = max(incarnation, seen) + 1
         _begin(call, incarnation, schema)
         began = seq if began < 0 else began
-    return ["ok", incarnation, seq, call.run_id, began]
+    oldest = max(1, incarnation - INCARNATIONS_TOLD_MAX + 1)
+    runs = ((n, meta.get(f"run:{n}")) for n in range(incarnation, oldest - 1, -1))
+    way = " ".join(f"{n}:{run_id}" for n, run_id in runs if run_id is not None)
+    return ["ok", incarnation, seq, call.run_id, began, way]
 
 
 def _began_after(meta: Mapping[str, str], met: Sequence[tuple[str, str]], newest: int) -> int:
