@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick sim mutants chaos observe venv
+.PHONY: help demo test check generate up down clean bench bench-quick bench-guard sim mutants chaos observe venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -54,6 +54,9 @@ bench: venv ## Orch beside its peers in one run, within an hour; writes bench/re
 
 bench-quick: venv ## the same, small: about three minutes once the peers' environments stand
 	@$(BIN)/python -m bench --quick $(ARGS)
+
+bench-guard: venv ## fails when a ratio of the last bench got worse than the kept one (perf/ratios.json); ARGS=--accept keeps them
+	@$(BIN)/python -m bench.guard $(ARGS)
 
 sim: venv ## seeded simulation of all actors; FAST= LUA= SEED=, ONE=lua|fast for one seed, SHRINK=1
 	@$(BIN)/python -m tests.sim $(if $(FAST),--fast $(FAST)) $(if $(LUA),--lua $(LUA)) $(if $(SEED),--seed $(SEED)) \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from contracts.limits import EVENT_BYTES_MAX
@@ -12,10 +13,17 @@ from orch.core.handover import ClaimEnding
 
 _MESSAGE_CHARS = EVENT_BYTES_MAX // 5
 """A ledger entry has room for it even when every character takes four bytes."""
+_COMPLETED: Mapping[str, Any] = {
+    "outcome": Outcome.DONE.value,
+    "reason": ReasonCode.COMPLETED.value,
+}
+"""Of nearly all jobs: made once."""
 
 
-def payload_of(ending: Ending) -> dict[str, Any]:
+def payload_of(ending: Ending) -> Mapping[str, Any]:
     """The attempt record that goes into the ledger."""
+    if ending.reason is ReasonCode.COMPLETED and ending.exit_code is None and not ending.message:
+        return _COMPLETED
     payload: dict[str, Any] = {"outcome": ending.outcome.value, "reason": ending.reason.value}
     if ending.message:
         payload["message"] = ending.message[:_MESSAGE_CHARS]

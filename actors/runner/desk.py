@@ -11,52 +11,42 @@ import anyio
 import orjson
 
 from actors.outage import Outage
-from actors.runner.emitter import Emitter, Sheet
+from actors.runner.attempt import Attempt
+from actors.runner.bench import Bench
+from actors.runner.emitter import Sheet
 from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.events import EventType
 from contracts.limits import EVENT_BYTES_MAX
 from orch.adapters.protocol import Stream
-from orch.blobs import Blobs
-from orch.core.handover import Offer
-from orch.ports import Clock
-from orch.store.claims import Claims
 
 
 class RunnerDesk:
     """One attempt's desk."""
 
-    def __init__(
-        self,
-        offer: Offer,
-        sheet: Sheet,
-        emitter: Emitter,
-        claims: Claims,
-        blobs: Blobs,
-        clock: Clock,
-    ) -> None:
-        self._offer = offer
-        self._sheet = sheet
-        self._emitter = emitter
-        self._claims = claims
-        self._blobs = blobs
-        self._clock = clock
+    __slots__ = ("_attempt", "_bench", "_number", "_one_note")
+
+    def __init__(self, attempt: Attempt, bench: Bench) -> None:
+        self._attempt = attempt
+        self._bench = bench
         self._number = 0
-        self.notes = 0
-        """The number of the last note that the store acknowledged."""
-        self.progress = ""
-        """The durable progress of the last of them that carried any, JSON."""
-        self._one_note = anyio.Lock()
-        self.pause_is_wished = offer.wish == "pause"
+        self._one_note: anyio.Lock | None = None
 
     def pause_wished(self) -> bool:
         """Whether an operator wants this job to stop at its next step."""
-        return self.pause_is_wished
+        return self._attempt.pause_is_wished
 
     async def output(self, stream: Stream, text: str) -> None:
         """Appends output in order; waits when the store is slow."""
-        if self._sheet.closed:
-            raise Refused(ErrorCode.LEASE_OVER, f"the claim on job {self._offer.job_id} is over")
-        await self._emitter.put(self._sheet, stream, text)
+        sheet = self._attempt.sheet or self._open_sheet()
+        if sheet.closed:
+            raise Refused(ErrorCode.LEASE_OVER, f"the claim on job {sheet.job_id} is over")
+        await self._bench.emitter.put(sheet, stream, text)
+
+    def _open_sheet(self) -> Sheet:
+        attempt, offer = self._attempt, self._attempt.offer
+        attempt.sheet = Sheet(offer.job_id, offer.claim, offer.outs + 1, attempt.refused)
+        self._bench.emitter.open(attempt.sheet)
+        return attempt.sheet
 
     async def note(
         self,
@@ -69,12 +59,13 @@ class RunnerDesk:
         """One ledger event; waits as long as Redis is away, the guards watch the lease meanwhile."""
         # Numbered, so that a note repeated after a lost reply is written once; one at a time, so that
         # the numbers arrive in order. A note given up half way has used its number: it may be written.
+        self._one_note = self._one_note or anyio.Lock()
         async with self._one_note:
             self._number += 1
             write = partial(
-                self._claims.note,
-                self._offer.job_id,
-                self._offer.claim,
+                self._bench.claims.note,
+                self._attempt.offer.job_id,
+                self._attempt.offer.claim,
                 number=self._number,
                 event=EventType(event).value,
                 payload=payload,
@@ -82,13 +73,13 @@ class RunnerDesk:
                 consume_answer=consume_answer,
             )
             wish = await self._until_written(write)
-            self.notes = self._number
+            self._attempt.notes = self._number
             if progress is not None:
-                self.progress = orjson.dumps(progress).decode()
-            self.pause_is_wished = wish == "pause"
+                self._attempt.progress = orjson.dumps(progress).decode()
+            self._attempt.pause_is_wished = wish == "pause"
 
     async def _until_written(self, write: Callable[[], Awaitable[str]]) -> str:
-        outage = Outage("note", self._clock)
+        outage = Outage("note", self._bench.clock)
         while True:
             try:
                 return await write()
@@ -97,7 +88,7 @@ class RunnerDesk:
 
     async def artifact(self, name: str, path: Path, *, step_id: str | None = None) -> str:
         """Stores a file by content and records it."""
-        ref = await self._blobs.put_file(path)
+        ref = await self._bench.blobs.put_file(path)
         payload = {
             "name": name[: EVENT_BYTES_MAX // 5],
             "sha256": ref.sha256,

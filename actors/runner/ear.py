@@ -137,16 +137,14 @@ class Ear:
             case "cancel":
                 attempt.cancel()
             case "pause":
-                attempt.wish_pause(True)
+                attempt.pause_is_wished = True
                 tasks.start_soon(self._pause_after_grace, attempt)
             case "resume":
-                attempt.wish_pause(False)
+                attempt.pause_is_wished = False
             case unknown:
                 log.warning("hint_unknown", what=unknown)
 
     async def _pause_after_grace(self, attempt: Attempt) -> None:
         await self._clock.sleep_ms(self._terms.grace_ms)
-        desk = attempt.desk
-        held = attempt.offer.claim in self._life.attempts
-        if held and desk is not None and desk.pause_wished():
+        if attempt.pause_is_wished and attempt.offer.claim in self._life.attempts:
             attempt.pause()

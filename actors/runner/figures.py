@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from orch.core.handover import Judgement
 from orch.telemetry.metrics import Metrics
 
 
 class Figures:
-    """The runner's metrics, bound once: no label lookup per job beyond the ending's."""
+    """The runner's metrics, bound once: no label is looked up per job."""
 
     def __init__(self, metrics: Metrics, *, pool: str, slots: int) -> None:
         metrics.gauge("orch_runner_slots").labels(pool=pool).set(slots)
@@ -19,9 +21,10 @@ class Figures:
         """How many jobs the runner holds now."""
         self._attempts.set(attempts)
 
-    def ended(self, verb: str, judgement: Judgement) -> None:
-        """The store answered to an ending."""
-        self._endings.labels(verb=verb, accepted=judgement).inc()
+    def ended(self, answers: Mapping[tuple[str, Judgement], int]) -> None:
+        """What the store answered to the endings of one call: how often, by verb and judgement."""
+        for (verb, judgement), count in answers.items():
+            self._endings.labels(verb=verb, accepted=judgement).inc(count)
 
     def took(self, duration_ms: int) -> None:
         """An attempt ended on this runner."""

@@ -12,8 +12,9 @@ from actors.body import Body, make_instance
 from actors.instance import patiently, unless_stopped
 from actors.runner.figures import Figures
 from actors.runner.leftovers import fresh_scratch, sweep_processes
-from actors.runner.perform import Runner, Tools
+from actors.runner.life import Runner
 from actors.runner.terms import RunnerTerms
+from actors.runner.tools import Tools
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters

@@ -6,6 +6,7 @@ A failover or `everysec` may undo what was acknowledged. The runner still knows:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from contracts.limits import BATCH_ITEMS_MAX, MIB
@@ -18,24 +19,24 @@ class Recent:
     """The newest endings, bounded in number and size."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Working, ClaimEnding]] = {}
+        self._kept: deque[tuple[Working, ClaimEnding]] = deque()
         self._bytes = 0
 
     def remember(self, working: Working, ending: ClaimEnding) -> None:
         """One more; the oldest give way."""
-        self._kept[ending.claim] = working, ending
+        self._kept.append((working, ending))
         self._bytes += _size(working, ending)
         while len(self._kept) > BATCH_ITEMS_MAX or self._bytes > BYTES_MAX:
-            oldest = self._kept.pop(next(iter(self._kept)))
-            self._bytes -= _size(*oldest)
+            self._bytes -= _size(*self._kept.popleft())
 
     def working(self) -> list[Working]:
         """What they were about, oldest first."""
-        return [working for working, _ in self._kept.values()]
+        return [working for working, _ in self._kept]
 
     def endings(self, claims: Iterable[str]) -> list[ClaimEnding]:
         """The endings of those claims that are remembered."""
-        return [self._kept[claim][1] for claim in claims if claim in self._kept]
+        kept = {ending.claim: ending for _, ending in self._kept}
+        return [kept[claim] for claim in claims if claim in kept]
 
 
 def _size(working: Working, ending: ClaimEnding) -> int:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
-import traceback
-from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
@@ -16,6 +11,7 @@ from contracts.outcomes import Outcome, ReasonCode
 from contracts.spec import PythonConfig
 from orch.adapters.artifacts import Refusal, dropped, record
 from orch.adapters.environment import job_variables
+from orch.adapters.inline import Inline, InlineCall, done, too_long
 from orch.adapters.output import Output
 from orch.adapters.pool import Pool, Worker, WorkerExited
 from orch.adapters.process import GuardExit
@@ -23,9 +19,6 @@ from orch.adapters.protocol import Desk, Ending, Run
 from orch.adapters.sweep import CLAIM_MARK
 from orch.adapters.workshop import Workshop
 
-MESSAGE_CHARS: Final = 500
-TRACEBACK_CHARS: Final = 2_000
-"""Of its tail; at four bytes a character still one log entry."""
 FRESH_MAX: Final = 5
 """Fresh workers tried for one call while its sources keep changing."""
 
@@ -36,13 +29,13 @@ class PythonAdapter:
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
         self._pool = Pool(workshop)
-        self._inline: dict[tuple[str | None, str], Callable[..., Any]] = {}
+        self._inline = Inline()
 
     async def run(self, run: Run, desk: Desk) -> Ending:
         """Calls the function; canceled, the worker that runs it is killed at once."""
         config = PythonConfig.model_validate(run.spec.adapter.config)
         if config.isolation == "inline":
-            return await self._call_inline(config, desk)
+            return await self._inline.run(_inline_call(config), desk)
         output = Output(desk, self._workshop.clock, self._workshop.scratch)
         try:
             ending = await self._call_fresh(run, config, desk, output)
@@ -81,7 +74,7 @@ class PythonAdapter:
             except WorkerExited as exited:
                 return _exited(exited.ended)
             if reply is None:
-                return _too_long()
+                return too_long()
             if worker.is_clean:
                 worker.process.marks.discard(marked)
             if "stale" in reply:
@@ -111,51 +104,20 @@ class PythonAdapter:
             worker.renew_folder()
         return None
 
-    async def _call_inline(self, config: PythonConfig, desk: Desk) -> Ending:
-        """Awaits the function in the runner's own loop: for small code that is trusted not to block."""
-        try:
-            function = self._load(config)
-        except (ImportError, AttributeError) as error:
-            message = f"cannot load {config.callable}: {error}"[:MESSAGE_CHARS]
-            return Ending(Outcome.ENVIRONMENT, ReasonCode.NOT_FOUND, message)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a module's top level may raise anything
-            return await _raised(error, desk)
-        if not inspect.iscoroutinefunction(function):
-            message = (
-                f"{config.callable} is not an async function; isolation 'inline' takes no other"
-            )
-            return Ending(Outcome.ENVIRONMENT, ReasonCode.BAD_CONFIG, message)
-        try:
-            with anyio.move_on_after(_seconds(config.wall_ms)):
-                return _done(await function(*config.args, **config.kwargs))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
-            return await _raised(error, desk)
-        return _too_long()
 
-    def _load(self, config: PythonConfig) -> Callable[..., Any]:
-        name = (config.path, config.callable)
-        if name not in self._inline:
-            if config.path is not None and config.path not in sys.path:
-                sys.path.insert(0, config.path)
-            importlib.invalidate_caches()
-            module, _, attributes = config.callable.partition(":")
-            target: Any = importlib.import_module(module)
-            for attribute in attributes.split("."):
-                target = getattr(target, attribute)
-            self._inline[name] = target
-        return self._inline[name]
+def _inline_call(config: PythonConfig) -> InlineCall:
+    return {
+        "callable": config.callable,
+        "isolation": "inline",
+        "args": config.args,
+        "kwargs": config.kwargs,
+        "path": config.path,
+        "wall_ms": config.wall_ms,
+    }
 
 
 def _seconds(limit_ms: int | None) -> float | None:
     return None if limit_ms is None else limit_ms / 1000
-
-
-def _done(value: Any) -> Ending:
-    return Ending(Outcome.DONE, ReasonCode.COMPLETED, result=value)
-
-
-def _too_long() -> Ending:
-    return Ending(Outcome.RESOURCE, ReasonCode.WALL_LIMIT, "stopped at its limit of wall time")
 
 
 def _ending(reply: dict[str, Any], refusal: Ending | None) -> Ending:
@@ -163,7 +125,7 @@ def _ending(reply: dict[str, Any], refusal: Ending | None) -> Ending:
         return Ending(Outcome.ENVIRONMENT, ReasonCode.NOT_FOUND, reply["message"])
     if "fault" in reply:
         return Ending(Outcome.LOGIC, ReasonCode.EXCEPTION, reply["message"])
-    return refusal or _done(reply["result"])
+    return refusal or done(reply["result"])
 
 
 def _exited(ended: GuardExit) -> Ending:
@@ -177,13 +139,4 @@ def _exited(ended: GuardExit) -> Ending:
     code = ended.shell_code
     return Ending(
         Outcome.LOGIC, ReasonCode.WORKER_EXITED, f"the call ended its process with {code}", code
-    )
-
-
-async def _raised(error: BaseException, desk: Desk) -> Ending:
-    frames = error.__traceback__ and error.__traceback__.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
-    await desk.output("stderr", text[-TRACEBACK_CHARS:])
-    return Ending(
-        Outcome.LOGIC, ReasonCode.EXCEPTION, f"{type(error).__name__}: {error}"[:MESSAGE_CHARS]
     )

@@ -1,18 +1,20 @@
-"""What runner, store and fallback hand to each other about one attempt."""
+"""What runner, store and fallback hand to each other about one attempt.
+
+What is made for every job is a tuple: a frozen dataclass of nine fields takes twice as long.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 EndingVerb = Literal["settle", "release", "ask", "handback", "stop"]
 Judgement = Literal["ok", "same", "over"]
 """Of an ending: accepted, accepted before (a repeated call), or its claim is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A job under a fresh claim; texts are JSON as stored, empty when there is none."""
 
     job_id: str
@@ -27,8 +29,7 @@ class Offer:
     """Pieces of output written by earlier attempts."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimEnding:
+class ClaimEnding(NamedTuple):
     """How a claim ends. `data` is the result (settle) or the question (ask) as JSON."""
 
     verb: EndingVerb
@@ -39,8 +40,7 @@ class ClaimEnding:
     expires_in_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Working:
+class Working(NamedTuple):
     """A claim that a runner works under, or whose ending it delivered lately, as a server that came back is
     told of it."""
 

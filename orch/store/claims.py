@@ -44,16 +44,8 @@ class Claims:
             Unavailable: not reached; call again with the same number and endings.
         """
         flat: list[str | int] = []
-        for ending in endings:
-            payload = orjson.dumps(ending.payload).decode()
-            flat += (
-                ending.verb,
-                ending.job_id,
-                ending.claim,
-                payload,
-                ending.data,
-                ending.expires_in_ms,
-            )
+        for verb, job_id, claim, payload, data, expires_in_ms in endings:
+            flat += (verb, job_id, claim, orjson.dumps(payload).decode(), data, expires_in_ms)
         reply = await self._connection.call(
             "cycle", runner, pool, number, free, random, self._policy, len(endings), *flat
         )
@@ -155,14 +147,4 @@ def _words(one: Working) -> tuple[str | int, ...]:
 
 def _offer(item: list[Any]) -> Offer:
     job_id, claim, attempt, spec, progress, answer, wish, outs, epoch = item
-    return Offer(
-        job_id=job_id,
-        claim=claim,
-        epoch=int(epoch),
-        attempt=int(attempt),
-        spec=spec,
-        progress=progress,
-        answer=answer,
-        wish=wish,
-        outs=int(outs),
-    )
+    return Offer(job_id, claim, int(epoch), int(attempt), spec, progress, answer, wish, int(outs))

@@ -61,7 +61,7 @@ def test_lua_is_broken_on_its_way_to_the_server_and_nowhere_else() -> None:
 
 @pytest.mark.req("SIM-1")
 def test_mutants_are_noticed_by_seeds_that_are_clean_on_the_true_code() -> None:
-    few_seeds = ("--seed", "41", "--seeds-max", str(SEEDS), "--tries", "1")
+    few_seeds = ("--seed", "1", "--seeds-max", str(SEEDS), "--tries", "1")
     done = hunt("--only", f"{IN_LUA},{IN_PYTHON}", *few_seeds)
     assert done.returncode == 0, done.stdout + done.stderr
     for noticed in (f"{IN_LUA} (fast)", f"{IN_LUA} (lua)", f"{IN_PYTHON} (fast)"):

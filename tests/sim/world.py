@@ -24,8 +24,9 @@ from actors.fallback.perform import FallbackActor
 from actors.instance import Stop
 from actors.mailbox import mailbox_of, serve
 from actors.runner.figures import Figures
-from actors.runner.perform import Runner, Tools
+from actors.runner.life import Runner
 from actors.runner.terms import RunnerTerms
+from actors.runner.tools import Tools
 from contracts.errors import OrchError
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS, SOCKET_TIMEOUT_FRACTION
 from orch.blobs import Blobs

@@ -1,0 +1,25 @@
+"""What every attempt of a runner works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.runner.emitter import Emitter
+from orch.adapters.inline import Inline
+from orch.adapters.registry import Adapters
+from orch.blobs import Blobs
+from orch.ports import Clock
+from orch.store.claims import Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every attempt of a runner works with."""
+
+    adapters: Adapters
+    inline: Inline
+    blobs: Blobs
+    claims: Claims
+    emitter: Emitter
+    clock: Clock
+    question_ttl_ms: int
