@@ -33,6 +33,8 @@ SOCKET_TIMEOUT_MS = 5_000
 CONNECT_TIMEOUT_MS = 2_000
 SOCKETS_MAX = 64
 """Sockets of one process for calls."""
+GREETINGS_MAX = 8
+"""Of one new socket, while others are greeted by ever newer incarnations."""
 LOADS_MAX = 3
 """How often one call loads the library: a server may lose it again between the load and the call."""
 
@@ -117,6 +119,16 @@ class Connection:
     async def _greet(self, socket: Any) -> None:
         """Runs on every new socket, before any command of ours."""
         await socket.on_connect()
+        for _ in range(GREETINGS_MAX):
+            told = self.watermark.known
+            reply = await self._hello(socket)
+            # Where another socket was greeted meanwhile, the answer is about what we no longer go by.
+            if self.watermark.known == told:
+                self.greeted(reply)
+                return
+        raise RedisConnectionError("the server begins anew faster than it can be greeted")
+
+    async def _hello(self, socket: Any) -> list[Any]:
         hello = (
             "FCALL",
             library().function("hello"),
@@ -128,15 +140,14 @@ class Connection:
         )
         await socket.send_command(*hello)
         try:
-            reply = await socket.read_response()
+            return list(await socket.read_response())
         except ResponseError as error:
             if not is_missing_function(error):
                 raise
-            await socket.send_command("FUNCTION", "LOAD", "REPLACE", library().code)
-            await socket.read_response()
-            await socket.send_command(*hello)
-            reply = await socket.read_response()
-        self.greeted(reply)
+        await socket.send_command("FUNCTION", "LOAD", "REPLACE", library().code)
+        await socket.read_response()
+        await socket.send_command(*hello)
+        return list(await socket.read_response())
 
     def greeted(self, reply: list[Any]) -> None:
         """Takes in the reply of `hello`."""

@@ -41,9 +41,7 @@ end
 -- Numbers are reserved before a claim that bears one is written: no number is ever given twice.
 local function reserve(call, claims, count)
   if count == 0 then return end
-  local meta = call.shard .. 'meta'
-  claims.incarnation = claims.incarnation or tonumber(redis.call('HGET', meta, 'incarnation'))
-  claims.number = redis.call('HINCRBY', meta, 'claims', count) - count
+  claims.number = redis.call('HINCRBY', call.shard .. 'meta', 'claims', count) - count
 end
 
 -- What an offer says beside the claim; the first attempt finds nothing of an earlier one.
@@ -56,12 +54,12 @@ local function offer_of(job)
 end
 
 local function claim_one(call, job, claims)
-  local number, runner = claims.number + 1, claims.runner
-  local claim = claims.incarnation .. '.' .. number .. '.' .. claims.random
+  local number, runner, incarnation = claims.number + 1, claims.runner, incarnation_of(call)
+  local claim = incarnation .. '.' .. number .. '.' .. claims.random
   claims.number = number
   if job.attempt then set(job, 'notes', '0') end
   set(job, 'attempt', job.attempt and tostring(tonumber(job.attempt) + 1) or '1')
-  set(job, 'epoch', int(claims.incarnation * FENCE + number))
+  set(job, 'epoch', int(incarnation * FENCE + number))
   set(job, 'claim', claim)
   set(job, 'runner', runner)
   set(job, 'claimed_at', call.now_text)

@@ -34,21 +34,18 @@ end
 
 -- The class whose turn it is, and how many classes wait.
 local function next_class(call, pool, policy)
-  local best, best_rank, waiting = nil, nil, 0
+  local waiting, best, best_rank = {}, nil, nil
   for _, class in ipairs(policy.classes) do
-    local turn = turn_of(call, pool, class.name)
-    if turn.active > 0 then
-      waiting = waiting + 1
-      if policy.strict then
-        best = best or class
-      else
-        turn.aged = turn.aged or aged_turns(call, pool, class.name, policy.aging_ms)
-        local rank = turn.finish - turn.aged
-        if not best or rank < best_rank then best, best_rank = class, rank end
-      end
-    end
+    if turn_of(call, pool, class.name).active > 0 then waiting[#waiting + 1] = class end
   end
-  return best, waiting
+  if policy.strict or #waiting < 2 then return waiting[1], #waiting end
+  for _, class in ipairs(waiting) do
+    local turn = turn_of(call, pool, class.name)
+    turn.aged = turn.aged or aged_turns(call, pool, class.name, policy.aging_ms)
+    local rank = turn.finish - turn.aged
+    if not best or rank < best_rank then best, best_rank = class, rank end
+  end
+  return best, #waiting
 end
 
 -- The tenant whose turn it is takes `run` entries from the head of its line.
@@ -132,8 +129,8 @@ end
 -- Returns how many became ready, and how many runners serve the pool. With `claims` a runner takes first what
 -- was made ready before; one pool waits as a whole for a runner that has not said what it runs.
 local function dispatch_pool(call, pool, most, policy, actor, claims)
-  local free, runners, waits = allowance(call, pool)
-  if claims and not waits then free = free + claim_ready(call, pool, claims) end
+  local free, runners, waits, unclaimed = allowance(call, pool)
+  if claims and not waits and unclaimed > 0 then free = free + claim_ready(call, pool, claims) end
   local want = math.min(free, most)
   local served_all, looked = 0, 0
   -- `looked` bounds the stale entries one call steps over: a million canceled jobs must not block it.

@@ -275,7 +275,7 @@ local function still_recalled(call)
 end
 
 -- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted. Then how many
--- runners serve the pool, and whether nothing may be given out yet.
+-- runners serve the pool, whether nothing may be given out yet, and how much is unclaimed.
 local function allowance(call, pool)
   local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
   local free = 0
@@ -284,10 +284,11 @@ local function allowance(call, pool)
       local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
       free = free + math.max(0, tonumber(slots[i + 1]) - held)
     elseif still_recalled(call) then
-      return 0, #slots / 2, true
+      return 0, #slots / 2, true, 0
     end
   end
-  return free - redis.call('XLEN', call.shard .. 'ready:' .. pool), #slots / 2, false
+  local unclaimed = redis.call('XLEN', call.shard .. 'ready:' .. pool)
+  return free - unclaimed, #slots / 2, false, unclaimed
 end
 
 -- One token wakes one idle runner, who then claims as much as it has room for.
@@ -295,6 +296,11 @@ local function wake_runners(call, pool, tokens)
   for _ = 1, tokens do
     redis.call('XADD', call.shard .. 'wake:' .. pool, 'MAXLEN', '~', WAKE_MAX, '*', 'pool', pool)
   end
+end
+
+local function incarnation_of(call)
+  call.incarnation = call.incarnation or tonumber(redis.call('HGET', call.shard .. 'meta', 'incarnation') or '0')
+  return call.incarnation
 end
 
 -- Writes what the call collected: counters, the scheduler's alarm, one packed feed entry. Returns the
@@ -324,7 +330,6 @@ local function done(call, ...)
   if #said > 0 then
     redis.call('XADD', call.shard .. 'feed', 'MAXLEN', '~', FEED_MAX, '*', 'j', table.concat(said, ','))
   end
-  local meta = call.shard .. 'meta'
-  local seq = redis.call('HINCRBY', meta, 'seq', 1)
-  return { 'ok', tonumber(redis.call('HGET', meta, 'incarnation') or '0'), seq, ... }
+  local seq = redis.call('HINCRBY', call.shard .. 'meta', 'seq', 1)
+  return { 'ok', incarnation_of(call), seq, ... }
 end

@@ -59,7 +59,8 @@ class Grants:
 
     def claim_ready(self, pool: str) -> int:
         """Takes the oldest entries of the pool, each for exactly one runner; returns how many were stale."""
-        if not self._most:
+        ready = self._call.space.stream(f"{self._call.shard}ready:{pool}")
+        if not self._most or ready is None or not len(ready):
             return 0
         entries = _taken(self._call, pool, self._runner, self._most)
         jobs: dict[str, Job] = {}
