@@ -63,6 +63,11 @@ REPAIR_EVERY_MS_MAX: Final = 600_000
 REPAIR_LOOKS_MAX: Final = 100_000
 """Entries of lines that one such call compares when it looks for a lost place."""
 REQUESTS_BACKLOG_MAX: Final = 50_000
+SUBMISSIONS_BYTES_MAX: Final = 8 * MIB
+"""Documents that one call of admission takes together."""
+SUBMISSIONS_WAITING_MAX: Final = 10_000
+SUBMISSIONS_WAITING_BYTES_MAX: Final = 64 * MIB
+"""What may wait in one gateway for the next call; above that, callers hear it at once."""
 WAKE_TOKENS_MAX: Final = 256
 INBOX_ENTRIES_MAX: Final = 1_024
 FEED_ENTRIES_MAX: Final = 10_000

@@ -19,11 +19,6 @@ from contracts.errors import Corrupt, ErrorCode, Refused, Unavailable
 from contracts.record import Submitted
 from orch.core.asks import Ask
 
-TOGETHER_BYTES_MAX: Final = 8 * limits.MIB
-"""Documents of one call."""
-WAITING_MAX: Final = 10_000
-WAITING_BYTES_MAX: Final = 64 * limits.MIB
-"""What may wait in one gateway; above that, callers hear it at once."""
 _RETRY_AFTER_MS: Final = 1_000
 
 Answer = Submitted | Refused
@@ -87,7 +82,8 @@ class Gathering:
         raise seat.told
 
     def _sit_down(self, ask: Ask, size: int) -> _Seat:
-        if len(self._line) >= WAITING_MAX or self._line_bytes + size > WAITING_BYTES_MAX:
+        many = len(self._line) >= limits.SUBMISSIONS_WAITING_MAX
+        if many or self._line_bytes + size > limits.SUBMISSIONS_WAITING_BYTES_MAX:
             message = "too many submissions wait in this gateway"
             raise Refused(ErrorCode.RATE_LIMITED, message, retry_after_ms=_RETRY_AFTER_MS)
         seat = _Seat(ask, size)
@@ -127,7 +123,7 @@ class Gathering:
 
     def _take(self) -> list[_Seat]:
         seats: list[_Seat] = []
-        left = TOGETHER_BYTES_MAX
+        left = limits.SUBMISSIONS_BYTES_MAX
         while self._line and len(seats) < limits.BATCH_ITEMS_MAX:
             left -= self._line[0].size
             if seats and left < 0:

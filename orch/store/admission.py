@@ -30,8 +30,6 @@ TOGETHER: Final = 250
 """Items of one call: by then they share what a call costs once, and the next can be judged meanwhile."""
 _LOOK_EVERY: Final = 50
 """Items judged between two looks at what the socket still has to send."""
-_CALL_BYTES_MAX: Final = 8 * limits.MIB
-"""Specs of one function call together; more items go into a next call."""
 
 
 class _Item(NamedTuple):
@@ -162,7 +160,7 @@ def _batches(items: Sequence[_Item]) -> Iterator[list[_Item]]:
     batch: list[_Item] = []
     size = 0
     for item in items:
-        if batch and size + item.bytes > _CALL_BYTES_MAX:
+        if batch and size + item.bytes > limits.SUBMISSIONS_BYTES_MAX:
             yield batch
             batch, size = [], 0
         batch.append(item)

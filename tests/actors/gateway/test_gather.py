@@ -10,7 +10,6 @@ import anyio
 import anyio.abc
 import pytest
 
-from actors.gateway import gather
 from actors.gateway.gather import Answer, Gathering
 from contracts import limits
 from contracts.errors import Corrupt, ErrorCode, Refused, Unavailable
@@ -230,7 +229,7 @@ async def test_a_call_has_as_many_items_and_bytes_as_admission_takes_at_once(roo
     await room.come("a", *names)
     room.store.let()
     await wait_until(lambda: len(room.store.calls) == 2)
-    await room.come("b", "c", size=gather.TOGETHER_BYTES_MAX)
+    await room.come("b", "c", size=limits.SUBMISSIONS_BYTES_MAX)
     room.store.let(9)
     await room.until_told("b", "c", *names)
     assert room.store.calls == [["a"], names[:-1], names[-1:], ["b"], ["c"]]
@@ -242,14 +241,14 @@ async def test_more_than_may_wait_is_refused_at_once_and_there_is_room_again_lat
     room: Room,
 ) -> None:
     await room.come("a")
-    await room.come("b", size=gather.WAITING_BYTES_MAX)
+    await room.come("b", size=limits.SUBMISSIONS_WAITING_BYTES_MAX)
     await room.come("c")
     (refused,) = await room.until_told("c")
     assert isinstance(refused, Refused)
     assert (refused.code, refused.retry_after_ms) == (ErrorCode.RATE_LIMITED, 1_000)
     room.store.let(2)
     await room.until_told("a", "b")
-    await room.come("d", size=gather.WAITING_BYTES_MAX)
+    await room.come("d", size=limits.SUBMISSIONS_WAITING_BYTES_MAX)
     room.store.let()
     assert await room.until_told("d") == [submitted("d")]
 
