@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from orch.adapters.leases import Leases
+from orch.adapters.sweep import GUARD_MARK
 
 GUARD_BOOT: Final = (
     f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
@@ -71,6 +72,7 @@ def _order(
 
 def _popen(order_fd: int, passed: Sequence[int]) -> subprocess.Popen[bytes]:
     kept = {key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ}
+    kept[GUARD_MARK] = str(os.getpid())
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-E", "-c", GUARD_BOOT],
         stdin=order_fd,

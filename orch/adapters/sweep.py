@@ -17,6 +17,9 @@ from orch.adapters.tree import descendants, send
 CLAIM_MARK: Final = "ORCH_CLAIM"
 JOB_MARK: Final = "ORCH_JOB_ID"
 WORKER_MARK: Final = "ORCH_WORKER"
+GUARD_MARK: Final = "ORCH_GUARD"
+"""Carried by guards themselves: which runner started it."""
+_MARKS: Final = (CLAIM_MARK, JOB_MARK, WORKER_MARK, GUARD_MARK)
 ROUNDS_MAX: Final = 200
 """Rounds of KILL before giving up on a process that the kernel does not let die."""
 
@@ -50,16 +53,27 @@ def owner_lives(mark: str) -> bool:
     return pid.isdigit() and started_ticks(int(pid)) == rest.partition(".")[0]
 
 
-def _ancestors() -> set[int]:
-    pid, seen = os.getpid(), set[int]()
+def _ancestors(pid: int) -> dict[int, str]:
+    """`pid` and those above it, with the letter of each one's state."""
+    seen: dict[int, str] = {}
     while pid > 0 and pid not in seen:
-        seen.add(pid)
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
-                pid = int(file.read().rpartition(b") ")[2].split()[1])
-        except OSError:
+                state, parent = file.read().rpartition(b") ")[2].split(None, 2)[:2]
+        except (OSError, ValueError):
             break
+        seen[pid] = state.decode()
+        pid = int(parent)
     return seen
+
+
+def _is_guarded(pid: int) -> bool:
+    """Whether a guard that can act stands above it: that one ends it in its own time, and says why.
+    One that is frozen cannot."""
+    above = _ancestors(pid)
+    return any(
+        GUARD_MARK in _marks(str(one)) for one, state in above.items() if state not in "TtZX"
+    )
 
 
 def _marks(pid: str) -> dict[str, str]:
@@ -71,11 +85,12 @@ def _marks(pid: str) -> dict[str, str]:
     except OSError:
         return {}
     pairs = (field.decode("utf-8", "replace").partition("=") for field in fields)
-    return {key: value for key, _, value in pairs if key in (CLAIM_MARK, JOB_MARK, WORKER_MARK)}
+    return {key: value for key, _, value in pairs if key in _MARKS}
 
 
 def _marked() -> Iterator[tuple[int, dict[str, str]]]:
-    spared = _ancestors()  # a runner started by an agent of another stack carries a mark itself
+    # A runner started by an agent of another stack carries a mark itself.
+    spared = _ancestors(os.getpid())
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in spared:
             marks = _marks(name)
@@ -113,17 +128,18 @@ def claimed() -> set[tuple[str, str]]:
 
 
 def sweep(mark_is_dead: Callable[[str], bool]) -> int:
-    """KILLs what dead runners left: processes whose ORCH_CLAIM `mark_is_dead` knows to be over, and
-    python workers whose runner is gone. Called at runner start; returns how many there were."""
+    """KILLs what dead runners left: processes whose ORCH_CLAIM `mark_is_dead` knows to be over and that no
+    guard watches any more, and python workers whose runner is gone. Called at runner start; returns how many
+    there were."""
 
     def dead() -> list[int]:
-        return [pid for pid, marks in _marked() if _is_dead(marks, mark_is_dead)]
+        return [pid for pid, marks in _marked() if _is_dead(pid, marks, mark_is_dead)]
 
     return _kill_while(dead)
 
 
-def _is_dead(marks: dict[str, str], mark_is_dead: Callable[[str], bool]) -> bool:
+def _is_dead(pid: int, marks: dict[str, str], mark_is_dead: Callable[[str], bool]) -> bool:
     claim, worker = marks.get(CLAIM_MARK), marks.get(WORKER_MARK)
-    return (claim is not None and mark_is_dead(claim)) or (
-        worker is not None and not owner_lives(worker)
-    )
+    if worker is not None and not owner_lives(worker):
+        return True
+    return claim is not None and mark_is_dead(claim) and not _is_guarded(pid)

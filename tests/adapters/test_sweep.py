@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,3 +49,27 @@ def test_a_runner_inside_an_agent_does_not_sweep_itself_away() -> None:
         check=True,
     )
     assert child.stdout == "0\n"
+
+
+def test_what_a_guard_watches_is_left_to_it_unless_it_is_frozen() -> None:
+    """Its runner must hear why it ended; killed from aside, it looks like a fault of the agent."""
+    script = "env -u ORCH_GUARD ORCH_CLAIM=1.3.dead sleep 1000 & echo $!; wait"
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", script],
+        env={"PATH": os.environ["PATH"], "ORCH_GUARD": str(os.getpid())},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert guard.stdout is not None
+        agent = int(guard.stdout.readline())
+        while Path(f"/proc/{agent}/comm").read_text() != "sleep\n":
+            os.sched_yield()
+        assert sweep(lambda mark: mark == "1.3.dead") == 0
+        assert Path(f"/proc/{agent}/comm").read_text() == "sleep\n"
+        guard.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, guard.pid, os.WSTOPPED)
+        assert sweep(lambda mark: mark == "1.3.dead") == 1
+    finally:
+        guard.kill()
+        guard.communicate()
