@@ -127,8 +127,9 @@ class Sweeper:
         again = await self._pages()
         if (again.moves, again.depths) != (swept.moves, swept.depths):
             return False
-        self._tell(await repairs.recount(again.moves, again.depths))
-        return True
+        mended = await repairs.recount(again.moves, again.depths)
+        self._tell(mended or [])
+        return mended is not None
 
     def _tell(self, repairs: Sequence[Repair]) -> None:
         self._mended += repairs

@@ -74,12 +74,12 @@ class Repairs:
         said = {name: int(n) for name, n in found.items() if name.startswith("depth:") and int(n)}
         return said == {f"depth:{place}": queued for place, queued in _places(depths).items()}
 
-    async def recount(self, moves: int, depths: Counter[str]) -> list[Repair]:
-        """Sets the counters to what a sweep counted, unless jobs moved since `moves` was read."""
+    async def recount(self, moves: int, depths: Counter[str]) -> list[Repair] | None:
+        """Sets the counters to what a sweep counted; None when jobs moved since `moves` was read."""
         places = _places(depths)
         flat = [word for place, queued in sorted(places.items()) for word in (place, queued)]
         reply = await self._connection.call("recount", moves, len(places), *flat)
-        return [] if reply[0] == "moved" else [Repair("counters", place) for place in reply[1]]
+        return None if reply[0] == "moved" else [Repair("counters", place) for place in reply[1]]
 
 
 def _places(depths: Counter[str]) -> Counter[str]:

@@ -201,7 +201,7 @@ async def test_a_count_that_jobs_overtook_changes_nothing(world: World) -> None:
     moves = await world.store.repairs.moves()
     await world.submit("next")
     before = await world.contents()
-    assert await world.store.repairs.recount(moves, Counter({"default:batch:default": 1})) == []
+    assert await world.store.repairs.recount(moves, Counter({"default:batch:default": 1})) is None
     assert await world.contents() == before
     assert await world.store.repairs.recount(moves + 1, Counter({"default:batch:default": 2})) == []
 
