@@ -46,12 +46,12 @@ def _environ(pid: int) -> dict[str, str]:
 
 
 def guards_of(runner: int) -> list[int]:
-    """The living guards that a runner has started."""
-    return [
-        pid
-        for pid, state in descendants(runner)
-        if state not in "ZX" and any("orch.adapters.guard" in word for word in _words(pid))
-    ]
+    """The living guards that a runner has started. What a guard forks is called like it until it becomes the
+    agent: to kill that is to kill an agent."""
+    below = [pid for pid, state in descendants(runner) if state not in "ZX"]
+    called = {pid for pid in below if any("orch.adapters.guard" in word for word in _words(pid))}
+    forked = {child for guard in called for child, _ in descendants(guard)}
+    return sorted(called - forked)
 
 
 def leftovers(root: Path) -> list[Found]:
