@@ -59,7 +59,8 @@ REPAIR_PAGE_KEYS: Final = 200
 """Keys that one call of a repair sweep looks at, about 10 us a key."""
 REPAIR_EVERY_MS_MIN: Final = 10_000
 REPAIR_EVERY_MS_MAX: Final = 600_000
-"""Between two sweeps: twenty times as long as the last one took, within these."""
+"""Between two sweeps: twenty times as long as the last one took, or five if it proved nothing; within
+these."""
 REPAIR_LOOKS_MAX: Final = 100_000
 """Entries of lines that one such call compares when it looks for a lost place."""
 REQUESTS_BACKLOG_MAX: Final = 50_000

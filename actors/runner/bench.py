@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.runner.emitter import Emitter
-from orch.adapters.inline import Inline
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
 from orch.ports import Clock
@@ -17,7 +16,6 @@ class Bench:
     """What every attempt of a runner works with."""
 
     adapters: Adapters
-    inline: Inline
     blobs: Blobs
     claims: Claims
     emitter: Emitter

@@ -40,7 +40,7 @@ async def conduct(attempt: Attempt, bench: Bench) -> Ending:
 async def _run(offer: Offer, desk: RunnerDesk, bench: Bench) -> Ending:
     call = inline_call(offer.spec)
     if call is not None:
-        return await bench.inline.run(call, desk)
+        return await bench.adapters.inline.run(call, desk)
     try:
         run = run_of(offer)
     except ValidationError as error:
@@ -82,6 +82,10 @@ async def close(attempt: Attempt, ending: Ending, bench: Bench) -> ClaimEnding:
         except TypeError as error:
             message = f"the result is not JSON: {error}"
             ending = Ending(Outcome.LOGIC, ReasonCode.EXCEPTION, message)
+        except OSError as error:
+            # The host's fault, most likely a full disk: this attempt ends, its neighbours go on.
+            message = f"the result cannot be stored: {error.strerror}"
+            ending = Ending(Outcome.TRANSIENT, ReasonCode.INTERNAL, message)
     job_id, claim = attempt.offer.job_id, attempt.offer.claim
     return closing(job_id, claim, ending, result_json=result, question_ttl_ms=bench.question_ttl_ms)
 

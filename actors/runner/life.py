@@ -46,7 +46,6 @@ class Life:
         self._held = Held(tools.terms.slots, endings)
         self._bench = Bench(
             adapters=tools.adapters,
-            inline=tools.inline,
             blobs=tools.blobs,
             claims=tools.store.claims,
             emitter=Emitter(tools.store.output, tools.clock),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from actors.runner.figures import Figures
 from actors.runner.terms import RunnerTerms
-from orch.adapters.inline import Inline
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
@@ -37,4 +36,3 @@ class Tools:
     from_keeper: Callable[[Callable[[], None]], None]
     """Runs a function in the loop's thread, called from the keeper's."""
     terms: RunnerTerms
-    inline: Inline = field(default_factory=Inline)

@@ -26,10 +26,10 @@ FRESH_MAX: Final = 5
 class PythonAdapter:
     """One attempt is one call. Owns the worker pool; `aclose` ends it."""
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, workshop: Workshop, inline: Inline) -> None:
         self._workshop = workshop
         self._pool = Pool(workshop)
-        self._inline = Inline()
+        self._inline = inline
 
     async def run(self, run: Run, desk: Desk) -> Ending:
         """Calls the function; canceled, the worker that runs it is killed at once."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.command import CommandAdapter
+from orch.adapters.inline import Inline
 from orch.adapters.protocol import Adapter, Desk, Ending, Run
 from orch.adapters.python import PythonAdapter
 from orch.adapters.steps import StepsAdapter
@@ -67,7 +68,9 @@ class Adapters:
     """The shipped adapters of one runner; leaving the scope ends the python workers."""
 
     def __init__(self, workshop: Workshop) -> None:
-        self._python = PythonAdapter(workshop)
+        self.inline = Inline()
+        """What runs in the runner's own loop; a runner may ask it past the adapters."""
+        self._python = PythonAdapter(workshop, self.inline)
         self._by_name: dict[str, Adapter] = {
             "command": Bounded(CommandAdapter(workshop)),
             "steps": Bounded(StepsAdapter(workshop)),

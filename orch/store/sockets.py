@@ -87,7 +87,7 @@ class Sockets(ConnectionPool):
     async def lend(self) -> AbstractConnection:
         """A socket that is open and greeted, to be given back."""
         await self._wait_for_room()
-        socket: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        socket: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's pool is not typed
         try:
             await _be_ready(socket)
         except BaseException:

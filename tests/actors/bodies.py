@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from contracts.limits import INLINE_BYTES_MAX
+
 
 @dataclass
 class Board:
@@ -30,6 +32,10 @@ async def quick(n: int) -> int:
     board.began.append(n)
     board.ended.append(n)
     return n
+
+
+async def large() -> str:
+    return "x" * INLINE_BYTES_MAX
 
 
 async def gated(n: int) -> int:

@@ -22,6 +22,7 @@ from actors.runner.terms import RunnerTerms
 from actors.runner.tools import Tools
 from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.limits import CLAIM_EVERY_MS
+from orch.adapters.inline import Inline
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
@@ -218,7 +219,7 @@ async def a_life(
     tools = Tools(
         store=cast(Store, store),
         reader=cast(BlockingReader, reader),
-        adapters=cast(Adapters, None),
+        adapters=cast(Adapters, SimpleNamespace(inline=Inline())),
         blobs=Blobs(folder),
         guards=GuardLeases(suspend_max_ms=60_000),
         clock=clock,

@@ -145,6 +145,21 @@ async def test_whatever_a_body_raises_is_its_own_end_and_nobody_else_s(
     assert not stage.over.is_set()
 
 
+@pytest.mark.req("RUN-1")
+async def test_a_result_that_cannot_be_stored_ends_its_own_attempt_only(
+    tmp_path: Path, board: Board
+) -> None:
+    """As on a full disk: what is too large for the job's record goes to a file."""
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    async with a_life(no_folder, inline("large"), inline("quick", 1), slots=1) as stage:
+        ending = await stage.claims.result("job0")
+        message = "the result cannot be stored: Not a directory"
+        assert ending.payload == {"outcome": "transient", "reason": "internal", "message": message}
+        await stage.claims.result("job1")
+    assert outcomes(stage)["job1"] == ("settle", "done")
+
+
 @pytest.mark.req("RUN-3")
 async def test_a_call_past_its_limit_ends_and_its_lane_goes_on(
     tmp_path: Path, board: Board

@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.gateway.over.wait(30)
 
     do_GET = _serve  # noqa: N815 - the name http.server calls
-    do_POST = _serve  # noqa: N815
+    do_POST = _serve  # noqa: N815 - as do_GET
 
     @override
     def log_message(self, format: str, *args: Any) -> None:

@@ -158,8 +158,8 @@ def tame_anyio() -> None:
         init(self, *args, **kwargs)
         self._child_scopes = _Ordered()
 
-    tame.is_tame = True  # type: ignore[attr-defined]
-    scope_class.__init__ = tame  # type: ignore[method-assign]
+    tame.is_tame = True  # type: ignore[attr-defined]  # a mark on the function
+    scope_class.__init__ = tame  # type: ignore[method-assign]  # anyio's scopes, in a fixed order
 
 
 class Spinning(Exception):
@@ -192,7 +192,7 @@ class SimLoop(asyncio.BaseEventLoop):
         """Virtual seconds since the beginning."""
         return self._now
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(  # type: ignore[override]  # a handle of our own
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> SimHandle:
         """At the end of the queue of the thread that the context belongs to."""
@@ -212,9 +212,9 @@ class SimLoop(asyncio.BaseEventLoop):
         self._retries = (self._now, self._retries[1] + 1)
         return self._retries[1] > _CANCEL_AT_ONCE
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # there is one thread
 
-    def call_later(  # type: ignore[override]
+    def call_later(  # type: ignore[override]  # as call_soon
         self,
         delay: float,
         callback: Callable[..., Any],
@@ -227,7 +227,7 @@ class SimLoop(asyncio.BaseEventLoop):
         when_s = self._now + delay if delay > 0 else self._now
         return self._set_timer(SimHandle(callback, args, context, when_s))
 
-    def call_at(  # type: ignore[override]
+    def call_at(  # type: ignore[override]  # as call_soon
         self,
         when: float,
         callback: Callable[..., Any],
@@ -246,7 +246,7 @@ class SimLoop(asyncio.BaseEventLoop):
             heapq.heappush(self._timers, (handle.when_s, next(self._numbers), handle))
         return handle
 
-    def run_in_executor(self, *_args: Any) -> NoReturn:  # type: ignore[override]
+    def run_in_executor(self, *_args: Any) -> NoReturn:  # type: ignore[override]  # nothing leaves the loop
         """Real threads know nothing of virtual time."""
         raise RuntimeError("a simulated process may not start a thread")
 
@@ -316,7 +316,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         runnable, turns_here = self._runnable, 0
-        while not self._stopping:  # type: ignore[attr-defined]
+        while not self._stopping:  # type: ignore[attr-defined]  # asyncio's own
             if not runnable:
                 self._jump()
                 turns_here = 0

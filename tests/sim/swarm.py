@@ -15,6 +15,7 @@ import structlog
 
 from contracts.states import State
 from orch.core.ledger import state_of
+from orch.store.store import Store
 from tests.sim import agents
 from tests.sim.backend import MakeBackend
 from tests.sim.checker import (
@@ -109,7 +110,7 @@ class _Run:
         store = self._helper_store("supervisor")
         await store.timers.declare(["default"])
 
-    def _helper_store(self, name: str):  # type: ignore[no-untyped-def]
+    def _helper_store(self, name: str) -> Store:
         process = Process(name)
         unit = Unit(name, name, 0, process, Link(process), self.world.host(name))
         return self.world.store(unit, SimClock(unit.host))

@@ -259,7 +259,7 @@ class World:
         about = {"host": unit.host.name, "pid": 1, "lease_ms": self.plan.lease_ms, "version": "sim"}
         s = self.settings
         return Instance(
-            instance_id, unit.role, about, s.pool if runs else "", s.slots if runs else 0  # type: ignore[arg-type]
+            instance_id, unit.role, about, s.pool if runs else "", s.slots if runs else 0  # type: ignore[arg-type]  # a unit's role is one of them
         )  # fmt: skip
 
     async def _fallback(self, body: Body) -> None:

@@ -34,7 +34,7 @@ def info(socket: Any, *_sections: bytes) -> bytes:
     return f"# Server\r\nrun_id:{id(socket._server):040x}\r\n".encode()
 
 
-AsyncFakeSocket.info = info  # type: ignore[attr-defined]
+AsyncFakeSocket.info = info  # type: ignore[attr-defined]  # a command that fakeredis lacks
 
 
 def why_absent(name: str) -> str:

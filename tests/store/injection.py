@@ -177,5 +177,5 @@ class Forgetful:
 def make_forgetful(connection: Connection, injection: Injection) -> None:
     """Lets a connection to an engine in memory forget answers."""
     make: Callable[[int], Any] = connection._make
-    connection._make = lambda timeout_ms: Forgetful(make(timeout_ms), injection)  # type: ignore[assignment]
-    connection._commands = Forgetful(connection._commands, injection)  # type: ignore[assignment]
+    connection._make = lambda timeout_ms: Forgetful(make(timeout_ms), injection)  # type: ignore[assignment]  # a stand-in for the client
+    connection._commands = Forgetful(connection._commands, injection)  # type: ignore[assignment]  # a stand-in for the client

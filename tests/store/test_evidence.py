@@ -13,7 +13,7 @@ from tests.store.world import World, ending
 
 async def note(world: World, offer: Offer, number: int, **keys: object) -> str:
     words = {"event": "step_started", "payload": {"step_id": f"s{number}", "key": "k"}, **keys}
-    return await world.store.claims.note(offer.job_id, offer.claim, number=number, **words)  # type: ignore[arg-type]
+    return await world.store.claims.note(offer.job_id, offer.claim, number=number, **words)  # type: ignore[arg-type]  # the test's own words
 
 
 @pytest.mark.req("JOB-4", "LSE-2")
@@ -164,7 +164,7 @@ async def test_the_oldest_output_gives_way_and_readers_learn_how_much(world: Wor
     total = 2 * LOG_ENTRIES_PER_JOB_MAX
     for first in range(1, total, 500):
         pieces = [("stdout", str(n)) for n in range(first, first + 500)]
-        await world.store.output.emit([Pieces("job", offer.claim, first, pieces)])  # type: ignore[arg-type]
+        await world.store.output.emit([Pieces("job", offer.claim, first, pieces)])  # type: ignore[arg-type]  # a list of literals is a list of str
     length = await world.redis("XLEN", world.connection.keys.output("job"))
     assert LOG_ENTRIES_PER_JOB_MAX <= length < LOG_ENTRIES_PER_JOB_MAX + 200
     lines, trimmed = await world.store.reading.output("job", after=0, limit=500)

@@ -18,7 +18,7 @@ async def bury(world: World, instance_id: str, *, most: int = 1_000) -> Burial:
 
 async def reader(world: World, role: str, instance_id: str, stream: str) -> None:
     """An instance that lives from a stream, with one entry read and not settled."""
-    await world.store.leases.register(Instance(instance_id, role, {}))  # type: ignore[arg-type]
+    await world.store.leases.register(Instance(instance_id, role, {}))  # type: ignore[arg-type]  # a parameter of the test
     await world.redis("XADD", stream, "*", "n", "1", "m", "2")
     await world.redis("XADD", stream, "*", "n", "3")
     await world.redis("XREADGROUP", "GROUP", role, instance_id, "COUNT", 1, "STREAMS", stream, ">")
@@ -140,7 +140,7 @@ async def test_what_a_dead_reader_had_not_settled_is_handed_on(
     name = world.connection.keys.prefix + stream
     await reader(world, role, "dead", name)
     assert await bury(world, "dead") == Burial(done=True)
-    await world.store.leases.register(Instance("alive", role, {}))  # type: ignore[arg-type]
+    await world.store.leases.register(Instance("alive", role, {}))  # type: ignore[arg-type]  # a parameter of the test
     found = await world.redis("XREADGROUP", "GROUP", role, "alive", "STREAMS", name, ">")
     entries = found[name] if isinstance(found, dict) else found[0][1]
     flat = entries[0] if entries and isinstance(entries[0], list) else entries
@@ -158,7 +158,7 @@ async def test_an_instance_is_buried_even_when_its_streams_were_lost_and_begun_a
 ) -> None:
     keys = world.connection.keys
     pool = "default" if role == "runner" else ""
-    await world.store.leases.register(Instance("dead", role, {}, pool, 1))  # type: ignore[arg-type]
+    await world.store.leases.register(Instance("dead", role, {}, pool, 1))  # type: ignore[arg-type]  # a parameter of the test
     streams = (keys.ready("default"), keys.wake("default"), keys.outcomes, keys.requests)
     await world.redis("DEL", *streams)
     if role == "runner":

@@ -31,7 +31,7 @@ async def pages(world: World, **keys: object) -> list[list[str]]:
     found, cursor = [], None
     while True:
         page = await world.store.reading.jobs(
-            **{"tenant": None, "state": None, "limit": 3, **keys},  # type: ignore[arg-type]
+            **{"tenant": None, "state": None, "limit": 3, **keys},  # type: ignore[arg-type]  # the test's own words
             cursor=cursor,
         )
         found.append([job.job_id for job in page.jobs])

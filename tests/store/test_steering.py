@@ -193,7 +193,7 @@ async def test_a_wish_to_pause_outlives_the_end_of_its_attempt(world: World, ver
         await world.bury(runner)
         runner = await world.runner()
     else:
-        await runner.end(ending(verb, offer))  # type: ignore[arg-type]
+        await runner.end(ending(verb, offer))  # type: ignore[arg-type]  # a parameter of the test
     if verb != "handback":
         await world.decide("job", "retry")
     assert (await world.store.reading.job("job")).pause_wished

@@ -98,7 +98,7 @@ async def test_a_deadline_meets_a_job_that_waits_for_a_decision_or_an_answer(
     world: World, verb: str
 ) -> None:
     runner, offer = await world.running("job", deadline_ms=await world.now_ms() + 200)
-    await runner.end(ending(verb, offer))  # type: ignore[arg-type]
+    await runner.end(ending(verb, offer))  # type: ignore[arg-type]  # a parameter of the test
     await due_until(world, 1)
     record = await world.store.reading.job("job")
     assert (record.state, record.outcome, record.question) == (State.EXPIRED, "expired", None)

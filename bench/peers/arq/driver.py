@@ -12,7 +12,6 @@ from arq.connections import RedisSettings
 from arq.worker import Worker
 
 SETTINGS = RedisSettings.from_dsn(stage.URL)
-TOGETHER = 100
 """arq has no bulk call; its documentation gathers."""
 
 
@@ -37,19 +36,9 @@ async def hold(_: Any) -> None:
 
 
 async def enqueue(options: stage.Options) -> object:
-    job, count = options["job"], options["count"]
+    job = options["job"]
     pool = await create_pool(SETTINGS)
-
-    async def bulk() -> None:
-        for begin in range(0, count, TOGETHER):
-            several = range(min(TOGETHER, count - begin))
-            await asyncio.gather(*(pool.enqueue_job(job) for _ in several))
-
-    async def one_by_one() -> None:
-        for _ in range(count):
-            await pool.enqueue_job(job)
-
-    return await stage.timed_async(bulk() if options["bulk"] else one_by_one())
+    return await stage.enqueue_each(options, lambda: pool.enqueue_job(job))
 
 
 async def latency(options: stage.Options) -> object:

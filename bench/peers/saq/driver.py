@@ -9,8 +9,6 @@ import stage
 import uvloop
 from saq import Queue, Worker
 
-TOGETHER = 100
-
 
 async def noop(_: Any) -> int:
     stage.mark()
@@ -33,20 +31,10 @@ async def hold(_: Any) -> None:
 
 
 async def enqueue(options: stage.Options) -> object:
-    job, count = options["job"], options["count"]
+    job = options["job"]
     queue = Queue.from_url(stage.URL)
     await queue.connect()
-
-    async def bulk() -> None:
-        for begin in range(0, count, TOGETHER):
-            several = range(min(TOGETHER, count - begin))
-            await asyncio.gather(*(queue.enqueue(job) for _ in several))
-
-    async def one_by_one() -> None:
-        for _ in range(count):
-            await queue.enqueue(job)
-
-    return await stage.timed_async(bulk() if options["bulk"] else one_by_one())
+    return await stage.enqueue_each(options, lambda: queue.enqueue(job))
 
 
 async def latency(options: stage.Options) -> object:

@@ -11,7 +11,6 @@ import stage
 import uvloop
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
-TOGETHER = 100
 HERE = Path(__file__).resolve().parent
 
 # consumer_id 0: with the default `$` the group would lose what was queued before the first worker.
@@ -48,19 +47,9 @@ TASKS = {"noop": noop, "wait": wait, "hold": hold}
 
 
 async def enqueue(options: stage.Options) -> object:
-    task, count = TASKS[options["job"]], options["count"]
+    task = TASKS[options["job"]]
     await broker.startup()
-
-    async def bulk() -> None:
-        for begin in range(0, count, TOGETHER):
-            several = range(min(TOGETHER, count - begin))
-            await asyncio.gather(*(task.kiq() for _ in several))
-
-    async def one_by_one() -> None:
-        for _ in range(count):
-            await task.kiq()
-
-    return await stage.timed_async(bulk() if options["bulk"] else one_by_one())
+    return await stage.enqueue_each(options, task.kiq)
 
 
 async def latency(options: stage.Options) -> object:

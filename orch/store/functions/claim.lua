@@ -1,4 +1,4 @@
--- claim: hands ready jobs of a pool to one runner, each under a fresh claim. Part of cycle.
+-- claim: hands jobs of a pool to one runner, each under a fresh claim. Part of dispatch, for cycle.
 -- returns per job {id, claim, attempt, spec, progress, answer, wish, outs, epoch}
 -- XREADGROUP NOACK takes an entry for exactly one runner and leaves no pending list to take over;
 -- what was read is deleted at once, and the ticket says whether it is still the job's.

@@ -65,7 +65,7 @@ class Room:
         """Each asks, in this order."""
         for name in names:
             self.tasks.start_soon(self._ask, name, size)
-            await wait_until(lambda name=name: name in self.scopes)  # type: ignore[misc]
+            await wait_until(lambda name=name: name in self.scopes)  # type: ignore[misc]  # mypy loses the default argument
 
     async def _ask(self, name: str, size: int) -> None:
         with anyio.CancelScope() as self.scopes[name]:

@@ -210,7 +210,7 @@ async def test_two_hundred_watchers_get_every_frame_once_in_order_over_shared_re
         house.store.claim(job_id)
         for n in range(20):
             house.store.emit(job_id, f"line {n}")
-            await wait_until(lambda have=5 + n: all(len(r.frames) == have for r in readings))  # type: ignore[misc]
+            await wait_until(lambda have=5 + n: all(len(r.frames) == have for r in readings))  # type: ignore[misc]  # mypy loses the default argument
         house.store.settle(job_id)
         await wait_until(lambda: all(reading.closed for reading in readings))
 
