@@ -82,10 +82,11 @@ def make_store(settings: Settings, *, actor: str) -> Store:
 def make_instance(role: str, settings: Settings, ids: SystemIds) -> Instance:
     """A new incarnation of a role: a fresh id, what operators see, and a runner's slots."""
     runs = role == "runner"
+    able = {"capabilities": list(settings.capabilities)} if runs else {}
     return Instance(
         instance_id=f"{role}-{ids.token()}",
         role=role,  # type: ignore[arg-type]  # argparse offers only ROLES
-        about=about(settings.lease_ms),
+        about={**about(settings.lease_ms), **able},
         pool=settings.pool if runs else "",
         slots=settings.slots if runs else 0,
     )

@@ -17,7 +17,7 @@ from contracts import limits
 class Default:
     """One setting.
 
-    `minimum` and `maximum` bound a number, `choices` bounds a string; None means unbounded. A `list`
+    `minimum` and `maximum` bound a number or the length of a list, `choices` bounds a string; None means unbounded. A `list`
     setting is written as a TOML array, in the environment as comma-separated words.
     """
 
@@ -46,6 +46,7 @@ def _rows() -> tuple[Default, ...]:
         d("metrics_port", 0, "port", "An actor's metrics and health port on loopback; 0 takes any free one.", 0, 65535),
         d("pools", ("default",), "names", "Pools that exist even while no runner serves them."),
         d("pool", "default", "name", "The pool a runner serves."),
+        d("capabilities", (), "names", "What the runners of this pool can do, for placement: a pool has what each of its runners has.", 0, limits.CAPABILITIES_MAX),
         d("runners", 1, "processes", "How many runner processes `orch up` starts for each pool.", 1, 64),
         d("slots", 16, "jobs", "How many jobs one runner runs at once.", 1, 1000),
         d("python_workers", 2, "processes", "Worker processes a runner keeps for python callables.", 1, 64),

@@ -77,6 +77,9 @@ DELIVERIES_MAX: Final = 3
 """A stream entry that was delivered this often and never settled is poison."""
 PRIORITY_CLASSES_MAX: Final = 8
 POOLS_MAX: Final = 64
+CAPABILITIES_MAX: Final = 32
+AFFINITY_TTL_MS: Final = HOUR_MS
+"""How long a session is drawn to the pool of its last placed job."""
 
 # Time
 LEASE_MS_MIN: Final = 1_000

@@ -159,6 +159,30 @@ class Retry(Strict):
     on: list[Annotated[Outcome, Field(strict=False)]] | None = None
 
 
+class Placement(Strict):
+    """Which pool takes the job, when the spec does not simply name one.
+
+    A `pin` is that pool or a refusal, never another one. `prefer` tries `pools` in their order and then any
+    other. `auto` takes the least loaded, among `pools` if some are named. `requires` are capabilities that
+    every runner of the pool has; pools in `avoid` are never taken.
+    """
+
+    mode: Literal["pin", "prefer", "auto"] = "auto"
+    pools: Annotated[list[Id], Field(max_length=limits.POOLS_MAX)] = _empty(list)
+    avoid: Annotated[list[Id], Field(max_length=limits.POOLS_MAX)] = _empty(list)
+    requires: Annotated[list[Id], Field(max_length=limits.CAPABILITIES_MAX)] = _empty(list)
+
+    @model_validator(mode="after")
+    def _pools_fit_mode(self) -> Placement:
+        if self.mode == "pin" and len(self.pools) != 1:
+            message = "mode 'pin' names exactly one pool in pools"
+            raise ValueError(message)
+        if self.mode == "prefer" and not self.pools:
+            message = "mode 'prefer' names at least one pool in pools"
+            raise ValueError(message)
+        return self
+
+
 class JobSpec(Strict):
     """A job as a caller writes it."""
 
@@ -170,6 +194,7 @@ class JobSpec(Strict):
     tenant: Id = "default"
     session: Id | None = None
     pool: Id = "default"
+    placement: Placement | None = None
     priority: Id | None = None
     not_before_ms: AtMs | None = None
     deadline_ms: AtMs | None = None
@@ -193,6 +218,13 @@ class JobSpec(Strict):
         Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None
     ) = None
     concurrency_key: Id | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_a_pool(self) -> JobSpec:
+        if self.placement is not None and "pool" in self.model_fields_set:
+            message = "pool and placement exclude each other"
+            raise ValueError(message)
+        return self
 
 
 # What stands behind `model_validate` and `model_dump`: a job in bulk feels the way through those.

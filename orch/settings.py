@@ -72,6 +72,7 @@ class Settings:
     metrics_port: int
     pools: tuple[str, ...]
     pool: str
+    capabilities: tuple[str, ...]
     runners: int
     slots: int
     python_workers: int
@@ -307,14 +308,20 @@ def _fitting_words(row: Default, words: list[object]) -> bool:
     names = [text.partition(":")[0] for text in texts] if row.unit == "name:weight" else texts
     weights = [text.partition(":")[2] for text in texts] if row.unit == "name:weight" else []
     return (
-        0 < len(words) <= _items_max(row)
+        _items_min(row) <= len(words) <= _items_max(row)
         and len(texts) == len(words) == len(set(names))
         and all(is_id(name) for name in names)
         and all(re.fullmatch(r"[1-9]\d{0,3}", weight, re.ASCII) for weight in weights)
     )
 
 
+def _items_min(row: Default) -> int:
+    return 1 if row.minimum is None else int(row.minimum)
+
+
 def _items_max(row: Default) -> int:
+    if row.maximum is not None:
+        return int(row.maximum)
     return limits.PRIORITY_CLASSES_MAX if row.unit == "name:weight" else limits.POOLS_MAX
 
 
@@ -328,7 +335,7 @@ def _bound(row: Default) -> str:
         return f"a whole number from {_digits(row.minimum)} to {_digits(row.maximum)} ({row.unit})"
     if isinstance(row.value, tuple):
         shape = "name:weight with weights from 1 to 9999" if row.unit == "name:weight" else "names"
-        return f"a list of 1 to {_items_max(row)} different {shape}"
+        return f"a list of {_items_min(row)} to {_items_max(row)} different {shape}"
     return {
         "name": "a name ([A-Za-z0-9][A-Za-z0-9._-]{0,63})",
         "url": "a URL: redis://, rediss:// or unix://",

@@ -17,6 +17,8 @@ class Facts:
     held: int
     queued_in_class: int
     undecided: bool
+    placed: dict[str, str] | None = None
+    """The pool that the spec's placement chose, and why; None when the spec named its pool."""
     queue_position: int | None = None
     """Jobs ahead of it in its own tenant's line; None when it does not queue or stands far behind."""
     predicted_start_ms: int | None = None

@@ -6,9 +6,9 @@ A document is judged here (schema, size, digest) and then, in one function call,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import anyio.lowlevel
 import orjson
@@ -21,10 +21,12 @@ from contracts.states import State
 from orch.core.asks import Ask
 from orch.core.canonical import digest
 from orch.core.ledger import state_of
+from orch.core.placement import Placed
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.aside import Aside
 from orch.store.connection import Connection
+from orch.store.placements import Placements
 
 TOGETHER: Final = 250
 """Items of one call: by then they share what a call costs once, and the next can be judged meanwhile."""
@@ -38,6 +40,10 @@ class _Item(NamedTuple):
     job_id: str
     args: tuple[str | int, ...]
     bytes: int
+
+
+_Choices: TypeAlias = Mapping[int, Placed | Refused]
+"""By identity of the ask."""
 
 
 class Admission:
@@ -67,7 +73,8 @@ class Admission:
                 asking again with the same ids or idempotency keys is safe.
         """
         answers: list[Submitted | Refused] = []
-        judged = [self._judge(ask) for ask in asks[:TOGETHER]]
+        placed = await self._placed(asks)
+        judged = [self._judge(ask, placed) for ask in asks[:TOGETHER]]
         for at in range(TOGETHER, len(asks), TOGETHER):
             # While the server works on one part the next is judged; one call at a time keeps the order.
             admitting = Aside(partial(self._admit_judged, judged))
@@ -77,7 +84,7 @@ class Admission:
                 for ask in asks[at : at + TOGETHER]:
                     if len(judged) % _LOOK_EVERY == 0:
                         await anyio.lowlevel.checkpoint()
-                    judged.append(self._judge(ask))
+                    judged.append(self._judge(ask, placed))
             answers += admitting.answer()
         return answers + await self._admit_judged(judged)
 
@@ -87,13 +94,27 @@ class Admission:
         following = iter(replies)
         return [one if isinstance(one, Refused) else _answer(next(following)) for one in judged]
 
-    def _judge(self, ask: Ask) -> _Item | Refused:
+    async def _placed(self, asks: Sequence[Ask]) -> _Choices:
+        """Choices for those whose spec describes its pool; few do, and the others cost nothing."""
+        placements = Placements(self._connection)
+        choices: dict[int, Placed | Refused] = {}
+        for ask in asks:
+            if not isinstance(ask.document, dict) or ask.document.get("placement") is None:
+                continue
+            try:
+                choices[id(ask)] = await placements.choose(parse_spec(_with_key(ask)))
+            except Refused as refused:
+                choices[id(ask)] = refused
+        await placements.remember()
+        return choices
+
+    def _judge(self, ask: Ask, choices: _Choices) -> _Item | Refused:
         try:
-            return self._item(ask, parse_spec(_with_key(ask)))
+            return self._item(ask, parse_spec(_with_key(ask)), choices.get(id(ask)))
         except Refused as refused:
             return refused
 
-    def _item(self, ask: Ask, spec: JobSpec) -> _Item:
+    def _item(self, ask: Ask, spec: JobSpec, choice: Placed | Refused | None) -> _Item:
         key = spec.idempotency_key
         content = content_of(spec)
         text = _encoded(content)
@@ -101,13 +122,14 @@ class Admission:
         # An id of our own choosing needs no nonce: nobody else can repeat the call with it.
         nonce = self._ids.token() if spec.id or key else ""
         job_id = spec.id or ask.job_id or self._ids.job_id()
+        pool, placed = _pool_of(spec, choice)
         return _Item(
             job_id,
             (
                 job_id,
                 digest(content),
                 spec.tenant,
-                spec.pool,
+                pool,
                 class_name,
                 text,
                 spec.not_before_ms or 0,
@@ -116,6 +138,7 @@ class Admission:
                 nonce,
                 ask.entry_id,
                 ask.request_id,
+                placed,
             ),
             len(text),
         )
@@ -131,6 +154,19 @@ class Admission:
         """Answers a raw request that is no valid spec, and settles its stream entry."""
         body = orjson.dumps(refused.body(request_id)).decode()
         await self._connection.call("refuse", entry_id, request_id, body)
+
+
+def _pool_of(spec: JobSpec, choice: Placed | Refused | None) -> tuple[str, str]:
+    """The pool, and what the ledger says of the choice.
+
+    Without a fitting pool the function still looks whether the job is there already: who asks again for an
+    accepted job hears of it, whatever became of the pools.
+    """
+    if choice is None:
+        return spec.pool, ""
+    if isinstance(choice, Refused):
+        return "", orjson.dumps(choice.details or {}).decode()
+    return choice.pool, orjson.dumps({"pool": choice.pool, "why": choice.why}).decode()
 
 
 def _with_key(ask: Ask) -> object:

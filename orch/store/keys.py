@@ -67,6 +67,10 @@ class Keys:
         """Sorted set: dead letters in the order they died."""
         return self._name(f"dead:{tenant}")
 
+    def affinity(self, tenant: str, session: str) -> str:
+        """String: the pool of a session's last placed job, for an hour."""
+        return self._name(f"affinity:{tenant}:{session}")
+
     def answer(self, request_id: str) -> str:
         """String: the answer to a raw request, for ten minutes."""
         return self._name(f"answer:{request_id}")
@@ -158,6 +162,7 @@ OWNERS: dict[str, str] = {
     "lastcall": "instance",
     "jobs": "tenant",
     "dead": "tenant",
+    "affinity": "ttl",
     "answer": "ttl",
     "retire": "shard",
     "requests": "shard",

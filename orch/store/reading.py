@@ -136,6 +136,7 @@ class Reading:
                 held=sum(held),
                 queued_in_class=int(depth or 0),
                 undecided="undecided" in fields,
+                placed=parse_entry(1, fields["1"]).payload.get("placed"),
                 queue_position=await self._position(job_id, record, fields),
             ),
         )

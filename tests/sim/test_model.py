@@ -182,7 +182,7 @@ def runner(name: str, pool: str, slots: int, at_ms: int) -> Step:
 
 
 def submission(job_id: str, pool: str, class_name: str, at_ms: int, deadline_ms: int = 0) -> Step:
-    item = (job_id, "d", "t", pool, class_name, "{}", 0, deadline_ms, "", "", "", "")
+    item = (job_id, "d", "t", pool, class_name, "{}", 0, deadline_ms, "", "", "", "", "")
     return Step("admit", ("gateway", POLICY, 100, 1, *item), at_ms)
 
 

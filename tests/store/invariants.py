@@ -33,7 +33,7 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
     ttls = {
         name: int(await world.redis("PTTL", prefix + name))
         for name in data
-        if name.startswith("answer:")
+        if OWNERS.get(name.partition(":")[0]) == "ttl"
     }
     faults = [
         f"{name}: not under the shard's prefix" for name in contents if not name.startswith(prefix)

@@ -124,7 +124,7 @@ async def test_the_same_call_again_after_a_lost_reply_is_answered_as_at_first(
     world: World, named: dict[str, Any]
 ) -> None:
     await world.pool()
-    item = world.store.admission._judge(Ask(spec(**named)))
+    item = world.store.admission._judge(Ask(spec(**named)), {})
     assert not isinstance(item, Refused)
     call = ("gateway", world.policy.text(), 10, 1, *item.args)
     first = await world.connection.call("admit", *call)

@@ -3,18 +3,18 @@
 -- ARGV[1] actor string who admits
 -- ARGV[2] policy string as in dispatch
 -- ARGV[3] queue_jobs_max integer capacity of a pool and class
--- ARGV[4] count integer items, 1 to 1,000; then per item 12 arguments:
--- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id
+-- ARGV[4] count integer items, 1 to 1,000; then per item 13 arguments:
+-- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits
 -- returns {"ok", incarnation, seq, {answer…}}; answer {"new" | "duplicate", id, state, position} | {"refused", code, message, details}
 -- No flag on purpose: under OOM the server refuses the call before it starts, and that is backpressure.
-local ITEM = 12
+local ITEM = 13
 
 local function item_at(argv, base)
   return {
     id = argv[base], digest = argv[base + 1], tenant = argv[base + 2], pool = argv[base + 3],
     class = argv[base + 4], spec = argv[base + 5], not_before = tonumber(argv[base + 6]),
     deadline = tonumber(argv[base + 7]), idem = argv[base + 8], nonce = argv[base + 9],
-    entry = argv[base + 10], request = argv[base + 11]
+    entry = argv[base + 10], request = argv[base + 11], placed = argv[base + 12]
   }
 end
 
@@ -73,6 +73,7 @@ local function judge(call, item, batch, capacity)
   if item.entry ~= '' and not item.waits then
     return { 'refused', 'INVALID_REQUEST', 'request ' .. item.entry .. ' is settled or was handed on', '{}' }
   end
+  if item.pool == '' then return { 'refused', 'NO_POOL', 'no pool fits the placement', item.placed } end
   batch.pools[item.pool] = batch.pools[item.pool] or redis.call('SISMEMBER', call.shard .. 'pools', item.pool)
   if batch.pools[item.pool] == 0 then
     return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
@@ -95,6 +96,12 @@ local function judge(call, item, batch, capacity)
   return nil
 end
 
+-- What the first entry of a ledger says of where the job came from.
+local function origin_of(item)
+  if item.replay_of then return '{"replay_of":"' .. item.replay_of .. '"}' end
+  return item.placed ~= '' and '{"placed":' .. item.placed .. '}' or '{}'
+end
+
 local function make_job(call, item, actor, batch)
   local job = {
     id = item.id, key = call.shard .. 'job:' .. item.id, seq = 0, writes = {}, drops = {},
@@ -114,11 +121,11 @@ local function make_job(call, item, actor, batch)
     call.timer = math.min(call.timer or item.deadline, item.deadline)
   end
   if item.not_before > call.now then
-    move(call, job, 'schedule', actor, '{"due_at_ms":' .. int(item.not_before) .. '}')
+    move(call, job, 'schedule', actor, with_member(origin_of(item), '"due_at_ms":' .. int(item.not_before)))
     set(job, 'not_before', int(item.not_before))
     park(call, job, 'later', item.not_before)
   else
-    move(call, job, 'admit', actor, item.replay_of and '{"replay_of":"' .. item.replay_of .. '"}' or '{}')
+    move(call, job, 'admit', actor, origin_of(item))
     local line, entry = take_place(call, job)
     add(batch.lines, line, entry)
   end

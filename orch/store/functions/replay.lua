@@ -22,7 +22,7 @@ local function replay_one(call, old_id, new_id, actor, by, capacity, batch)
   if kept[1] then return { 'replayed', kept[1] } end
   local item = {
     id = new_id, digest = kept[3], tenant = old.tenant, pool = old.pool, class = old.class, spec = kept[2],
-    not_before = 0, deadline = 0, idem = '', nonce = '', entry = '', request = '', replay_of = old_id
+    not_before = 0, deadline = 0, idem = '', nonce = '', entry = '', request = '', placed = '', replay_of = old_id
   }
   local refused = judge(call, item, batch, capacity)
   if refused then return refused end

@@ -11,11 +11,11 @@ import orjson
 from contracts.errors import CATALOGUE, ErrorCode
 from contracts.limits import ANSWER_KEY_TTL_MS
 from contracts.states import STATE_CODES, Event, State
-from tests.sim.model.call import QUEUED, READY, Call, Job, Reply
+from tests.sim.model.call import QUEUED, READY, Call, Job, Reply, with_member
 from tests.sim.model.reading import parse_id
 from tests.sim.model.turns import dispatch_lengthened
 
-ITEM = 12
+ITEM = 13
 _STATE_NAMES = {code: state.value for state, code in STATE_CODES.items()}
 
 
@@ -33,6 +33,8 @@ class _Item:
     nonce: str
     entry_id: str
     request_id: str
+    placed: str
+    """The pool chosen and why, as JSON; without a pool, why none fits."""
     replay_of: str = ""
     """The dead letter that it repeats."""
     position: int = 0
@@ -49,9 +51,9 @@ def _items(argv: Sequence[str]) -> list[_Item]:
 def _item(*words: str) -> _Item:
     job_id, digest, tenant, pool, class_name, spec, not_before, deadline, *names = words
     when = int(not_before), int(deadline)
-    key, nonce, entry_id, request_id = names
+    key, nonce, entry, request, placed = names
     return _Item(
-        job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry_id, request_id
+        job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry, request, placed
     )
 
 
@@ -89,6 +91,8 @@ class _Batch:
         if item.entry_id and not request_waits(self._call, item.entry_id):
             text = f"request {item.entry_id} is settled or was handed on"
             return _refused(ErrorCode.INVALID_REQUEST, text, {})
+        if not item.pool:
+            return ["refused", ErrorCode.NO_POOL.value, "no pool fits the placement", item.placed]
         if item.pool not in pools:
             known = {"path": "pool", "pools": sorted(pools)}
             return _refused(ErrorCode.INVALID_SPEC, f"pool: there is no pool {item.pool}", known)
@@ -163,13 +167,14 @@ def _make_job(call: Call, item: _Item, actor: str) -> Reply:
     if item.deadline:
         fields["deadline"] = str(item.deadline)
         call.set_timer(f"deadline:{item.job_id}:0", item.deadline)
-    told = "{}"
+    told = f'{{"placed":{item.placed}}}' if item.placed else "{}"
     if item.replay_of:
         fields["replay_of"] = item.replay_of
         told = f'{{"replay_of":"{item.replay_of}"}}'
     job = Job(item.job_id, fields)
     if item.not_before > call.now:
-        call.move(job, Event.SCHEDULE, actor, f'{{"due_at_ms":{item.not_before}}}')
+        due_at = f'"due_at_ms":{item.not_before}'
+        call.move(job, Event.SCHEDULE, actor, with_member(told, due_at))
         fields["not_before"] = str(item.not_before)
         call.park(job, "later", item.not_before)
     else:
@@ -274,7 +279,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: _B
         state = QUEUED if job is None else job.state
         return ["new", new_id, state] if known == new_id else ["replayed", known]
     names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
-    item = _item(new_id, *names, "0", "0", "", "", "", "")
+    item = _item(new_id, *names, "0", "0", "", "", "", "", "")
     item.replay_of = old_id
     batch.judge(item)
     if item.answer:

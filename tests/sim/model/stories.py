@@ -90,7 +90,7 @@ class Story(Damage):
             job_id,
             self._any("d1", "d2") if odd else "d1",
             self._rng.choice(TENANTS),
-            self._rng.choice((*POOLS, "nowhere")) if odd else "a" if chance() < 0.8 else "b",
+            self._rng.choice((*POOLS, "nowhere", "")) if odd else "a" if chance() < 0.8 else "b",
             "none" if chance() < 0.01 else self._rng.choice(CLASSES),
             '{"name":"x"}',
             0 if chance() < 0.7 else now + self._rng.choice((-5, 0, 500, 30_000)),
@@ -99,6 +99,7 @@ class Story(Damage):
             f"n{self._rng.randrange(3)}" if chance() < 0.3 else "",
             "",
             "",
+            '{"pool":"a","why":"pinned"}' if odd or chance() < 0.1 else "",
         )
 
     def _request(self) -> Step:
@@ -112,7 +113,8 @@ class Story(Damage):
         self._open.append(self._say("GET", f"{PREFIX}answer:{request}"))
         if self._rng.random() < 0.3:
             return self._say("refuse", entry, request, '{"code":"INVALID_SPEC"}')
-        item = (*self._item()[:-2], entry, request)
+        *head, _, _, placed = self._item()
+        item = (*head, entry, request, placed)
         return self._say("admit", "admission", self._policy, 10_000, 1, *item)
 
     def _cycle(self) -> Step:
