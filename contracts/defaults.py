@@ -64,6 +64,8 @@ def _rows() -> tuple[Default, ...]:
         d("crashes_max", limits.CRASHES_MAX, "crashes", "A job that lost this many runners becomes a dead letter.", 1, 100),
         d("question_ttl_ms", 7 * limits.DAY_MS, "ms", "How long a question waits for its answer.", 1_000, 366 * limits.DAY_MS),
         d("retention_ms", 3 * limits.DAY_MS, "ms", "How long a finished job's record is kept.", limits.MINUTE_MS, 366 * limits.DAY_MS),
+        d("http_hosts_allowed", ("*",), "hosts", "Hosts that http jobs may call: names with `*`, addresses, networks. `*` alone allows all, private addresses too.", 1, limits.HTTP_NAMES_MAX),
+        d("http_env_allowed", (), "variables", "Variables of a runner's environment that http jobs may send as header values.", 0, limits.HTTP_NAMES_MAX),
         d("log_level", "info", "word", "How much the actors log.", choices=("debug", "info", "warning", "error")),
     )
 

@@ -37,6 +37,7 @@ class EventType(StrEnum):
     STEP_UNKNOWN = "step_unknown"
     ARTIFACT_RECORDED = "artifact_recorded"
     OUTPUT_STORED = "output_stored"
+    USAGE_REPORTED = "usage_reported"
     AGENT_SUSPENDED = "agent_suspended"
     AGENT_CONTINUED = "agent_continued"
     REPAIRED = "repaired"
@@ -92,6 +93,7 @@ def _rows() -> tuple[EventEntry, ...]:
         row(t.STEP_UNKNOWN, "steps", "A step had started and nobody knows how it ended; its rule decides.", **step, rule="retry, ask or fail"),
         row(t.ARTIFACT_RECORDED, "runner", "A file was stored by content.", name="its name", sha256="its digest", bytes="its size", step_id="the step that made it"),
         row(t.OUTPUT_STORED, "runner", "The whole output was stored by content.", sha256="its digest", bytes="its size", truncated="whether the bound was met"),
+        row(t.USAGE_REPORTED, "runner", "What the attempt has used so far, as its endpoint says; the last one of an attempt counts.", tokens_in="tokens read", tokens_out="tokens written", cost_micros="millionths of the endpoint's unit of money, or null"),
         row(t.AGENT_SUSPENDED, "runner", "The lease was not confirmed in time: the agent was stopped (SIGSTOP)."),
         row(t.AGENT_CONTINUED, "runner", "The same lease was confirmed again: the agent goes on."),
         row(t.REPAIRED, "reaper", "An index disagreed with the job and was rebuilt from it.", index="which index", was="what stood there"),

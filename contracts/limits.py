@@ -52,6 +52,34 @@ ARTIFACT_BYTES_MAX: Final = 256 * MIB
 ARTIFACTS_PER_JOB_MAX: Final = 256
 ARTIFACT_NAME_CHARS_MAX: Final = 128
 
+# Agents behind HTTP
+HTTP_URL_CHARS_MAX: Final = 8 * KIB
+HTTP_HEADERS_MAX: Final = 64
+HTTP_HEADER_BYTES_MAX: Final = 8 * KIB
+HTTP_REDIRECTS_MAX: Final = 5
+HTTP_CONNECT_MS: Final = 10 * SECOND_MS
+HTTP_CONNECT_MS_MAX: Final = 10 * MINUTE_MS
+HTTP_SILENCE_MS_MAX: Final = 10 * MINUTE_MS
+"""Without a byte for so long the endpoint counts as gone, whatever the job's own limits are."""
+HTTP_ANSWER_BYTES_MAX: Final = OUTPUT_BLOB_BYTES_MAX
+"""Of an answer, unpacked; what is kept of it is never more."""
+HTTP_JSON_BYTES_MAX: Final = 16 * MIB
+"""Of an answer that must be read as a whole."""
+HTTP_EVENT_BYTES_MAX: Final = 1 * MIB
+"""One event of a stream, or one line of it."""
+HTTP_TEXT_CHARS_MAX: Final = 1 * MIB
+"""Up to here the result carries the text of an answer; beyond it only the stored output does."""
+HTTP_FAULT_BYTES_MAX: Final = LOG_ENTRY_BYTES_MAX
+"""What is read of the body of a refusal."""
+HTTP_SECRET_CHARS_MIN: Final = 8
+"""Shorter values are not blotted out where an endpoint echoes them: they would hit ordinary words."""
+HTTP_CONNECTIONS_MAX: Final = 1_000
+HTTP_CONNECTIONS_KEPT_MAX: Final = 32
+HTTP_NAMES_MAX: Final = 64
+"""Entries of the settings that say which hosts and variables an http job may use."""
+COUNT_MAX: Final = 2**53 - 1
+"""Of a counter that somebody else reports: exact for every JSON reader."""
+
 # Functions and streams
 BATCH_ITEMS_MAX: Final = 1_000
 """Items of one function call; a call blocks the server, about 10 us an item."""

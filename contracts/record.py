@@ -15,6 +15,9 @@ from contracts.events import EventType
 from contracts.outcomes import Outcome
 from contracts.states import BlockReason, State
 
+OutputStream = Literal["stdout", "stderr", "token"]
+"""Where a piece of output came from; `token` is text that a model writes."""
+
 
 class View(BaseModel):
     """A model that is written, never taken in from a stranger: unknown fields of a newer server pass."""
@@ -68,6 +71,15 @@ class Attempt(View):
     reason: str | None
 
 
+class Usage(View):
+    """What a job has used, as its endpoints said; summed over its attempts."""
+
+    tokens_in: int
+    tokens_out: int
+    cost_micros: int | None
+    """Millionths of the endpoint's unit of money; None when none was named."""
+
+
 class JobRecord(View):
     """One job as it is now."""
 
@@ -99,6 +111,8 @@ class JobRecord(View):
     """The job that replays this dead letter."""
     reason: str | None = None
     """Why fallback gave up on a failed job: not_retried, attempts_used or poison."""
+    usage: Usage | None = None
+    """None when no attempt reported any."""
 
 
 class JobList(View):
@@ -131,7 +145,7 @@ class LogLine(View):
     """One piece of output; `i` counts from 1 without gaps, but the oldest pieces may be trimmed."""
 
     i: int
-    stream: Literal["stdout", "stderr"]
+    stream: OutputStream
     text: str
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AnyHttpUrl,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -136,10 +137,94 @@ class PythonConfig(Strict):
     wall_ms: Millis | None = None
 
 
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
+HeaderValue = Annotated[
+    str, Field(pattern=r"^[\t\x20-\x7e]*$", max_length=limits.HTTP_HEADER_BYTES_MAX)
+]
+_OUR_HEADERS: Final = frozenset(
+    "accept-encoding connection content-length expect host keep-alive orch-attempt orch-fence orch-job-id "
+    "proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
+)
+"""Those that say how a message travels, and those that say whose it is."""
+
+
+def _callable_url(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        url = AnyHttpUrl(value)
+    except ValidationError:
+        message = "must be a URL: http:// or https://"
+        raise ValueError(message) from None
+    if url.username is not None or url.password is not None:
+        message = "must hold no user and no password; use secret_headers"
+        raise ValueError(message)
+    if url.fragment is not None:
+        message = "must have no fragment"
+        raise ValueError(message)
+    return value
+
+
+class HttpConfig(Strict):
+    """Call an agent's endpoint, and follow what it answers: JSON, text or a stream of events."""
+
+    url: Annotated[str, BeforeValidator(_callable_url), Field(max_length=limits.HTTP_URL_CHARS_MAX)]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=limits.HTTP_HEADERS_MAX)] = (
+        _empty(dict)
+    )
+    secret_headers: Annotated[
+        dict[HeaderName, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]],
+        Field(max_length=limits.HTTP_HEADERS_MAX),
+    ] = _empty(dict)
+    document: Any = Field(default=None, alias="json")
+    body: str | None = None
+    mode: Literal["json", "openai", "sse"] | None = None
+    expect: (
+        Annotated[list[Annotated[int, Field(ge=200, le=599)]], Field(min_length=1, max_length=32)]
+        | None
+    ) = None
+    result: Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)*$", max_length=1_000)] | None = None
+    wall_ms: Millis | None = None
+    idle_ms: Millis | None = None
+    connect_ms: Annotated[int, Field(ge=1, le=limits.HTTP_CONNECT_MS_MAX)] = limits.HTTP_CONNECT_MS
+
+    @property
+    def has_document(self) -> bool:
+        """Whether `json` was given; null is a document too."""
+        return "document" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _one_body(self) -> HttpConfig:
+        if self.has_document and self.body is not None:
+            message = "json and body are two bodies"
+            raise ValueError(message)
+        if self.method == "GET" and (self.has_document or self.body is not None):
+            message = "a GET carries no body"
+            raise ValueError(message)
+        if self.result is not None and self.mode in {"openai", "sse"}:
+            message = "result points into a JSON answer; this mode is a stream"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _headers_are_free(self) -> HttpConfig:
+        names = [name.lower() for name in (*self.headers, *self.secret_headers)]
+        if len(set(names)) != len(names):
+            message = "two headers have the same name"
+            raise ValueError(message)
+        taken = sorted(_OUR_HEADERS.intersection(names))
+        if taken:
+            message = f"the header {taken[0]} is set by Orch"
+            raise ValueError(message)
+        return self
+
+
 ADAPTER_CONFIGS: Final[dict[str, type[Strict]]] = {
     "command": CommandConfig,
     "steps": StepsConfig,
     "python": PythonConfig,
+    "http": HttpConfig,
 }
 
 

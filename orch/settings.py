@@ -12,8 +12,9 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
@@ -90,6 +91,8 @@ class Settings:
     crashes_max: int
     question_ttl_ms: int
     retention_ms: int
+    http_hosts_allowed: tuple[str, ...]
+    http_env_allowed: tuple[str, ...]
     log_level: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 
@@ -306,12 +309,11 @@ def _fitting_word(row: Default, word: str) -> bool:
 def _fitting_words(row: Default, words: list[object]) -> bool:
     texts = [word for word in words if isinstance(word, str)]
     names = [text.partition(":")[0] for text in texts] if row.unit == "name:weight" else texts
-    weights = [text.partition(":")[2] for text in texts] if row.unit == "name:weight" else []
+    _, fits = _LISTS[row.unit]
     return (
         _items_min(row) <= len(words) <= _items_max(row)
         and len(texts) == len(words) == len(set(names))
-        and all(is_id(name) for name in names)
-        and all(re.fullmatch(r"[1-9]\d{0,3}", weight, re.ASCII) for weight in weights)
+        and all(fits(text) for text in texts)
     )
 
 
@@ -325,6 +327,31 @@ def _items_max(row: Default) -> int:
     return limits.PRIORITY_CLASSES_MAX if row.unit == "name:weight" else limits.POOLS_MAX
 
 
+def _is_weighted(word: str) -> bool:
+    name, _, weight = word.partition(":")
+    return is_id(name) and bool(re.fullmatch(r"[1-9]\d{0,3}", weight, re.ASCII))
+
+
+def _is_variable(word: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", word, re.ASCII))
+
+
+def _is_host(word: str) -> bool:
+    try:
+        return bool(ip_network(word, strict=False))
+    except ValueError:
+        return bool(re.fullmatch(r"[A-Za-z0-9*._-]{1,253}", word, re.ASCII))
+
+
+_LISTS: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
+    "names": ("names", is_id),
+    "name:weight": ("name:weight with weights from 1 to 9999", _is_weighted),
+    "variables": ("names of variables", _is_variable),
+    "hosts": ("host names with *, addresses or networks", _is_host),
+}
+"""What the words of a list setting must be, in words and as a test."""
+
+
 def _bound(row: Default) -> str:
     """What a value of this setting must be, in words."""
     if row.choices is not None:
@@ -334,7 +361,7 @@ def _bound(row: Default) -> str:
     if isinstance(row.value, int):
         return f"a whole number from {_digits(row.minimum)} to {_digits(row.maximum)} ({row.unit})"
     if isinstance(row.value, tuple):
-        shape = "name:weight with weights from 1 to 9999" if row.unit == "name:weight" else "names"
+        shape, _ = _LISTS[row.unit]
         return f"a list of {_items_min(row)} to {_items_max(row)} different {shape}"
     return {
         "name": "a name ([A-Za-z0-9][A-Za-z0-9._-]{0,63})",

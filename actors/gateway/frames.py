@@ -105,6 +105,12 @@ def of_ledger(events: Sequence[LedgerEvent], cursor: Cursor) -> tuple[list[Sent]
         if event.seq > missed_from:
             before = replace(cursor, seq=event.seq - 1)
             frames.append(_gap(before, "seq", missed_from, event.seq - 1))
+        if event.type is EventType.USAGE_REPORTED:
+            # Who comes back to this frame is given it again, and then the entry behind it.
+            before = replace(cursor, seq=event.seq - 1)
+            frames.append(
+                _frame(Frame.METRICS, before, {"attempt": event.attempt, **event.payload})
+            )
         frames.append(Sent(Frame.STATUS, cursor, event.model_dump_json().encode()))
     return frames, cursor
 
@@ -119,7 +125,10 @@ def of_output(lines: Sequence[LogLine], trimmed: int, cursor: Cursor) -> tuple[l
         frames.append(_gap(cursor, "i", missed_from, lost_to))
     for line in lines:
         cursor = replace(cursor, i=line.i)
-        frames.append(Sent(Frame.LOG, cursor, line.model_dump_json().encode()))
+        if line.stream == "token":
+            frames.append(_frame(Frame.TOKEN, cursor, {"t": line.text, "i": line.i}))
+        else:
+            frames.append(Sent(Frame.LOG, cursor, line.model_dump_json().encode()))
     return frames, cursor
 
 

@@ -19,6 +19,9 @@ class Attempt:
     offer: Offer
     began_ms: int
     pause_is_wished: bool = False
+    """Set by `wish_pause`."""
+    pause_wish: anyio.Event | None = None
+    """Where somebody waits for such a wish."""
     notes: int = 0
     """The number of the last note that the store acknowledged."""
     progress: str = ""
@@ -28,6 +31,12 @@ class Attempt:
     scope: anyio.CancelScope | None = None
     """That of its lane, while it runs there: a stop that comes later must not hit the lane's next one."""
     stopped_for: Ending | None = None
+
+    def wish_pause(self, wished: bool) -> None:
+        """An operator wants it to stop at its next step, or does not any more."""
+        self.pause_is_wished = wished
+        if wished and self.pause_wish is not None:
+            self.pause_wish.set()
 
     def stop(self, ending: Ending) -> None:
         """Stops the work, or keeps it from beginning; `ending` says why. The first reason counts."""

@@ -35,6 +35,12 @@ class RunnerDesk:
         """Whether an operator wants this job to stop at its next step."""
         return self._attempt.pause_is_wished
 
+    async def pause_wish(self) -> None:
+        """Returns once an operator wants this job to stop."""
+        if not self._attempt.pause_is_wished:
+            self._attempt.pause_wish = self._attempt.pause_wish or anyio.Event()
+            await self._attempt.pause_wish.wait()
+
     async def output(self, stream: Stream, text: str) -> None:
         """Appends output in order; waits when the store is slow."""
         sheet = self._attempt.sheet or self._open_sheet()
@@ -76,7 +82,7 @@ class RunnerDesk:
             self._attempt.notes = self._number
             if progress is not None:
                 self._attempt.progress = orjson.dumps(progress).decode()
-            self._attempt.pause_is_wished = wish == "pause"
+            self._attempt.wish_pause(wish == "pause")
 
     async def _until_written(self, write: Callable[[], Awaitable[str]]) -> str:
         outage = Outage("note", self._bench.clock)

@@ -137,10 +137,10 @@ class Ear:
             case "cancel":
                 attempt.cancel()
             case "pause":
-                attempt.pause_is_wished = True
+                attempt.wish_pause(True)
                 tasks.start_soon(self._pause_after_grace, attempt)
             case "resume":
-                attempt.pause_is_wished = False
+                attempt.wish_pause(False)
             case unknown:
                 log.warning("hint_unknown", what=unknown)
 

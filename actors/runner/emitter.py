@@ -8,7 +8,7 @@ import anyio
 
 from actors.outage import Outage
 from contracts.errors import Unavailable
-from contracts.limits import BATCH_ITEMS_MAX
+from contracts.limits import BATCH_ITEMS_MAX, LOG_ENTRY_BYTES_MAX
 from orch.adapters.protocol import Stream
 from orch.core.handover import Pieces
 from orch.ports import Clock
@@ -16,6 +16,8 @@ from orch.store.output import Output
 
 BUFFER_PIECES_MAX = 256
 """Above this an adapter waits: backpressure reaches the agent through its pipe."""
+TOKEN_CHARS_MAX = LOG_ENTRY_BYTES_MAX // 4
+"""Of joined tokens; at four bytes a character still one log entry."""
 
 
 class Sheet:
@@ -29,9 +31,16 @@ class Sheet:
         self._pieces: list[tuple[Stream, str]] = []
         self.closed = False
 
-    def add(self, stream: Stream, text: str) -> None:
-        """One piece at the end."""
+    def add(self, stream: Stream, text: str) -> bool:
+        """One piece at the end; whether it took a place. Tokens that wait anyway wait together: a model is
+        faster than a disk, and the tail is counted in pieces."""
+        if stream == "token" and self._pieces and self._pieces[-1][0] == "token":
+            joined = self._pieces[-1][1] + text
+            if len(joined) <= TOKEN_CHARS_MAX:
+                self._pieces[-1] = stream, joined
+                return False
         self._pieces.append((stream, text))
+        return True
 
     def take(self, most: int) -> Pieces | None:
         """The next pieces to write, numbered; they are on the way from now on."""
@@ -74,8 +83,7 @@ class Emitter:
         while self._buffered >= BUFFER_PIECES_MAX and not sheet.closed:
             await self._written.wait()
         if not sheet.closed:
-            sheet.add(stream, text)
-            self._buffered += 1
+            self._buffered += sheet.add(stream, text)
             self._work.set()
 
     async def close(self, sheet: Sheet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import partial
 
@@ -41,7 +42,8 @@ async def run(body: Body) -> None:
         return
     workshop = Workshop(
         leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,
-        python_workers=s.python_workers, url=body.place.url,
+        python_workers=s.python_workers, url=body.place.url, http_hosts=s.http_hosts_allowed,
+        http_env={name: os.environ[name] for name in s.http_env_allowed if name in os.environ},
     )  # fmt: skip
     async with Adapters(workshop) as adapters:
         tools = Tools(

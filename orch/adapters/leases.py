@@ -39,6 +39,7 @@ class Leases:
         self._fds: set[int] = set()
         self._terms = ""
         self._sent_ms = -1
+        self._stop_ms = -1
         self._over = False
 
     def confirm(self, sent_ms: int, lease_ms: int) -> None:
@@ -48,13 +49,21 @@ class Leases:
                 return
             self._over = False
             self._sent_ms = sent_ms
-            self._terms = f"{sent_ms} {int(lease_ms * STOP_FRACTION)} {self._suspend_max_ms}"
+            self._stop_ms = sent_ms + int(lease_ms * STOP_FRACTION)
+            self._terms = f"{sent_ms} {self._stop_ms - sent_ms} {self._suspend_max_ms}"
             self._tell(f"lease {self._terms}\n".encode())
 
     @property
     def holds(self) -> bool:
         """Whether work may start: a beat was acknowledged, and the runner was not condemned since."""
         return self._terms != ""
+
+    @property
+    def acts_until_ms(self) -> int:
+        """Monotonic: what has no guard acts no longer than this without another confirmed beat; long past
+        when nothing may act."""
+        with self._lock:
+            return self._stop_ms if self._terms else -1
 
     def condemn(self) -> None:
         """The runner is over: every tree is killed now, none may start until the next `confirm`."""

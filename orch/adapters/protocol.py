@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from contracts.outcomes import Outcome, ReasonCode
+from contracts.record import OutputStream
 from contracts.spec import JobSpec
 
-Stream = Literal["stdout", "stderr"]
+Stream = OutputStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ class Desk(Protocol):
 
     def pause_wished(self) -> bool:
         """Whether an operator wants this job to stop at the next step."""
+        ...
+
+    async def pause_wish(self) -> None:
+        """Returns once an operator wants this job to stop."""
         ...
 
 

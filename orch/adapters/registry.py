@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.command import CommandAdapter
+from orch.adapters.http import HttpAdapter
 from orch.adapters.inline import Inline
 from orch.adapters.protocol import Adapter, Desk, Ending, Run
 from orch.adapters.python import PythonAdapter
@@ -65,22 +66,25 @@ def _internal(error: BaseException) -> Ending:
 
 
 class Adapters:
-    """The shipped adapters of one runner; leaving the scope ends the python workers."""
+    """The shipped adapters of one runner; leaving the scope ends the python workers and connections."""
 
     def __init__(self, workshop: Workshop) -> None:
         self.inline = Inline()
         """What runs in the runner's own loop; a runner may ask it past the adapters."""
         self._python = PythonAdapter(workshop, self.inline)
+        self._http = HttpAdapter(workshop)
         self._by_name: dict[str, Adapter] = {
             "command": Bounded(CommandAdapter(workshop)),
             "steps": Bounded(StepsAdapter(workshop)),
             "python": Bounded(self._python),
+            "http": Bounded(self._http),
         }
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
         await self._python.aclose()
 
     def adapter_for(self, name: str) -> Adapter:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -54,3 +54,7 @@ class Workshop:
     """The gateway, for ORCH_URL."""
     token_for: Callable[[Run], str | None] = no_token
     """The scoped token of one attempt, for ORCH_TOKEN."""
+    http_hosts: tuple[str, ...] = ("*",)
+    """Whom http jobs may call."""
+    http_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Names and values that http jobs may send as headers; secrets."""

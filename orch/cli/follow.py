@@ -79,7 +79,7 @@ def _show_event(event: LedgerEvent) -> None:
 
 
 def logs(job_id: JobId, /, *, follow: Follow = False, door: Door = HERE) -> int:
-    """Show a job's output, stdout and stderr in the order they came.
+    """Show a job's output in the order it came: stdout, stderr, and the tokens of a model.
 
     With --json one piece is one line: {i, stream, text}.
     """
@@ -124,7 +124,9 @@ def _followed_output(client: OrchSync, job_id: str) -> Iterator[LogLine]:
     for frame in client.events(job_id):
         if frame.event is Frame.LOG:
             yield LogLine.model_validate(frame.data)
-        elif frame.event is not Frame.STATUS:
+        elif frame.event is Frame.TOKEN:
+            yield LogLine(i=frame.data["i"], stream="token", text=frame.data["t"])
+        elif frame.event not in {Frame.STATUS, Frame.METRICS}:
             _tell(frame)
 
 

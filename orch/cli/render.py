@@ -11,7 +11,7 @@ from orch.cli.door import Door
 from orch.cli.output import emit, emit_table, harmless
 
 if TYPE_CHECKING:
-    from contracts.record import Attempt, JobRecord, Question
+    from contracts.record import Attempt, JobRecord, Question, Usage
 
 _GAVE_UP = {
     "not_retried": "this outcome is not tried again (retry.on)",
@@ -88,9 +88,17 @@ def _header(record: JobRecord, now_ms: int) -> list[tuple[str, str]]:
         rows.append(("lease", f"{record.lease.worker_id}, heartbeat {lasted(silent_ms)} ago"))
     if record.outcome is not None:
         rows.append(("outcome", record.outcome.value))
+    if record.usage is not None:
+        rows.append(("usage", _used(record.usage)))
     if record.result is not None:
         rows.append(("result", compact(record.result, 2_000)))
     return rows
+
+
+def _used(usage: Usage) -> str:
+    tokens = f"{usage.tokens_in} tokens in, {usage.tokens_out} out"
+    cost = usage.cost_micros
+    return tokens if cost is None else f"{tokens}, cost {cost // 1_000_000}.{cost % 1_000_000:06d}"
 
 
 def _waits_for(record: JobRecord) -> str:

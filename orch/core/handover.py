@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from contracts.record import OutputStream
+
 EndingVerb = Literal["settle", "release", "ask", "handback", "stop"]
 Judgement = Literal["ok", "same", "over"]
 """Of an ending: accepted, accepted before (a repeated call), or its claim is over."""
@@ -69,7 +71,7 @@ class Pieces:
     job_id: str
     claim: str
     first: int
-    pieces: Sequence[tuple[Literal["stdout", "stderr"], str]]
+    pieces: Sequence[tuple[OutputStream, str]]
 
 
 @dataclass(frozen=True, slots=True)

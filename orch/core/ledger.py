@@ -13,7 +13,7 @@ from typing import Any
 from contracts.errors import Corrupt, ErrorCode
 from contracts.events import EventType
 from contracts.outcomes import Outcome
-from contracts.record import Attempt, LedgerEvent
+from contracts.record import Attempt, LedgerEvent, Usage
 from contracts.states import STATE_CODES, Event, Refusal, State, step
 
 _CAUSES = frozenset(Event)
@@ -146,3 +146,19 @@ def attempts(events: Iterable[LedgerEvent]) -> list[Attempt]:
         elif "outcome" in event.payload and records and records[-1].ended_at_ms is None:
             records[-1] = _ended(records[-1], event)
     return records
+
+
+def usage(events: Iterable[LedgerEvent]) -> Usage | None:
+    """What all attempts used together. Each says how much it has used so far, so its last word counts, once,
+    however often it spoke and whatever became of it."""
+    last = {
+        event.epoch: event.payload for event in events if event.type is EventType.USAGE_REPORTED
+    }
+    if not last:
+        return None
+    costs = [cost for told in last.values() if (cost := told.get("cost_micros")) is not None]
+    return Usage(
+        tokens_in=sum(told.get("tokens_in", 0) for told in last.values()),
+        tokens_out=sum(told.get("tokens_out", 0) for told in last.values()),
+        cost_micros=sum(costs) if costs else None,
+    )

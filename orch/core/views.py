@@ -10,7 +10,7 @@ from contracts.events import EventType
 from contracts.outcomes import Outcome
 from contracts.record import Artifact, Attempt, JobRecord, Lease, LedgerEvent, Question
 from contracts.states import BlockReason, State
-from orch.core.ledger import attempts, parse_ledger, state_of
+from orch.core.ledger import attempts, parse_ledger, state_of, usage
 
 
 def _number(fields: Mapping[str, str], name: str) -> int | None:
@@ -54,7 +54,8 @@ def job_record(
 ) -> JobRecord:
     """The whole record of one job, attempts from its ledger."""
     spec = json.loads(fields["spec"])
-    history: list[Attempt] = attempts(parse_ledger(fields))
+    events = parse_ledger(fields)
+    history: list[Attempt] = attempts(events)
     state = state_of(fields["state"])
     return JobRecord(
         job_id=job_id,
@@ -80,6 +81,7 @@ def job_record(
         reason=fields.get("why"),
         replay_of=fields.get("replay_of"),
         replayed_as=fields.get("replayed_as"),
+        usage=usage(events),
     )
 
 

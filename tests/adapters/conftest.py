@@ -64,6 +64,10 @@ class KeepingDesk:
     def pause_wished(self) -> bool:
         return self.paused
 
+    async def pause_wish(self) -> None:
+        while not self.paused:
+            await anyio.sleep(0.005)
+
     def text(self, stream: Stream = "stdout") -> str:
         return "".join(text for name, text in self.entries if name == stream)
 
