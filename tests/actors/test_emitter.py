@@ -9,7 +9,7 @@ from typing import cast
 import anyio
 import pytest
 
-from actors.runner.emitter import BUFFER_PIECES_MAX, Emitter, Sheet
+from actors.runner.emitter import BUFFER_PIECES_MAX, TOKEN_CHARS_MAX, Emitter, Sheet
 from orch.store.output import Output
 from tests.actors.fakes import FakeClock, FakeOutput
 
@@ -77,3 +77,28 @@ async def test_what_a_job_that_is_over_still_said_takes_no_room_from_the_others(
         await emitter.close(living)
     assert ended == ["dead"]
     assert output.kept == [("living", 1, "heard")]
+
+
+@pytest.mark.req("RUN-2")
+async def test_tokens_that_wait_anyway_wait_together_and_none_is_lost_or_out_of_order() -> None:
+    output = FakeOutput()
+    async with an_emitter(output) as emitter:
+        sheet = a_sheet(emitter, "a")
+        await emitter.put(sheet, "token", "first ")
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        # That one is on its way; more than would ever fit as pieces of their own come meanwhile.
+        for n in range(10 * BUFFER_PIECES_MAX):
+            await emitter.put(sheet, "token", f"{n} ")
+        await emitter.put(sheet, "stdout", "between")
+        await emitter.put(sheet, "token", "last")
+        output.gate.set()
+        await emitter.close(sheet)
+    texts = [text for _, _, text in output.kept]
+    said = "first " + "".join(f"{n} " for n in range(10 * BUFFER_PIECES_MAX))
+    assert "".join(texts) == f"{said}betweenlast"
+    assert [i for _, i, _ in output.kept] == list(range(1, len(texts) + 1))
+    assert texts[0] == "first "
+    assert texts[-2:] == ["between", "last"]
+    assert len(texts) < 20
+    assert max(len(text) for text in texts) <= TOKEN_CHARS_MAX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from orch.adapters.tree import descendants
 from orch.adapters.workshop import Workshop
 from orch.blobs import Blobs
 from orch.system import SystemClock
+from tests.adapters.endpoint import Endpoint, an_endpoint
 
 
 @dataclass
@@ -178,3 +179,11 @@ def stopwatch() -> Callable[[], float]:
     """Seconds since the test began."""
     began = time.monotonic()
     return lambda: time.monotonic() - began
+
+
+@pytest.fixture
+def endpoint(bench: Bench) -> Iterator[Endpoint]:
+    """An endpoint that plays scripts, and a runner whose lease holds for as long as a test may take."""
+    bench.leases.confirm(SystemClock().monotonic_ms(), 120_000)
+    with an_endpoint() as made:
+        yield made

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -17,10 +15,10 @@ import pytest
 from contracts.outcomes import Outcome, ReasonCode
 from orch.system import SystemClock
 from tests.adapters.endpoint import (
+    LAST,
     Endpoint,
     Line,
     Script,
-    an_endpoint,
     delta,
     document,
     plain,
@@ -28,15 +26,6 @@ from tests.adapters.endpoint import (
 )
 
 pytestmark = pytest.mark.req("RUN-1")
-
-CANARY = "sk-canary-0123456789"
-
-
-@pytest.fixture
-def endpoint(bench: Any) -> Iterator[Endpoint]:
-    bench.leases.confirm(SystemClock().monotonic_ms(), 60_000)
-    with an_endpoint() as made:
-        yield made
 
 
 def ways(ending: Any) -> tuple[Outcome, ReasonCode]:
@@ -186,8 +175,13 @@ STATUSES: list[tuple[int, dict[str, str], Outcome, int | None]] = [
 @pytest.mark.req("FBK-1", "FBK-2")
 @pytest.mark.parametrize(("status", "headers", "outcome", "wait_ms"), STATUSES)
 async def test_a_status_says_what_becomes_of_the_attempt(
-    bench: Any, endpoint: Endpoint, status: int, headers: dict[str, str], outcome: Outcome, wait_ms: int | None
-) -> None:  # fmt: skip
+    bench: Any,
+    endpoint: Endpoint,
+    status: int,
+    headers: dict[str, str],
+    outcome: Outcome,
+    wait_ms: int | None,
+) -> None:
     body = {} if status == 304 else {"error": {"message": "no such luck"}}
     script = plain(b"", status) if status == 304 else document(body, status, **headers)
     ending = await bench.run("http", url=endpoint.plays(script))
@@ -203,9 +197,8 @@ async def test_a_date_to_come_back_at_is_taken_against_the_endpoints_own_clock(
 ) -> None:
     theirs = datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
     later = format_datetime(theirs + timedelta(hours=30), usegmt=True)
-    url = endpoint.plays(
-        plain(b"", 429, Retry_After=later, Date=format_datetime(theirs, usegmt=True))
-    )
+    now = format_datetime(theirs, usegmt=True)
+    url = endpoint.plays(plain(b"", 429, Retry_After=later, Date=now))
     ending = await bench.run("http", url=url)
     assert ending.retry_after_ms == 30 * 3_600_000
 
@@ -295,21 +288,10 @@ async def test_nobody_listening_is_transient(bench: Any) -> None:
     assert ways(ending) == (Outcome.TRANSIENT, ReasonCode.CONNECTION)
 
 
-async def test_a_connection_that_cannot_be_trusted_is_the_environments_fault(bench: Any) -> None:
-    bench.leases.confirm(SystemClock().monotonic_ms(), 60_000)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def answer() -> None:
-            sock, _ = listener.accept()
-            with sock:
-                try:
-                    got.append(context.wrap_socket(sock, server_side=True).recv(10))
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        ending = await bench.run("http", url=f"https://127.0.0.1:{listener.getsockname()[1]}/")
-        thread.join(10)
-    assert ways(ending) == (Outcome.ENVIRONMENT, ReasonCode.TLS)
-    assert b"".join(got) == b""
+@pytest.mark.req("BUD-1")
+async def test_what_an_attempt_used_counts_though_its_stream_broke(
+    bench: Any, endpoint: Endpoint
+) -> None:
+    ending = await bench.run("http", url=endpoint.plays(says(LAST)))
+    assert ways(ending) == (Outcome.TRANSIENT, ReasonCode.ANSWER_CUT)
+    assert bench.desk.events() == ["usage_reported"]

@@ -228,6 +228,14 @@ def test_pieces_of_a_line_stay_one_line(at_gateway: Orch, gateway: FakeGateway) 
     assert at_gateway("logs", "j1").out == "10 %..20 %\noh\n30 %\n"
 
 
+@pytest.mark.req("EVT-2")
+def test_tokens_flow_as_the_text_they_are(at_gateway: Orch, gateway: FakeGateway) -> None:
+    pieces = [("token", "Once "), ("token", "upon"), ("stderr", "oh\n"), ("token", " a time")]
+    lines = [{"i": i, "stream": stream, "text": text} for i, (stream, text) in enumerate(pieces, 1)]
+    gateway.on("GET", "/v1/jobs/j1/logs", ok({"lines": lines, "next_cursor": None, "trimmed": 0}))
+    assert at_gateway("logs", "j1").out == "Once upon\noh\n a time\n"
+
+
 def test_an_artifact_is_written_where_it_was_asked_for(
     at_gateway: Orch, gateway: FakeGateway, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import Corrupt
 from contracts.states import FIRST, STATE_CODES, Event, Refusal, State, step
-from orch.core.ledger import attempts, parse_entry, parse_ledger, replay, state_of
+from orch.core.ledger import attempts, parse_entry, parse_ledger, replay, state_of, usage
 
 GOOD = {
     "1": "100 admit:->q gateway 0 0 {}",
@@ -45,6 +45,23 @@ def test_a_ledger_is_read_oldest_first_and_proves_the_state() -> None:
         7,
         103,
     )
+
+
+@pytest.mark.req("BUD-1", "BUD-3")
+def test_the_usage_of_a_job_is_what_each_attempt_said_last_summed_once() -> None:
+    assert usage(parse_ledger(ledger())) is None
+
+    def told(tokens_in: int, tokens_out: int, cost: str) -> str:
+        return f'{{"tokens_in":{tokens_in},"tokens_out":{tokens_out},"cost_micros":{cost}}}'
+
+    entries = ledger(
+        _3=f"102 usage_reported runner 1 7 {told(1, 1, '5')}",
+        _4=f"103 usage_reported runner 1 7 {told(10, 2, '50')}",
+        _8=f"107 usage_reported runner 2 8 {told(100, 3, 'null')}",
+    )
+    summed = usage(parse_ledger(entries))
+    assert summed is not None
+    assert summed.model_dump() == {"tokens_in": 110, "tokens_out": 5, "cost_micros": 50}
 
 
 @pytest.mark.req("FBK-6")

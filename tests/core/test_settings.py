@@ -68,6 +68,15 @@ def test_a_list_is_comma_separated_words_in_the_environment(
     assert load_settings(home=tmp_path, environ={"ORCH_POOLS": words}).pools == values
 
 
+def test_hosts_are_names_with_stars_addresses_and_networks_and_variables_may_be_none() -> None:
+    words = ["*.example.com", "10.0.0.0/8", "::1", "fd00::/8", "model-1"]
+    settings = settings_of({"http_hosts_allowed": words, "http_env_allowed": []})
+    assert settings.http_hosts_allowed == tuple(words)
+    assert (settings.http_env_allowed, settings_of({}).http_hosts_allowed) == ((), ("*",))
+    with pytest.raises(Refused):
+        settings_of({"http_hosts_allowed": []})
+
+
 @pytest.mark.req("CFG-2")
 @pytest.mark.parametrize(
     ("key", "word"),
@@ -92,6 +101,10 @@ def test_a_list_is_comma_separated_words_in_the_environment(
         ("default_class", "slow"),
         ("backoff_ms", "60001"),
         ("pool", "../etc"),
+        ("http_hosts_allowed", "http://x"),
+        ("http_hosts_allowed", "a b"),
+        ("http_env_allowed", "A-B"),
+        ("http_env_allowed", ",".join(f"V{n}" for n in range(65))),
     ],
 )
 def test_a_bad_value_is_refused_with_key_value_bound_and_place(
