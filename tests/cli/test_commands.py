@@ -229,11 +229,24 @@ def test_pieces_of_a_line_stay_one_line(at_gateway: Orch, gateway: FakeGateway) 
 
 
 @pytest.mark.req("EVT-2")
-def test_tokens_flow_as_the_text_they_are(at_gateway: Orch, gateway: FakeGateway) -> None:
+@pytest.mark.parametrize("follow", [True, False])
+def test_tokens_flow_as_the_text_they_are(
+    at_gateway: Orch, gateway: FakeGateway, follow: bool
+) -> None:
     pieces = [("token", "Once "), ("token", "upon"), ("stderr", "oh\n"), ("token", " a time")]
     lines = [{"i": i, "stream": stream, "text": text} for i, (stream, text) in enumerate(pieces, 1)]
     gateway.on("GET", "/v1/jobs/j1/logs", ok({"lines": lines, "next_cursor": None, "trimmed": 0}))
-    assert at_gateway("logs", "j1").out == "Once upon\noh\n a time\n"
+    frames = [
+        (f"0-{row['i']}", "token", {"t": row["text"], "i": row["i"]})
+        if row["stream"] == "token"
+        else (f"0-{row['i']}", "log", row)
+        for row in lines
+    ]
+    used = ("1-4", "metrics", {"attempt": 1, "tokens_in": 1, "tokens_out": 2, "cost_micros": None})
+    end = ("2-4", "end", {"state": "completed"})
+    gateway.on("GET", "/v1/jobs/j1/events", sse(*frames, used, end))
+    ended = at_gateway("logs", "j1", *(["-f"] if follow else []))
+    assert ended.out == "Once upon\noh\n a time\n"
 
 
 def test_an_artifact_is_written_where_it_was_asked_for(

@@ -36,3 +36,9 @@ def call(function: str, *args: Any, **spec: Any) -> dict[str, Any]:
     config = {"callable": f"work:{function}", "args": list(args), "path": AGENTS}
     config |= spec.pop("config", {})
     return {"name": function, "adapter": {"name": "python", "config": config}, **spec}
+
+
+def http(url: str, **spec: Any) -> dict[str, Any]:
+    """A call of an endpoint; `config` adds to the adapter's."""
+    config = {"url": url, **spec.pop("config", {})}
+    return {"name": "http", "adapter": {"name": "http", "config": config}, **spec}
