@@ -35,7 +35,7 @@ class Unpacker:
         if name in _WINDOW_BITS:
             self._unzip = zlib.decompressobj(_WINDOW_BITS[name])
         elif name not in {"", "identity"}:
-            message = f"the answer is packed as {name[:40]!r}, which was not asked for"
+            message = "the answer is packed in a way that was not asked for"
             raise AnswerFault(Outcome.LOGIC, ReasonCode.ANSWER, message)
 
     def feed(self, data: bytes) -> Iterator[bytes]:

@@ -60,9 +60,9 @@ class Exchange:
             async with wire.send(self._call, may_send) as answer:
                 return await self._judge(answer)
         except AnswerFault as fault:
-            return self._told(fault.ending)
+            return fault.ending
         except LINK_ERRORS as error:
-            return self._told(of_broken_link(error, began=self._began))
+            return of_broken_link(error, began=self._began)
 
     async def _judge(self, answer: httpcore2.Response) -> Ending:
         self._status, headers = answer.status, header_map(answer)
@@ -141,10 +141,6 @@ class Exchange:
     def _count_idle(self) -> None:
         if self._config.idle_ms is not None:
             self._idle.deadline = anyio.current_time() + self._config.idle_ms / 1000
-
-    def _told(self, ending: Ending) -> Ending:
-        message = self._blotter.text(ending.message)
-        return Ending(ending.outcome, ending.reason, message, retry_after_ms=ending.retry_after_ms)
 
 
 def _words_of(body: str) -> str:

@@ -15,6 +15,9 @@ from orch.adapters.http_outcomes import AnswerFault, of_error_object
 
 DONE: Final = "[DONE]"
 MICROS: Final = 1_000_000
+TOKENS_IN: Final = ("prompt_tokens", "input_tokens", "tokens_in")
+TOKENS_OUT: Final = ("completion_tokens", "output_tokens", "tokens_out")
+"""What servers call what was read and written; the first that is there counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,8 @@ def tally_of(document: Any) -> Tally | None:
     if not isinstance(told, dict):
         return None
     return Tally(
-        _count(told.get("prompt_tokens", told.get("input_tokens", told.get("tokens_in")))),
-        _count(told.get("completion_tokens", told.get("output_tokens", told.get("tokens_out")))),
+        _count(next((told[name] for name in TOKENS_IN if name in told), 0)),
+        _count(next((told[name] for name in TOKENS_OUT if name in told), 0)),
         _cost(told),
     )
 

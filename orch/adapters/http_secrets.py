@@ -6,6 +6,7 @@ echoes what it was sent would write it into output and results; so it is struck 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -15,6 +16,8 @@ from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.http_outcomes import AnswerFault
 
 BLOT: Final = b"***"
+_CAREFULLY: Final = "<>&+"
+"""What some writers of JSON escape though they need not."""
 _SENDABLE: Final = re.compile(r"[\t\x20-\x7e]+")
 
 
@@ -37,10 +40,17 @@ def header_value(header: str, variable: str, allowed: Mapping[str, str]) -> str:
 
 
 def secret_parts(values: Iterable[str]) -> tuple[bytes, ...]:
-    """What to strike out: each word of those values that is long enough to be no ordinary one."""
+    """What to strike out: each word of those values that is long enough to be no ordinary one, as it stands
+    and as JSON may write it."""
     words = {word for value in values for word in (value, *value.split())}
-    long_ones = [word for word in words if len(word) >= HTTP_SECRET_CHARS_MIN]
-    return tuple(word.encode() for word in sorted(long_ones, key=len, reverse=True))
+    forms = {form for word in words if len(word) >= HTTP_SECRET_CHARS_MIN for form in _forms(word)}
+    return tuple(form.encode() for form in sorted(forms, key=len, reverse=True))
+
+
+def _forms(word: str) -> Iterable[str]:
+    plain = json.dumps(word)[1:-1]
+    careful = "".join(f"\\u{ord(c):04x}" if c in _CAREFULLY else c for c in plain)
+    return word, plain, plain.replace("/", "\\/"), careful, careful.replace("\\u002b", "\\u002B")
 
 
 class Blotter:

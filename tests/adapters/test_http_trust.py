@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import ssl
@@ -147,33 +148,42 @@ def echo(line: Line) -> None:
     line.send(sent[half:] + b"!")
 
 
+def misname(line: Line) -> None:
+    """In a header that cannot be right."""
+    line.head(Content_Encoding=line.asked.headers["authorization"])
+
+
 def refuse(line: Line) -> None:
     plain(line.asked.headers["authorization"].encode(), 401)(line)
 
 
-@pytest.mark.req("SEC-1")
+@pytest.mark.req("SEC-2")
 async def test_a_secret_goes_into_the_request_and_nowhere_else(
     bench: Any, endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
 ) -> None:
     adapter = with_terms(bench, http_env={"KEY": CANARY, "BAD": "line\nbreak-secret"})
     secret = {"Authorization": "KEY"}
-    run = bench.job("http", url=endpoint.plays(echo, refuse), secret_headers=secret)
+    run = bench.job("http", url=endpoint.plays(echo, refuse, misname), secret_headers=secret)
     done = await adapter.run(run, bench.desk)
     refused = await adapter.run(run, bench.desk)
-    assert [a.headers["authorization"] for a in endpoint.asked] == [f"Bearer {CANARY}"] * 2
+    misnamed = await adapter.run(run, bench.desk)
+    assert [a.headers["authorization"] for a in endpoint.asked] == [f"Bearer {CANARY}"] * 3
+    assert ways(misnamed) == (Outcome.LOGIC, ReasonCode.ANSWER)
     assert done.result["text"] == "you sent ***!"
     assert refused.message == "status 401: ***"
     bad = bench.job("http", url=endpoint.url, secret_headers={"X-Key": "BAD"})
     unsent = await adapter.run(bad, bench.desk)
     assert ways(unsent) == (Outcome.ENVIRONMENT, ReasonCode.BAD_CONFIG)
     await adapter.aclose()
-    told = repr((done, refused, unsent, bench.desk, run, bench.workshop, capfd.readouterr()))
+    told = repr(
+        (done, refused, misnamed, unsent, bench.desk, run, bench.workshop, capfd.readouterr())
+    )
     assert CANARY not in told
     assert "break-secret" not in told
-    assert len(endpoint.asked) == 2
+    assert len(endpoint.asked) == 3
 
 
-@pytest.mark.req("SEC-1")
+@pytest.mark.req("SEC-2")
 async def test_a_variable_that_the_operator_did_not_allow_is_not_sent(
     bench: Any, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,13 +194,28 @@ async def test_a_variable_that_the_operator_did_not_allow_is_not_sent(
     assert endpoint.asked == []
 
 
-@pytest.mark.req("SEC-1")
+@pytest.mark.req("SEC-2")
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_secret_is_struck_out_wherever_it_is_cut(cut: int) -> None:
     told = b"a secret-x secret-xy se secret- secret-xsecret-x s"
     blotter = Blotter((b"secret-xy", b"secret-x"))
     parts = [blotter.feed(told[n : n + cut]) for n in range(0, len(told), cut)]
     assert b"secret-x" not in b"".join(parts) + blotter.rest()
+
+
+@pytest.mark.req("SEC-2")
+async def test_a_secret_is_struck_out_as_json_writes_it_too(bench: Any, endpoint: Endpoint) -> None:
+    secret = 'sk/with"quotes+and&more'
+    adapter = with_terms(bench, http_env={"KEY": secret})
+    written = [json.dumps(secret), json.dumps(secret).replace("/", "\\/")]
+    written += [json.dumps(secret).replace("+", "\\u002b").replace("&", "\\u0026")]
+    for form in written:
+        assert json.loads(form) == secret
+        url = endpoint.plays(lambda line, form=form: line.events(f'{{"error": {form}}}'))
+        run = bench.job("http", url=url, secret_headers={"X-Key": "KEY"})
+        ending = await adapter.run(run, bench.desk)
+        assert ending.message.endswith(": ***")
+    await adapter.aclose()
 
 
 @pytest.mark.parametrize(

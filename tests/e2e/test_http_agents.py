@@ -130,7 +130,7 @@ def test_what_a_broken_attempt_used_is_counted_once_beside_the_next(
     assert (record.usage.tokens_in, record.usage.tokens_out) == (111, 7)
 
 
-@pytest.mark.req("SEC-1")
+@pytest.mark.req("SEC-2")
 def test_a_secret_of_the_runner_is_sent_and_stands_nowhere_in_the_house(
     start_stack: StartStack, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from actors.start import ROLES
 from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
 from contracts.errors import ErrorCode, OrchError
 from contracts.spec import parse_spec
+from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
@@ -145,7 +146,16 @@ def vocabulary() -> frozenset[str]:
         words |= {member.value for member in kind}
     words |= set(defaults.DEFAULTS) | set(vars(Keys)) | set(OWNERS) | set(library().verbs)
     words |= set(metrics.CATALOGUE)
-    written = {"redis_url", "started_at_ms", "from_seq", "to_seq", "from_i", "to_i"}
+    words |= {*TOKENS_IN, *TOKENS_OUT}
+    written = {
+        "finish_reason",
+        "redis_url",
+        "started_at_ms",
+        "from_seq",
+        "to_seq",
+        "from_i",
+        "to_i",
+    }
     return frozenset(words | written)
 
 
