@@ -175,6 +175,11 @@ def document(value: Any, status: int = 200, **headers: str) -> Script:
     return plain(json.dumps(value).encode(), status, Content_Type="application/json", **headers)
 
 
+def says(*events: str) -> Script:
+    """A stream of these events, and its end as HTTP sees it."""
+    return lambda line: line.events(*events)
+
+
 def delta(text: str, **more: Any) -> str:
     """One event of an OpenAI-style stream."""
     return json.dumps(

@@ -22,6 +22,7 @@ from tests.adapters.endpoint import (
     delta,
     document,
     plain,
+    says,
     tokens,
 )
 
@@ -221,10 +222,6 @@ def reset(line: Line) -> None:
 
 def cut_stream(line: Line) -> None:
     line.events(delta("half a sen"), done=False)
-
-
-def says(*events: str) -> Script:
-    return lambda line: line.events(*events)
 
 
 STREAMS: list[tuple[str, Script, Outcome, ReasonCode]] = [

@@ -21,7 +21,7 @@ from orch.adapters.http import HttpAdapter
 from orch.adapters.http_hosts import Hosts
 from orch.adapters.http_secrets import Blotter
 from orch.system import SystemClock
-from tests.adapters.endpoint import PATIENCE_S, Endpoint, Line, document, plain
+from tests.adapters.endpoint import PATIENCE_S, Endpoint, Line, document, plain, says
 
 pytestmark = pytest.mark.req("RUN-1")
 
@@ -211,7 +211,7 @@ async def test_a_secret_is_struck_out_as_json_writes_it_too(bench: Any, endpoint
     written += [json.dumps(secret).replace("+", "\\u002b").replace("&", "\\u0026")]
     for form in written:
         assert json.loads(form) == secret
-        url = endpoint.plays(lambda line, form=form: line.events(f'{{"error": {form}}}'))
+        url = endpoint.plays(says(f'{{"error": {form}}}'))
         run = bench.job("http", url=url, secret_headers={"X-Key": "KEY"})
         ending = await adapter.run(run, bench.desk)
         assert ending.message.endswith(": ***")

@@ -176,6 +176,6 @@ async def test_capabilities_name_adapters_bounds_and_frames() -> None:
     async with running() as house:
         can = (await house.http.get("/v1/capabilities")).json()
 
-        assert can["adapters"] == ["command", "python", "steps"]
+        assert can["adapters"] == ["command", "http", "python", "steps"]
         assert can["limits"]["spec_bytes_max"] == 1024 * 1024
         assert {"started", "token", "metrics", "end", "error"} <= set(can["event_frames"])
