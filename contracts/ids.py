@@ -1,12 +1,13 @@
 """What a legal id looks like: jobs, tenants, pools, classes, steps, sessions, questions.
 
 Ids become parts of Redis keys and file names, so the pattern is narrow on purpose: no separator of a
-key (`:`, `{`, `}`), no path separator and no `..` can be in one.
+key (`:`, `{`, `}`), no path separator and no `..` can be in one. Names that settings hold are here too.
 """
 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Final
 
 from contracts.errors import ErrorCode, Refused
@@ -31,3 +32,16 @@ def checked_id(text: str, *, what: str = "job") -> str:
     raise Refused(
         ErrorCode.INVALID_ID, f"not a legal {what} id: {text[:80]!r}", details={"what": what}
     )
+
+
+def is_variable(text: str) -> bool:
+    """Whether `text` can name a variable of an environment."""
+    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text, re.ASCII))
+
+
+def is_host_pattern(text: str) -> bool:
+    """Whether `text` can say which hosts are meant: a name with `*`, an address or a network."""
+    try:
+        return bool(ip_network(text, strict=False))
+    except ValueError:
+        return bool(re.fullmatch(r"[A-Za-z0-9*._-]{1,253}", text, re.ASCII))

@@ -14,7 +14,6 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
@@ -23,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 from contracts import limits
 from contracts.defaults import DEFAULTS, LOCATIONS, Default
 from contracts.errors import ErrorCode, Refused
-from contracts.ids import is_id
+from contracts.ids import is_host_pattern, is_id, is_variable
 
 Value: TypeAlias = int | float | str | bool | tuple[str, ...] | None
 """What a setting can be."""
@@ -332,22 +331,11 @@ def _is_weighted(word: str) -> bool:
     return is_id(name) and bool(re.fullmatch(r"[1-9]\d{0,3}", weight, re.ASCII))
 
 
-def _is_variable(word: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", word, re.ASCII))
-
-
-def _is_host(word: str) -> bool:
-    try:
-        return bool(ip_network(word, strict=False))
-    except ValueError:
-        return bool(re.fullmatch(r"[A-Za-z0-9*._-]{1,253}", word, re.ASCII))
-
-
 _LISTS: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
     "names": ("names", is_id),
     "name:weight": ("name:weight with weights from 1 to 9999", _is_weighted),
-    "variables": ("names of variables", _is_variable),
-    "hosts": ("host names with *, addresses or networks", _is_host),
+    "variables": ("names of variables", is_variable),
+    "hosts": ("host names with *, addresses or networks", is_host_pattern),
 }
 """What the words of a list setting must be, in words and as a test."""
 
