@@ -143,8 +143,8 @@ HeaderValue = Annotated[
 ]
 _OUR_HEADERS: Final = frozenset(
     "accept-encoding connection content-length expect host keep-alive orch-attempt orch-fence orch-job-id "
-    "proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
-)
+    "proxy-authorization proxy-connection trailer transfer-encoding upgrade".split()
+) | {"te"}  # codespell:ignore te
 """Those that say how a message travels, and those that say whose it is."""
 
 

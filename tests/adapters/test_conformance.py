@@ -190,7 +190,7 @@ async def test_failures_are_told_apart(case: Case) -> None:
 
 @pytest.mark.req("RUN-3")
 async def test_wall_time_ends_an_agent_and_what_it_said_is_kept(case: Case) -> None:
-    ending = await case.run(case.agents.hangs("so far"), wall_ms=1_500)
+    ending = await case.run(case.agents.hangs("so far"), wall_ms=3_000)
     assert (ending.outcome, ending.reason) == (Outcome.RESOURCE, ReasonCode.WALL_LIMIT)
     assert case.text() == "so far"
 

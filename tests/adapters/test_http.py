@@ -37,14 +37,14 @@ def ways(ending: Any) -> tuple[Outcome, ReasonCode]:
 async def test_a_stream_of_tokens_arrives_in_order_with_its_text_and_its_usage(
     bench: Any, endpoint: Endpoint
 ) -> None:
-    url = endpoint.plays(tokens("Hel", "lo ", "wörld"))
+    url = endpoint.plays(tokens("Go", "od ", "wörld"))
     ending = await bench.run("http", url=url, json={"model": "m", "stream": True})
     assert ways(ending) == (Outcome.DONE, ReasonCode.COMPLETED)
     used = {"tokens_in": 11, "tokens_out": 7, "cost_micros": None}
     assert ending.result == {
-        "status": 200, "text": "Hello wörld", "finish_reason": None, "usage": used,
+        "status": 200, "text": "Good wörld", "finish_reason": None, "usage": used,
     }  # fmt: skip
-    assert bench.desk.text("token") == "Hello wörld"
+    assert bench.desk.text("token") == "Good wörld"
     assert [(note.event, note.payload) for note in bench.desk.notes] == [("usage_reported", used)]
     (asked,) = endpoint.asked
     assert (asked.method, json.loads(asked.body)) == ("POST", {"model": "m", "stream": True})

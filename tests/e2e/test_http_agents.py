@@ -48,7 +48,7 @@ def test_tokens_reach_a_watcher_and_the_record_has_text_and_usage(
 ) -> None:
     def halting(line: Line) -> None:
         line.wait()
-        tokens("Hel", "lo ", "wörld")(line)
+        tokens("Go", "od ", "wörld")(line)
 
     job_id = stack.client.submit(http(endpoint.plays(halting))).job_id
     frames: list[JobFrame] = []
@@ -57,19 +57,19 @@ def test_tokens_reach_a_watcher_and_the_record_has_text_and_usage(
         endpoint.go_on.set()
     record = stack.client.job(job_id)
     assert record.result == {
-        "status": 200, "text": "Hello wörld", "finish_reason": None, "usage": USED,
+        "status": 200, "text": "Good wörld", "finish_reason": None, "usage": USED,
     }  # fmt: skip
     assert record.usage is not None
     assert record.usage.model_dump() == USED
-    assert said(frames) == "Hello wörld"
+    assert said(frames) == "Good wörld"
     assert [f.data for f in frames if f.event is Frame.METRICS] == [{"attempt": 1, **USED}]
     assert frames[-1].event is Frame.END
     first = next(f for f in frames if f.event is Frame.TOKEN)
     assert first.data["i"] == 1
     again = list(stack.client.events(job_id, after=first.id))
-    assert first.data["t"] + said(again) == "Hello wörld"
-    assert stack.orch("logs", job_id).out == "Hello wörld\n"
-    assert stack.orch("logs", job_id, "--follow").out == "Hello wörld\n"
+    assert first.data["t"] + said(again) == "Good wörld"
+    assert stack.orch("logs", job_id).out == "Good wörld\n"
+    assert stack.orch("logs", job_id, "--follow").out == "Good wörld\n"
     assert "11 tokens in, 7 out" in stack.orch("status", job_id).out
 
 

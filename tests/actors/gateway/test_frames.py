@@ -17,13 +17,13 @@ def line(i: int, stream: str, text: str) -> LogLine:
 
 @pytest.mark.req("EVT-2")
 def test_tokens_are_frames_of_their_own_and_share_the_numbers_of_the_output() -> None:
-    lines = [line(3, "token", "Hel"), line(4, "stderr", "oops"), line(5, "token", "lo")]
+    lines = [line(3, "token", "Go"), line(4, "stderr", "oops"), line(5, "token", "od")]
     sent, cursor = of_output(lines, 2, Cursor(7, 0))
     assert [(frame.event, frame.cursor.text, json.loads(frame.data)) for frame in sent] == [
         (Frame.GAP, "7-2", {"from_i": 1, "to_i": 2}),
-        (Frame.TOKEN, "7-3", {"t": "Hel", "i": 3}),
+        (Frame.TOKEN, "7-3", {"t": "Go", "i": 3}),
         (Frame.LOG, "7-4", {"i": 4, "stream": "stderr", "text": "oops"}),
-        (Frame.TOKEN, "7-5", {"t": "lo", "i": 5}),
+        (Frame.TOKEN, "7-5", {"t": "od", "i": 5}),
     ]
     assert cursor == Cursor(7, 5)
 
