@@ -6,12 +6,12 @@ followed on the same host only. What an answer means is decided elsewhere.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpcore2
-import httpx2
 
 from contracts.limits import (
     HTTP_CONNECTIONS_KEPT_MAX,
@@ -76,7 +76,7 @@ class Wire:
         if self._pool is None:
             self._pool = httpcore2.AsyncConnectionPool(
                 # SSL_CERT_FILE and SSL_CERT_DIR are heeded: an operator's own authority.
-                ssl_context=httpx2.create_ssl_context(),
+                ssl_context=ssl.create_default_context(),
                 max_connections=HTTP_CONNECTIONS_MAX,
                 max_keepalive_connections=HTTP_CONNECTIONS_KEPT_MAX,
                 keepalive_expiry=5.0,
