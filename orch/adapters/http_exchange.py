@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import anyio
 import httpcore2
@@ -41,7 +41,6 @@ class Exchange:
         self._began = False
         self._bytes = 0
         self._reader: Reader | None = None
-        self._status = 0
 
     @property
     def tally(self) -> Tally | None:
@@ -65,7 +64,7 @@ class Exchange:
             return of_broken_link(error, began=self._began)
 
     async def _judge(self, answer: httpcore2.Response) -> Ending:
-        self._status, headers = answer.status, header_map(answer)
+        headers = header_map(answer)
         expected = self._config.expect or range(200, 300)
         if answer.status not in expected:
             said = await self._said(answer)
@@ -90,22 +89,23 @@ class Exchange:
                         return
         unpacker.finish()
         await self._take(reader, self._blotter.rest())
-        await self._hand_on(reader.stream, reader.finish(), reader)
+        # Which stream it is, a JSON answer knows only now.
+        text = reader.finish()
+        await self._hand_on(reader.stream, text)
 
     async def _take(self, reader: Reader, data: bytes) -> None:
         before = reader.progress
         text = reader.feed(data)
         if text:
-            await self._hand_on(reader.stream, text, reader)
+            await self._hand_on(reader.stream, text)
         elif reader.progress > before:
             self._count_idle()
 
-    async def _hand_on(self, stream: Stream, text: str, reader: Reader | None = None) -> None:
+    async def _hand_on(self, stream: Stream, text: str) -> None:
         if not text:
             return
         # A slow store is not the endpoint's silence.
         self._idle.deadline = math.inf
-        stream = reader.stream if reader is not None else stream
         data = text.encode()
         self._output.take(data)
         splitter = Splitter()
@@ -115,22 +115,24 @@ class Exchange:
     async def _said(self, answer: httpcore2.Response) -> str:
         """What a refusal says, shown in the output; the words of its error for the record."""
         body = bytearray()
-        try:
-            unpacker = Unpacker(header_map(answer).get("content-encoding", ""))
-            async with aclosing(answer.aiter_stream()) as chunks:
-                async for chunk in chunks:
-                    for data in unpacker.feed(chunk):
-                        body += data
-                        if len(body) >= HTTP_FAULT_BYTES_MAX:
-                            break
-                    if len(body) >= HTTP_FAULT_BYTES_MAX:
-                        break
-        except (AnswerFault, *LINK_ERRORS):
-            pass  # the status says enough
-        text = bytes(body[:HTTP_FAULT_BYTES_MAX]).decode("utf-8", "replace")
-        text = self._blotter.text(text)
+        # One that does not come to its end is judged by its status all the same.
+        with anyio.move_on_after(self._call.connect_s), suppress(AnswerFault, *LINK_ERRORS):
+            await self._head(answer, body)
+        told = self._blotter.feed(bytes(body[:HTTP_FAULT_BYTES_MAX]))
+        if len(body) < HTTP_FAULT_BYTES_MAX:
+            told += self._blotter.rest()  # else it may be the first half of a secret
+        text = told.decode("utf-8", "replace")
         await self._hand_on("stderr", text)
         return _words_of(text)
+
+    async def _head(self, answer: httpcore2.Response, body: bytearray) -> None:
+        unpacker = Unpacker(header_map(answer).get("content-encoding", ""))
+        async with aclosing(answer.aiter_stream()) as chunks:
+            async for chunk in chunks:
+                for data in unpacker.feed(chunk):
+                    body += data
+                    if len(body) >= HTTP_FAULT_BYTES_MAX:
+                        return
 
     def _weigh(self, data: bytes) -> None:
         self._bytes += len(data)

@@ -75,10 +75,6 @@ class Blotter:
         held, self._held = self._held, b""
         return held
 
-    def text(self, text: str) -> str:
-        """A whole text without them."""
-        return self._struck(text.encode("utf-8", "backslashreplace")).decode()
-
     def _struck(self, data: bytes) -> bytes:
         for secret in self._secrets:
             data = data.replace(secret, BLOT)

@@ -119,6 +119,19 @@ async def test_a_slow_store_is_not_the_endpoints_silence_and_drops_nothing(
     assert ending.result["text"] == bench.desk.text("token") == "0 1 2 "
 
 
+async def test_a_refusal_that_does_not_come_to_its_end_is_judged_by_its_status(
+    bench: Any, endpoint: Endpoint
+) -> None:
+    def script(line: Line) -> None:
+        line.head(500, Content_Length="100")
+        line.send(b"half a")
+        line.until_gone()
+
+    ending = await bench.run("http", url=endpoint.plays(script), connect_ms=500)
+    assert ways(ending) == (Outcome.TRANSIENT, ReasonCode.HTTP_STATUS)
+    assert ending.message == "status 500: half a"
+
+
 @pytest.mark.req("LSE-2")
 async def test_a_refused_claim_closes_the_connection_and_passes(
     bench: Any, endpoint: Endpoint

@@ -157,17 +157,26 @@ def refuse(line: Line) -> None:
     plain(line.asked.headers["authorization"].encode(), 401)(line)
 
 
+def refuse_at_length(line: Line) -> None:
+    """With the secret where what is kept of a refusal ends."""
+    told = line.asked.headers["authorization"].encode()
+    plain(b"x" * (8 * 1024 - len(told) + 5) + told, 500)(line)
+
+
 @pytest.mark.req("SEC-2")
 async def test_a_secret_goes_into_the_request_and_nowhere_else(
     bench: Any, endpoint: Endpoint, capfd: pytest.CaptureFixture[str]
 ) -> None:
     adapter = with_terms(bench, http_env={"KEY": CANARY, "BAD": "line\nbreak-secret"})
     secret = {"Authorization": "KEY"}
-    run = bench.job("http", url=endpoint.plays(echo, refuse, misname), secret_headers=secret)
+    scripts = (echo, refuse, misname, refuse_at_length)
+    run = bench.job("http", url=endpoint.plays(*scripts), secret_headers=secret)
     done = await adapter.run(run, bench.desk)
     refused = await adapter.run(run, bench.desk)
     misnamed = await adapter.run(run, bench.desk)
-    assert [a.headers["authorization"] for a in endpoint.asked] == [f"Bearer {CANARY}"] * 3
+    cut = await adapter.run(run, bench.desk)
+    assert [a.headers["authorization"] for a in endpoint.asked] == [f"Bearer {CANARY}"] * 4
+    assert set(bench.desk.entries[-1][1]) == {"x"}
     assert ways(misnamed) == (Outcome.LOGIC, ReasonCode.ANSWER)
     assert done.result["text"] == "you sent ***!"
     assert refused.message == "status 401: ***"
@@ -176,11 +185,11 @@ async def test_a_secret_goes_into_the_request_and_nowhere_else(
     assert ways(unsent) == (Outcome.ENVIRONMENT, ReasonCode.BAD_CONFIG)
     await adapter.aclose()
     told = repr(
-        (done, refused, misnamed, unsent, bench.desk, run, bench.workshop, capfd.readouterr())
+        (done, refused, misnamed, cut, unsent, bench.desk, run, bench.workshop, capfd.readouterr())
     )
-    assert CANARY not in told
+    assert CANARY[:8] not in told
     assert "break-secret" not in told
-    assert len(endpoint.asked) == 3
+    assert len(endpoint.asked) == 4
 
 
 @pytest.mark.req("SEC-2")
