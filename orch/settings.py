@@ -23,6 +23,7 @@ from contracts import limits
 from contracts.defaults import DEFAULTS, LOCATIONS, Default
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_host_pattern, is_id, is_variable
+from orch.addresses import address_of
 
 Value: TypeAlias = int | float | str | bool | tuple[str, ...] | None
 """What a setting can be."""
@@ -32,7 +33,10 @@ Rows: TypeAlias = dict[str, tuple[Value, str]]
 
 PROJECT_FILE: Final = "orch.toml"
 CONFIG_BYTES_MAX: Final = limits.MIB
-REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+REDIS_SCHEMES: Final = (
+    "redis", "rediss", "unix",
+    "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+)  # fmt: skip
 
 _AGENT_NAMES: Final = frozenset(
     {
@@ -179,10 +183,11 @@ def without_password(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return _NO_URL
+    query = re.sub(r"((?:^|&)sentinel_password=)[^&]*", r"\1***", parts.query)
     if parts.password is None:
-        return url
+        return urlunsplit(parts._replace(query=query)) if query != parts.query else url
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}", query=query))
 
 
 # ---------------------------------------------------------------- layers
@@ -301,8 +306,16 @@ def _fitting_word(row: Default, word: str) -> bool:
     if row.unit == "name":
         return is_id(word)
     if row.unit == "url":
-        return word.partition("://")[0] in REDIS_SCHEMES and without_password(word) != _NO_URL
+        return word.partition("://")[0] in REDIS_SCHEMES and _is_redis_url(word)
     return True
+
+
+def _is_redis_url(word: str) -> bool:
+    try:
+        address_of(word)
+    except ValueError:
+        return False
+    return without_password(word) != _NO_URL
 
 
 def _fitting_words(row: Default, words: list[object]) -> bool:
@@ -353,7 +366,7 @@ def _bound(row: Default) -> str:
         return f"a list of {_items_min(row)} to {_items_max(row)} different {shape}"
     return {
         "name": "a name ([A-Za-z0-9][A-Za-z0-9._-]{0,63})",
-        "url": "a URL: redis://, rediss:// or unix://",
+        "url": "a URL: redis://, rediss://, unix://, redis+sentinel://hosts/service or redis+cluster://hosts",
     }.get(row.unit, "a string")
 
 

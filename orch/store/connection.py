@@ -19,9 +19,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from contracts.errors import Unavailable
+from contracts.errors import ErrorCode, OrchError, Unavailable
 from orch.ports import Clock
-from orch.store.failures import NEWER_SCHEMA, is_demoted, is_missing_function, translate
+from orch.store.failures import (
+    NEWER_SCHEMA,
+    has_moved,
+    is_missing_function,
+    is_slot_elsewhere,
+    translate,
+)
 from orch.store.keys import Keys
 from orch.store.library import SCHEMA, library
 from orch.store.sockets import Client, Sockets
@@ -95,13 +101,16 @@ class Connection:
         self.watermark = Watermark()
         self.deadline_ms = deadline_ms
         self._make = client or self._client
+        self._is_led = "+" in url.partition(":")[0]
+        """Whether the address leads to the server; then a slot that another node serves is found again."""
         # Half the deadline at most: a reply lost in silence must leave room to ask once more.
         self._commands = self._make(min(SOCKET_TIMEOUT_MS, deadline_ms // 2))
         self._blocking: list[Redis] = []
 
     def _client(self, socket_timeout_ms: int) -> Redis:
-        sockets = Sockets.from_url(
+        sockets = Sockets.to(
             self.url,
+            self.keys.prefix,
             max_connections=SOCKETS_MAX,
             timeout=socket_timeout_ms / 1000,
             decode_responses=True,
@@ -184,15 +193,20 @@ class Connection:
                 with anyio.CancelScope(shield=True):
                     return await self._carried_out(*command)
             except RedisError as error:
-                failure = translate(error)
+                failure = self._failure(error)
                 if (
                     not isinstance(failure, Unavailable)
                     or self.clock.monotonic_ms() + pause_ms > give_up_at
                 ):
                     raise failure from error
-                await _leave_demoted(self._commands, error)
+                await _leave_old_place(self._commands, error)
             await self.clock.sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
+
+    def _failure(self, error: RedisError) -> OrchError:
+        if self._is_led and is_slot_elsewhere(error):
+            return Unavailable(ErrorCode.UNAVAILABLE, f"the shard's slot moves: {error}")
+        return translate(error)
 
     async def _carried_out(self, *command: str | int | float) -> Any:
         # A function that is still missing after that is one that our library does not have.
@@ -252,7 +266,7 @@ class BlockingReader:
         try:
             reply = await _said(self._client, *command)
         except RedisError as error:
-            await _leave_demoted(self._client, error)
+            await _leave_old_place(self._client, error)
             raise translate(error) from error
         return _streams_of(reply)
 
@@ -268,9 +282,9 @@ async def _said(client: Redis, *command: str | int | float) -> Any:
         raise RedisConnectionError(str(error)) from error
 
 
-async def _leave_demoted(client: Redis, error: RedisError) -> None:
+async def _leave_old_place(client: Redis, error: RedisError) -> None:
     """After a failover the address leads to another server, but sockets that stand do not."""
-    if is_demoted(error) and client.connection_pool is not None:
+    if has_moved(error) and client.connection_pool is not None:
         await client.connection_pool.disconnect(inuse_connections=False)
 
 

@@ -20,6 +20,7 @@ from redis.exceptions import (
     InvalidResponse,
     MasterDownError,
     MaxConnectionsError,
+    MovedError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -81,6 +82,7 @@ def _stop(why: str) -> Failure:
 
 
 _SENTINEL: Final = "a Sentinel says so: it holds no data"
+_ASK_IT: Final = "Let redis_url be redis+sentinel://host:port,…/service."
 _NOT_SENT: Final = "answers a command that Orch never sends"
 
 WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
@@ -108,13 +110,14 @@ WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
         "NOPERM": _forbidden("the ACL lacks a command or key"),
         "DENIED": _forbidden("protected mode: no password, and not from this host"),
         "MOVED": _refuse(
-            "another node serves this slot", "Let redis_url name the node with our slot."
+            "another node serves this slot",
+            "Let redis_url be redis+cluster://host:port,… so that it leads to our slot.",
         ),
         "REDIRECT": _refuse("a replica names its primary", "Let redis_url name the primary."),
         "NOPROTO": _refuse("the server does not speak RESP2", "Use Redis 7.0+ or Valkey 7.2+."),
-        "NOGOODPRIMARY": _refuse(_SENTINEL, "Let redis_url name the primary."),
-        "NOGOODSLAVE": _refuse(_SENTINEL, "Let redis_url name the primary."),
-        "NOQUORUM": _refuse(_SENTINEL, "Let redis_url name the primary."),
+        "NOGOODPRIMARY": _refuse(_SENTINEL, _ASK_IT),
+        "NOGOODSLAVE": _refuse(_SENTINEL, _ASK_IT),
+        "NOQUORUM": _refuse(_SENTINEL, _ASK_IT),
         # The data, or our code.
         "WRONGTYPE": _stop("a key of ours holds something else: foreign or broken data"),
         "CROSSSLOT": _stop("keys of two slots in one call: a defect of Orch"),
@@ -197,9 +200,17 @@ def is_missing_function(error: RedisError) -> bool:
     return isinstance(error, ResponseError) and "unction not found" in str(error)
 
 
-def is_demoted(error: RedisError) -> bool:
-    """Whether a failover made this server a replica: its sockets have to go, the address leads on."""
-    return isinstance(_as_said(error), ReadOnlyError | MasterDownError)
+def is_slot_elsewhere(error: RedisError) -> bool:
+    """Whether another node of a Cluster serves the slot."""
+    return isinstance(_as_said(error), MovedError)
+
+
+def has_moved(error: RedisError) -> bool:
+    """Whether our data is on another server now: a failover made this one a replica, or the slot moved.
+
+    Sockets that stand have to go; the address leads on.
+    """
+    return isinstance(_as_said(error), ReadOnlyError | MasterDownError | MovedError)
 
 
 def _as_said(error: RedisError) -> RedisError:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 
-import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from contracts.limits import BEAT_FRACTION, SOCKET_TIMEOUT_FRACTION
 from orch.ports import Heard
-from orch.store.failures import is_demoted, is_missing_function
+from orch.store.failures import has_moved, is_missing_function
 from orch.store.keys import Keys
 from orch.store.library import library
+from orch.store.plain import client_to
 from orch.system import monotonic_ms
 
 
@@ -38,8 +38,9 @@ class Keeper:
         self._heard = heard
         self._keys = Keys(shard)
         timeout_s = lease_ms * SOCKET_TIMEOUT_FRACTION / 1000
-        self._client = redis.Redis.from_url(
+        self._client = client_to(
             url,
+            self._keys.prefix,
             decode_responses=True,
             protocol=2,
             socket_timeout=timeout_s,
@@ -83,7 +84,7 @@ class Keeper:
         except ResponseError as error:
             if is_missing_function(error):
                 self._load()
-            if is_demoted(error):
+            if has_moved(error):
                 self._client.connection_pool.disconnect()
             return None
         except (RedisError, OSError):

@@ -21,6 +21,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from typing_extensions import override
 
 from contracts import limits
+from orch.addresses import address_of
+from orch.store.whereabouts import Whereabouts
 
 _AT_ONCE_BYTES_MAX: Final = 16 * limits.KIB
 """What is written without waiting: less than asyncio buffers, and nothing else is in the buffer."""
@@ -58,10 +60,25 @@ class _Prompt(AbstractConnection):
             raise
 
 
-class _Tcp(_Prompt, Connection): ...
+class _Led(_Prompt):
+    """A connection whose server may have to be found first."""
+
+    def __init__(self, *, whereabouts: Whereabouts | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._whereabouts = whereabouts
+
+    @override
+    async def _connect(self) -> None:
+        if self._whereabouts is not None:
+            found = await self._whereabouts.find()
+            vars(self).update(host=found.host, port=found.port)
+        await super()._connect()  # type: ignore[safe-super, no-untyped-call]  # that of the class beside
 
 
-class _Tls(_Prompt, SSLConnection): ...
+class _Tcp(_Led, Connection): ...
+
+
+class _Tls(_Led, SSLConnection): ...
 
 
 class _Unix(_Prompt, UnixConnection): ...
@@ -78,6 +95,15 @@ class Sockets(ConnectionPool):
     ) -> None:
         super().__init__(connection_class=_PROMPT[connection_class], **options)
         self._timeout_s = timeout
+
+    @classmethod
+    def to(cls, url: str, prefix: str, **options: Any) -> Sockets:
+        """Sockets to the server that the URL names, or that it leads to for keys of this prefix."""
+        address = address_of(url)
+        if address is not None:
+            options["whereabouts"] = Whereabouts(address, prefix)
+        sockets: Sockets = cls.from_url(address.url if address else url, **options)
+        return sockets
 
     @cached_property
     def _room(self) -> anyio.Semaphore:

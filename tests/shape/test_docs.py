@@ -156,6 +156,7 @@ def vocabulary() -> frozenset[str]:
         "from_i",
         "to_i",
     }
+    written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
     return frozenset(words | written)
 
 

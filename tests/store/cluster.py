@@ -1,0 +1,179 @@
+"""Real Clusters and Sentinels on loopback, made of the server program that is here."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.crc import key_slot
+
+from orch.store.engine import Engine
+from orch.store.keys import Keys
+
+SLOTS = 16_384
+
+
+def free_port() -> int:
+    """A port that nobody listens on, nor on the one of the Cluster's bus beside it."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+@dataclass(slots=True)
+class Node:
+    """One server process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def client(self) -> redis.Redis:
+        """A connection to it."""
+        return redis.Redis(port=self.port, decode_responses=True, protocol=2)
+
+    def say(self, *command: str | int) -> Any:
+        """One command."""
+        with self.client as client:
+            return client.execute_command(*command)
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether a replica has all that its primary has."""
+        with self.client as client:
+            return bool(client.info("replication").get("master_link_status") == "up")
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        self.process.kill()
+        self.process.wait()
+
+
+def until(fact: Any) -> None:
+    """Asks again until it holds; the caller's timeout ends it."""
+    while True:
+        try:
+            if fact():
+                return
+        except redis.RedisError:
+            continue
+
+
+@contextmanager
+def node(engine: Engine, home: Path, *words: str, port: int | None = None) -> Iterator[Node]:
+    """A server that answers."""
+    port = port or free_port()
+    folder = home / str(port)
+    folder.mkdir(parents=True)
+    argv = [str(engine.path), *words, "--port", str(port), "--dir", str(folder), "--save", ""]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        made = Node(port, process)
+        until(lambda: made.say("PING"))
+        yield made
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _cluster_words() -> Sequence[str]:
+    return ("--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--appendonly", "yes")
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Three primaries, and a replica of the one that serves the shard's slot."""
+
+    primaries: list[Node]
+    replica: Node
+
+    @property
+    def url(self) -> str:
+        """An address that leads to the shard."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in self.primaries)
+
+    def serving(self, shard: int = 0) -> Node:
+        """The primary of the shard's slot, as the cluster was made."""
+        return self.primaries[min(2, key_slot(Keys(shard).prefix.encode()) * 3 // SLOTS)]
+
+
+@contextmanager
+def cluster(engine: Engine, home: Path) -> Iterator[Cluster]:
+    """A Cluster that serves all slots and has its replica in step."""
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(node(engine, home, *_cluster_words())) for _ in range(4)]
+        bounds = [0, SLOTS // 3 + 1, SLOTS * 2 // 3 + 1, SLOTS]
+        for number, one in enumerate(nodes):
+            one.say("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+            if number < 3:
+                one.say("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+        made = Cluster(nodes[:3], nodes[3])
+        serving = made.serving().say("CLUSTER", "MYID")
+        until(lambda: serving in str(made.replica.say("CLUSTER", "NODES")))
+        made.replica.say("CLUSTER", "REPLICATE", serving)
+        until(lambda: all("cluster_state:ok" in str(n.say("CLUSTER", "INFO")) for n in nodes))
+        until(lambda: made.replica.is_in_step)
+        yield made
+
+
+@dataclass(slots=True)
+class Watched:
+    """A primary, its replica, and the Sentinels that watch them."""
+
+    primary: Node
+    replica: Node
+    sentinels: list[Node]
+
+    @property
+    def url(self) -> str:
+        """An address that leads to the primary, whichever it is."""
+        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
+        return f"redis+sentinel://{hosts}/orch"
+
+
+@contextmanager
+def watched(engine: Engine, home: Path) -> Iterator[Watched]:
+    """Three Sentinels that agree on who is primary and know its replica."""
+    with ExitStack() as stack:
+        primary = stack.enter_context(node(engine, home, "--appendonly", "yes"))
+        replica = stack.enter_context(
+            node(engine, home, "--appendonly", "yes", "--replicaof", f"127.0.0.1 {primary.port}")
+        )
+        sentinels = [stack.enter_context(_sentinel(engine, home, primary)) for _ in range(3)]
+        for one in sentinels:
+            until(lambda one=one: len(one.say("SENTINEL", "SENTINELS", "orch")) == 2)
+            until(lambda one=one: len(one.say("SENTINEL", "REPLICAS", "orch")) == 1)
+        until(lambda: replica.is_in_step)
+        yield Watched(primary, replica, sentinels)
+
+
+@contextmanager
+def _sentinel(engine: Engine, home: Path, primary: Node) -> Iterator[Node]:
+    port = free_port()
+    config = home / f"sentinel-{port}.conf"
+    config.write_text(
+        f"port {port}\ndir {home}\n"
+        f"sentinel monitor orch 127.0.0.1 {primary.port} 2\n"
+        "sentinel down-after-milliseconds orch 500\nsentinel failover-timeout orch 3000\n"
+    )
+    argv = [str(engine.path), str(config), "--sentinel"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        made = Node(port, process)
+        until(lambda: made.say("PING"))
+        yield made
+    finally:
+        process.kill()
+        process.wait()
