@@ -59,7 +59,7 @@ class Metric:
 
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
-    "slots", "group", "leftover", "counters",
+    "schedules", "slots", "group", "leftover", "counters",
 )  # fmt: skip
 _POOL: Final = Label("pool", max=POOLS_MAX)
 _ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
@@ -77,6 +77,7 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_reaper_announced_total", "counter", "hints", "Outcome hints that had to be repeated.", "actors/reaper/perform.py"),
         m("orch_reaper_repairs_total", "counter", "repairs", "Indexes that disagreed with a job or an instance and were mended.", "actors/reaper/sweep.py", (Label("index", REPAIRED_INDEXES),)),
         m("orch_scheduler_timers_total", "counter", "timers", "Timers handled when they were due.", "actors/scheduler/perform.py"),
+        m("orch_scheduler_fires_total", "counter", "fires", "Times of schedules that this scheduler carried out, by what came of them.", "actors/scheduler/schedules.py", (Label("result", ("fired", "skipped", "refused", "missed", "moved", "broken")),)),
         m("orch_runner_slots", "gauge", "jobs", "Jobs this runner may run at once.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_attempts", "gauge", "jobs", "Jobs this runner holds now.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_endings_total", "counter", "attempts", "Attempts that ended, by how the store was told.", "actors/runner/perform.py", (Label("verb", ("settle", "release", "ask", "handback", "stop")), Label("accepted", ("ok", "same", "over")))),

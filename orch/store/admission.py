@@ -144,11 +144,32 @@ class Admission:
         )
 
     async def _admit_batch(self, items: Sequence[_Item]) -> list[list[Any]]:
-        head = (self._actor, self._policy_text, self._queue_jobs_max, len(items))
         flat = [arg for item in items for arg in item.args]
-        reply = await self._connection.call("admit", *head, *flat)
+        reply = await self._connection.call("admit", *self.head, len(items), *flat)
         answers: list[list[Any]] = reply[1]
         return answers
+
+    @property
+    def head(self) -> tuple[str | int, ...]:
+        """What every function that admits is told before its items."""
+        return self._actor, self._policy_text, self._queue_jobs_max
+
+    def check(self, ask: Ask) -> None:
+        """Judges the document as `admit` does, but not what it is told of the store.
+
+        Raises:
+            Refused: it would be refused.
+        """
+        self._item(ask, parse_spec(_with_key(ask)), None)
+
+    async def words(self, ask: Ask) -> tuple[str | int, ...]:
+        """One item as such a function takes it; its pool is chosen now.
+
+        Raises:
+            Refused: it is refused before anything stored is asked.
+        """
+        choices = await self._placed([ask])
+        return self._item(ask, parse_spec(_with_key(ask)), choices.get(id(ask))).args
 
     async def refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:
         """Answers a raw request that is no valid spec, and settles its stream entry."""

@@ -21,12 +21,15 @@ SCHEMA = 1
 
 ORDER = (
     "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
-    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay mend "
+    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay "
+    "timetable schedule unschedule fire mend "
     "repair realign recount"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
-PARTS = frozenset({"shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"})
+PARTS = frozenset(
+    {"shared", "claim", "settle", "release", "ask", "handback", "stop", "timetable", "mend"}
+)
 """Files that are steps of other verbs and are not callable themselves."""
 
 
@@ -138,6 +141,8 @@ def generated_lua() -> str:
         "FENCE": 2**limits.FENCE_SHIFT,
         "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
         "RECALL_MS_MAX": limits.RECALL_MS_MAX,
+        "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
+        "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]

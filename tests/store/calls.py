@@ -13,10 +13,12 @@ from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
 from orch.core.asks import Ask, LetterFilter
+from orch.core.firing import Firing
 from orch.core.handover import EndingVerb, Offer, Pieces, Working
 from orch.store.leases import Burial, Instance
 from orch.store.repairs import START
 from orch.store.store import Store
+from orch.store.timers import Due
 from tests.store.world import HOUR_MS, Runner, World, ending, spec, verdict
 
 ALL_OVER_MS: Final = -2 * HOUR_MS
@@ -24,6 +26,9 @@ LINE: Final = "default:batch:default"
 ONE_WAITS: Final = Counter({LINE: 1})
 LATER_MS: Final = 4_000_000_000_000
 """Part of a spec, so it is the same in every run."""
+TIMETABLE: Final = {"schedule_id": "s", "cron": "@yearly", "spec": spec()}
+LONG_AGO_MS: Final = 1_000_000_000_000
+ONE_TIME: Final = Firing(LONG_AGO_MS, LONG_AGO_MS, LATER_MS, makes_job=True, missed=0)
 
 
 @dataclass(slots=True)
@@ -199,6 +204,29 @@ async def miscounted(world: World) -> Scene:
     return scene
 
 
+async def scheduled(world: World) -> Scene:
+    """A schedule that comes once a year, far away."""
+    await world.pool()
+    await world.store.schedules.put(TIMETABLE)
+    return Scene(world)
+
+
+async def due_schedule(world: World) -> Scene:
+    """The same, whose time has come."""
+    scene = await scheduled(world)
+    key = world.connection.keys.schedule("default", "s")
+    await world.redis("HSET", key, "next", LONG_AGO_MS)
+    await world.redis("ZADD", world.connection.keys.due, LONG_AGO_MS, "cron:default:s:0")
+    scene.found = await world.store.schedules.due("default", "s")
+    return scene
+
+
+async def paused_schedule(world: World) -> Scene:
+    scene = await scheduled(world)
+    await world.store.schedules.pause("default", "s")
+    return scene
+
+
 async def at_the_feed(world: World) -> Scene:
     scene = await waiting(world)
     scene.found = "0-1"
@@ -237,6 +265,14 @@ async def _reclaim(store: Store, scene: Scene) -> Any:
     assert offer is not None
     at_work = Working("job", offer.claim, offer.epoch, offer.attempt, notes=0, progress="")
     return await store.claims.reclaim(scene.runner_id, "default", [at_work])
+
+
+async def _put(store: Store, _scene: Scene) -> Any:
+    return await store.schedules.put({**TIMETABLE, "overlap": "queue"}, if_revision=0)
+
+
+async def _fire(store: Store, scene: Scene) -> Any:
+    return await store.schedules.fire(scene.found, ONE_TIME)
 
 
 async def _jobs(store: Store, _scene: Scene) -> Any:
@@ -356,10 +392,29 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             lambda store, scene: store.repairs.recount(scene.found, ONE_WAITS),
             lambda _first: [],
         ),
+        "schedules.put": Call(empty, _put),
+        "schedules.pause": Call(scheduled, lambda store, _: store.schedules.pause("default", "s")),
+        "schedules.resume": Call(
+            paused_schedule, lambda store, _: store.schedules.resume("default", "s")
+        ),
+        "schedules.delete": Call(
+            scheduled, lambda store, _: store.schedules.delete("default", "s")
+        ),
+        "schedules.fire_now": Call(
+            scheduled, lambda store, _: store.schedules.fire_now("default", "s")
+        ),
+        "schedules.get": Call(scheduled, lambda store, _: store.schedules.get("default", "s")),
+        "schedules.page": Call(
+            scheduled, lambda store, _: store.schedules.page(tenant=None, limit=9, cursor=None)
+        ),
+        "schedules.due": Call(due_schedule, lambda store, _: store.schedules.due("default", "s")),
+        "schedules.fire": Call(due_schedule, _fire),
         "steering.cancel": Call(running, lambda store, _: store.steering.cancel("job", by="me")),
         "steering.pause": Call(waiting, lambda store, _: store.steering.pause("job", by="me")),
         "steering.resume": Call(paused, lambda store, _: store.steering.resume("job", by="me")),
-        "timers.due": Call(parked, lambda store, _: store.timers.due(most=9), lambda _: (0, -1)),
+        "timers.due": Call(
+            parked, lambda store, _: store.timers.due(most=9), lambda _: Due(0, -1, ())
+        ),
         "timers.dispatch": Call(
             with_room, lambda store, _: store.timers.dispatch("default", most=9), _none
         ),

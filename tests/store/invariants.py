@@ -43,7 +43,9 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
         faults += _ledger_faults(job_id, fields)
         if not half_written:
             faults += _index_faults(job_id, fields, data)
-    return faults if half_written else faults + _count_faults(jobs, data) + _held_faults(jobs, data)
+    if half_written:
+        return faults
+    return faults + _count_faults(jobs, data) + _held_faults(jobs, data) + _schedule_faults(data)
 
 
 def _owner_faults(
@@ -147,6 +149,8 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
         if jobs.get(job_id, {}).get("undecided") != seq:
             faults.append(f"undecided {member}: the job says otherwise")
     for member, _ in data.get("due", []):
+        if member.startswith("cron:"):
+            continue
         found = re.match(r"^(later|question|deadline):(.+):(\d+)$", member)
         if found is None or found[2] not in jobs:
             faults.append(f"due {member}: no such job")
@@ -155,6 +159,25 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
         elif jobs[found[2]]["state"] not in WAITS_FOR[found[1]]:
             faults.append(f"due {member}: the job is {jobs[found[2]]['state']}")
     return faults
+
+
+def _schedule_faults(data: Mapping[str, Any]) -> list[str]:
+    """A schedule is listed, and has a timer exactly while a time is set."""
+    timers = {member for member, _ in data.get("due", []) if member.startswith("cron:")}
+    places, listed = set(), set()
+    faults = []
+    for name, value in data.items():
+        family, _, rest = name.partition(":")
+        if family == "schedule":
+            places.add(rest)
+            if ("next" in value) != (f"cron:{rest}:0" in timers):
+                faults.append(f"{name}: the time that is set and its timer disagree")
+        elif family == "schedules":
+            listed |= {f"{rest}:{one}" for one, _ in value}
+    if places != listed:
+        faults.append(f"schedules {places} are listed as {listed}")
+    stray = timers - {f"cron:{place}:0" for place in places}
+    return faults + [f"due {member}: no such schedule" for member in stray]
 
 
 def _held_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
