@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from contracts.errors import ErrorCode, Refused
+from contracts.limits import DAY_MS, HOUR_MS
 
 WORDS: Final = {
     "@hourly": "0 * * * *",
@@ -29,8 +30,9 @@ WORDS: Final = {
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIELDS: Final = 5
-_LOOK_BACK_MS: Final = 2 * 3_600_000
-_AT_MS_MAX: Final = 2**48
+_LOOK_BACK_MS: Final = 2 * HOUR_MS
+_LAST_MS: Final = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+"""The calendar ends soon after."""
 
 
 def _invalid(path: str, message: str) -> Refused:
@@ -55,7 +57,7 @@ def fields_of(cron: str) -> str:
     try:
         CronSim(" ".join(words), _EPOCH)
     except (CronSimError, ValueError, AssertionError) as error:
-        raise _invalid("cron", f"{error or 'not an expression'} in {cron!r}") from None
+        raise _invalid("cron", f"{str(error) or 'not an expression'} in {cron!r}") from None
     return " ".join(words)
 
 
@@ -83,6 +85,48 @@ def _ms(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+def _moment(at_ms: int, zone: tzinfo) -> datetime:
+    return (_EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone)
+
+
+def _offset_ms(at_ms: int, zone: tzinfo) -> int:
+    return (_moment(at_ms, zone).utcoffset() or timedelta()) // timedelta(milliseconds=1)
+
+
+def _found_from(fields: str, zone: tzinfo, start_ms: int, after_ms: int) -> int | None:
+    """What the library finds from `start_ms`, later than `after_ms`."""
+    # In an hour that comes twice it begins before the moment that it was given.
+    times = (_ms(moment) for moment in CronSim(fields, _moment(start_ms, zone)))
+    try:
+        return next((at_ms for at_ms in times if at_ms > after_ms), None)
+    except OverflowError:
+        return None
+
+
+def _change_between(zone: tzinfo, low: int, high: int) -> int:
+    """The moment at which the clocks there were moved, between two with different offsets."""
+    before = _offset_ms(low, zone)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _offset_ms(middle, zone) == before else (low, middle)
+    return high
+
+
+def _first_after(fields: str, zone: tzinfo, after_ms: int) -> int | None:
+    if after_ms >= _LAST_MS:
+        return None
+    found = _found_from(fields, zone, after_ms, after_ms)
+    begin = after_ms - HOUR_MS
+    if found is None or (_offset_ms(found, zone) - _offset_ms(begin, zone)) % HOUR_MS == 0:
+        return found
+    # The library looks from hour to hour. Clocks that are moved by half an hour bring it between the hours,
+    # where it may miss a time of that day: it is asked again from each half hour since.
+    moved = _change_between(zone, begin, found)
+    for start_ms in range(moved - 1, min(found, moved + DAY_MS), HOUR_MS // 2):
+        found = min(found, _found_from(fields, zone, start_ms, after_ms) or found)
+    return found
+
+
 def times_after(cron: str, time_zone: str, after_ms: int) -> Iterator[int]:
     """All times later than `after_ms`, in order.
 
@@ -90,21 +134,15 @@ def times_after(cron: str, time_zone: str, after_ms: int) -> Iterator[int]:
         Refused: INVALID_SPEC, no such expression or zone.
     """
     fields, zone = fields_of(cron), zone_of(time_zone)
-    last = after_ms
-    try:
-        for moment in CronSim(fields, (_EPOCH + timedelta(milliseconds=after_ms)).astimezone(zone)):
-            # In an hour that comes twice the library begins before the moment that it was given.
-            at_ms = _ms(moment)
-            if at_ms > last:
-                last = at_ms
-                yield at_ms
-    except OverflowError:  # the calendar ends with the year 9999
-        return
+    found = _first_after(fields, zone, after_ms)
+    while found is not None:
+        yield found
+        found = _first_after(fields, zone, found)
 
 
 def next_time(cron: str, time_zone: str, after_ms: int, end_ms: int | None = None) -> int | None:
     """The first time later than `after_ms` and not after `end_ms`; None when there is none."""
-    found = next(times_after(cron, time_zone, min(after_ms, _AT_MS_MAX)), None)
+    found = next(times_after(cron, time_zone, after_ms), None)
     return found if found is not None and (end_ms is None or found <= end_ms) else None
 
 

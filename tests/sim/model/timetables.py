@@ -46,8 +46,8 @@ class Timetables(Telling):
             expected, fire_at, next_at = 0, self._now, 0
         else:
             expected = int(fields.get("next", self._now))
-            fire_at = self._any(expected, expected, expected + 1_000)
-            next_at = self._any(self._later(), self._now - 5, 0)
+            fire_at = self._rng.choice((expected, expected, expected + 1_000))
+            next_at = self._rng.choice((self._later(), self._now - 5, 0))
         head: tuple[Word, ...] = (tenant, schedule_id, revision, expected, fire_at, next_at)
         policy = ("gateway", self._policy, self._any(10_000, 10_000, 2))
         missed, overlap = self._any(0, 0, 3), self._rng.choice(OVERLAPS)
