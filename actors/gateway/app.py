@@ -17,6 +17,7 @@ from actors.gateway import (
     routes_dead_letters,
     routes_evidence,
     routes_jobs,
+    routes_schedules,
     routes_server,
 )
 from actors.gateway.guard import Guard
@@ -38,7 +39,14 @@ def _routes() -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    for part in (routes_jobs, routes_evidence, routes_dead_letters, routes_server, health):
+    for part in (
+        routes_jobs,
+        routes_evidence,
+        routes_dead_letters,
+        routes_schedules,
+        routes_server,
+        health,
+    ):
         app.include_router(part.router)
     errors.install(app)
     return app

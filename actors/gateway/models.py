@@ -12,6 +12,7 @@ from pydantic import Field
 from contracts import limits
 from contracts.events import Frame
 from contracts.record import ErrorBody, View
+from contracts.schedules import ScheduleSpec
 from contracts.spec import Id, JobSpec, Strict
 
 Reason = Annotated[str, Field(max_length=2_000)]
@@ -85,5 +86,5 @@ class NotReady(ErrorBody):
     checks: dict[str, str]
 
 
-REQUEST_MODELS = (JobSpec, BatchRequest, ReplayRequest, SteerRequest, AnswerRequest)
+REQUEST_MODELS = (JobSpec, ScheduleSpec, BatchRequest, ReplayRequest, SteerRequest, AnswerRequest)
 """Bodies that routes read themselves (duplicate keys!), so the framework does not know of them."""

@@ -58,7 +58,7 @@ def no_such_schedule(schedule_id: str) -> Refused:
 
 
 class Schedules:
-    """The schedules of all tenants. A method without a result repeats safely."""
+    """The schedules of all tenants."""
 
     def __init__(self, connection: Connection, ids: Ids, admission: Admission) -> None:
         self._connection = connection
@@ -99,14 +99,15 @@ class Schedules:
         """
         return await self._hold(tenant, schedule_id, paused=False)
 
-    async def delete(self, tenant: str, schedule_id: str) -> None:
-        """Takes it away; its jobs stay.
+    async def delete(self, tenant: str, schedule_id: str) -> Schedule:
+        """Takes it away, and says what it was; its jobs stay.
 
         Raises:
             Refused: INVALID_ID; NOT_FOUND.
         """
-        await self._fields(tenant, schedule_id)
+        gone = await self.get(tenant, schedule_id)
         await self._connection.call("unschedule", tenant, schedule_id)
+        return gone
 
     async def fire_now(self, tenant: str, schedule_id: str) -> Fired:
         """Makes a job now, by the same rules as at its times, which stay as they are.

@@ -35,6 +35,7 @@ from contracts.record import (
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, LetterFilter
+from tests.actors.gateway.modelled import modelled_schedules
 
 
 @dataclass
@@ -64,6 +65,7 @@ class FakeStore:
         self._moved = anyio.Event()
         self.admission = self.reading = self.steering = self.questions = self
         self.feed = self.connection = self.dead_letters = self
+        self.schedules = modelled_schedules()
         self.letters: list[DeadLetter] = []
 
     # ---- the verbs
