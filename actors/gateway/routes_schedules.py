@@ -1,6 +1,6 @@
 """Schedules over HTTP: store them, look at them, hold them, fire one now.
 
-A schedule is named by its tenant and its id; without `tenant` the tenant `default` is meant, as in a job spec.
+A schedule is named by its tenant and its id; without `tenant` the tenant `default` is meant, as in a spec.
 """
 
 from __future__ import annotations

@@ -45,6 +45,21 @@ DEAD_LETTER_COMMANDS: Final = (
     ("replay", "orch.cli.dead_letters:replay", "Try dead letters again, each as a new job."),
 )
 
+SCHEDULE_COMMANDS: Final = (
+    ("put", "orch.cli.schedules:put", "Store the schedule that a YAML or JSON file describes."),
+    ("list", "orch.cli.schedules:list_schedules", "List schedules, newest first."),
+    ("show", "orch.cli.schedules:show", "Show one schedule: its times, and what came of the last."),
+    ("delete", "orch.cli.schedules:delete", "Take a schedule away; its jobs stay."),
+    ("pause", "orch.cli.schedules:pause", "Let a schedule make no jobs until it is resumed."),
+    ("resume", "orch.cli.schedules:resume", "Let a paused schedule go on."),
+    ("fire", "orch.cli.schedules:fire", "Make a job of a schedule now; exit 1 when none was made."),
+    (
+        "next",
+        "orch.cli.schedules:show_times",
+        "Show when a cron expression comes; needs no server.",
+    ),
+)
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -74,6 +89,10 @@ def build_app() -> App:
     for name, where, about in DEAD_LETTER_COMMANDS:
         letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
     app.command(letters)
+    schedules = App(name="schedule", help="Jobs made by time.", help_flags=[], version_flags=[])
+    for name, where, about in SCHEDULE_COMMANDS:
+        schedules.command(where, name=name, help=about, help_flags=[], version_flags=[])
+    app.command(schedules)
     return app
 
 

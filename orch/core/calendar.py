@@ -173,3 +173,8 @@ def sentence_of(cron: str) -> str:
     """The expression in plain words, without its zone."""
     words: str = CronSim(fields_of(cron), _EPOCH).explain()
     return words
+
+
+def local_time(time_zone: str, at_ms: int) -> str:
+    """A moment as the clocks of a zone show it, with their offset."""
+    return _moment(at_ms, zone_of(time_zone)).isoformat(timespec="minutes")
