@@ -7,72 +7,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
 from orch.core.asks import Ask, LetterFilter
-from orch.core.firing import Firing
-from orch.core.handover import EndingVerb, Offer, Pieces, Working
+from orch.core.handover import EndingVerb, Pieces, Working
 from orch.store.leases import Burial, Instance
 from orch.store.repairs import START
 from orch.store.store import Store
 from orch.store.timers import Due
-from tests.store.world import HOUR_MS, Runner, World, ending, spec, verdict
+from tests.store.scenes import Call, Scene, empty
+from tests.store.schedule_calls import SCHEDULE_CALLS
+from tests.store.world import HOUR_MS, World, ending, spec, verdict
 
 ALL_OVER_MS: Final = -2 * HOUR_MS
 LINE: Final = "default:batch:default"
 ONE_WAITS: Final = Counter({LINE: 1})
 LATER_MS: Final = 4_000_000_000_000
 """Part of a spec, so it is the same in every run."""
-TIMETABLE: Final = {"schedule_id": "s", "cron": "@yearly", "spec": spec()}
-LONG_AGO_MS: Final = 1_000_000_000_000
-ONE_TIME: Final = Firing(LONG_AGO_MS, LONG_AGO_MS, LATER_MS, makes_job=True, missed=0)
-
-
-@dataclass(slots=True)
-class Scene:
-    """What stands before the call."""
-
-    world: World
-    runner: Runner | None = None
-    offer: Offer | None = None
-    found: Any = None
-
-    @property
-    def claim(self) -> str:
-        """The claim of the running job."""
-        assert self.offer is not None
-        return self.offer.claim
-
-    @property
-    def runner_id(self) -> str:
-        """Who runs it."""
-        assert self.runner is not None
-        return self.runner.runner_id
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A method's entry. `again` is what the store may say when the call was carried out before."""
-
-    arrange: Callable[[World], Awaitable[Scene]]
-    act: Callable[[Store, Scene], Awaitable[Any]]
-    again: Callable[[Any], Any] = lambda first: first
-    """From the first answer to the one of a repeat: a count may be lower, a `new` a `duplicate`."""
-    twice: frozenset[str] = field(default=frozenset())
-    """Key families that a repeat may add to: hints, and the count of beats."""
-    waits: bool = False
-    """It ends in a blocking read, which its caller repeats."""
 
 
 # ---------------------------------------------------------------- what stands before
-
-
-async def empty(world: World) -> Scene:
-    await world.pool()
-    return Scene(world)
 
 
 async def waiting(world: World) -> Scene:
@@ -204,29 +161,6 @@ async def miscounted(world: World) -> Scene:
     return scene
 
 
-async def scheduled(world: World) -> Scene:
-    """A schedule that comes once a year, far away."""
-    await world.pool()
-    await world.store.schedules.put(TIMETABLE)
-    return Scene(world)
-
-
-async def due_schedule(world: World) -> Scene:
-    """The same, whose time has come."""
-    scene = await scheduled(world)
-    key = world.connection.keys.schedule("default", "s")
-    await world.redis("HSET", key, "next", LONG_AGO_MS)
-    await world.redis("ZADD", world.connection.keys.due, LONG_AGO_MS, "cron:default:s:0")
-    scene.found = await world.store.schedules.due("default", "s")
-    return scene
-
-
-async def paused_schedule(world: World) -> Scene:
-    scene = await scheduled(world)
-    await world.store.schedules.pause("default", "s")
-    return scene
-
-
 async def at_the_feed(world: World) -> Scene:
     scene = await waiting(world)
     scene.found = "0-1"
@@ -267,14 +201,6 @@ async def _reclaim(store: Store, scene: Scene) -> Any:
     return await store.claims.reclaim(scene.runner_id, "default", [at_work])
 
 
-async def _put(store: Store, _scene: Scene) -> Any:
-    return await store.schedules.put({**TIMETABLE, "overlap": "queue"}, if_revision=0)
-
-
-async def _fire(store: Store, scene: Scene) -> Any:
-    return await store.schedules.fire(scene.found, ONE_TIME)
-
-
 async def _jobs(store: Store, _scene: Scene) -> Any:
     return await store.reading.jobs(tenant=None, state=None, limit=9, cursor=None)
 
@@ -301,6 +227,9 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
     {
         "admission.admit": Call(empty, _admit, _without_places),
         "admission.refuse": Call(asked_raw, _refuse),
+        "admission.words": Call(
+            empty, lambda store, _: store.admission.words(Ask(spec(), job_id="job"))
+        ),
         "claims.cycle": Call(half_busy, _cycle, _as_same),
         "claims.held": Call(running, lambda store, scene: store.claims.held(scene.runner_id)),
         "claims.is_over": Call(
@@ -392,23 +321,6 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             lambda store, scene: store.repairs.recount(scene.found, ONE_WAITS),
             lambda _first: [],
         ),
-        "schedules.put": Call(empty, _put),
-        "schedules.pause": Call(scheduled, lambda store, _: store.schedules.pause("default", "s")),
-        "schedules.resume": Call(
-            paused_schedule, lambda store, _: store.schedules.resume("default", "s")
-        ),
-        "schedules.delete": Call(
-            scheduled, lambda store, _: store.schedules.delete("default", "s")
-        ),
-        "schedules.fire_now": Call(
-            scheduled, lambda store, _: store.schedules.fire_now("default", "s")
-        ),
-        "schedules.get": Call(scheduled, lambda store, _: store.schedules.get("default", "s")),
-        "schedules.page": Call(
-            scheduled, lambda store, _: store.schedules.page(tenant=None, limit=9, cursor=None)
-        ),
-        "schedules.due": Call(due_schedule, lambda store, _: store.schedules.due("default", "s")),
-        "schedules.fire": Call(due_schedule, _fire),
         "steering.cancel": Call(running, lambda store, _: store.steering.cancel("job", by="me")),
         "steering.pause": Call(waiting, lambda store, _: store.steering.pause("job", by="me")),
         "steering.resume": Call(paused, lambda store, _: store.steering.resume("job", by="me")),
@@ -426,6 +338,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             lambda store, _: store.timers.retire(retention_ms=ALL_OVER_MS, most=9, hours=9),
             _none,
         ),
+        **SCHEDULE_CALLS,
         "timers.declare": Call(empty, lambda store, _: store.timers.declare(["a", "b"])),
         "timers.pools": Call(empty, lambda store, _: store.timers.pools()),
     }
