@@ -32,7 +32,7 @@ from orch.core.calendar import fields_of, sentence_of, zone_of
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import Firing, first_time
 from orch.ports import Ids
-from orch.store.admission import Admission
+from orch.store.admission import Admission, choices_for
 from orch.store.connection import Connection
 from orch.store.cursors import cursor_in, cursor_out, scored
 
@@ -253,8 +253,10 @@ class Schedules:
         return fired
 
     async def _item(self, spec: ScheduleSpec, job_id: str) -> tuple[str | int, ...]:
+        ask = _ask(spec, job_id)
+        choices = await choices_for(self._connection, [ask])
         try:
-            return await self._admission.words(_ask(spec, job_id))
+            return self._admission.words(ask, choices)
         except Refused as refused:  # a class that is no longer configured
             return refused.code.value, refused.message
 

@@ -227,9 +227,6 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
     {
         "admission.admit": Call(empty, _admit, _without_places),
         "admission.refuse": Call(asked_raw, _refuse),
-        "admission.words": Call(
-            empty, lambda store, _: store.admission.words(Ask(spec(), job_id="job"))
-        ),
         "claims.cycle": Call(half_busy, _cycle, _as_same),
         "claims.held": Call(running, lambda store, scene: store.claims.held(scene.runner_id)),
         "claims.is_over": Call(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from contracts.errors import ErrorCode
@@ -78,6 +80,30 @@ async def test_a_schedule_that_was_changed_meanwhile_is_left_to_whoever_changed_
     await world.store.schedules.put(schedule(cron="@daily"))
     assert await carry_out(world, stale) is None
     assert await jobs(world) == []
+
+
+@pytest.mark.req("SCH-6")
+@pytest.mark.first_answers
+async def test_what_was_read_before_a_change_is_not_fired_by_the_old_words(world: World) -> None:
+    """The change left the time that is set as it was."""
+    await world.pool()
+    await world.store.schedules.put(schedule())
+    stale = await read(world)
+    await world.store.schedules.put(schedule(overlap="queue"))
+    at_ms = await due_since(world, 0)
+    assert await carry_out(world, replace(stale, next_ms=at_ms)) is None
+    assert await jobs(world) == []
+
+
+@pytest.mark.req("SCH-6")
+async def test_a_change_that_overtook_a_fire_computes_its_time_again(world: World) -> None:
+    await world.pool()
+    await world.store.schedules.put(schedule())
+    await fired(world)
+    before = await world.contents()
+    said = ("default", "s", '{"other":"words"}', 0, 1, "7", "", "default")
+    assert await world.connection.call("schedule", *said) == ["moved"]
+    assert await world.contents() == before
 
 
 @pytest.mark.req("SCH-6")
