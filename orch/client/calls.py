@@ -38,6 +38,9 @@ T = TypeVar("T")
 Spec = JobSpec | Mapping[str, Any]
 """A spec as a model, or as the parsed document that the gateway will judge."""
 
+Timetable = ScheduleSpec | Mapping[str, Any]
+"""A schedule, likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
@@ -62,7 +65,7 @@ def _body(value: object) -> bytes:
         ) from None
 
 
-def _document(spec: Spec) -> object:
+def _document(spec: Spec | Timetable) -> object:
     """Only what the caller wrote: defaults stay the server's business."""
     return spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, BaseModel) else spec
 
@@ -187,10 +190,6 @@ def replay(
     """POST /v1/dead-letters/replay: by ids, or by the filter tenant, pool, reason."""
     body = _body({"job_ids": job_ids, "filter": which, "dry_run": dry_run})
     return Call("POST", "/v1/dead-letters/replay", ReplayAnswer.model_validate_json, body=body)
-
-
-Timetable = ScheduleSpec | Mapping[str, Any]
-"""A schedule as a model, or as the parsed document that the gateway will judge."""
 
 
 def _schedule_path(schedule_id: str, below: str = "") -> str:

@@ -28,7 +28,7 @@ from orch.store.failures import Reaction
 from orch.store.store import Store, open_store
 from orch.system import SystemClock
 from tests.store.answers import KINDS, SAMPLES
-from tests.store.calls import CALLS, Call, Scene
+from tests.store.calls import CALLS
 from tests.store.engines import Servers, why_absent
 from tests.store.faulty import (
     CUT,
@@ -46,6 +46,7 @@ from tests.store.faulty import (
     said,
 )
 from tests.store.injection import Injection
+from tests.store.scenes import Call, Scene
 from tests.store.world import World, policy
 
 DEADLINE_MS: Final = 300
