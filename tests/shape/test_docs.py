@@ -57,9 +57,8 @@ PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
 ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
-CALL = re.compile(
-    r"(?<![\w./-])orch ((?:config |dead-letter |schedule )?[a-z][a-z-]*)([^\n|;&)`]*)"
-)
+GROUP = "config |dead-letter |schedule "
+CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
 REQUIREMENT = re.compile(r"^- \*\*([A-Z]{2,4}-\d+)\*\*(.*)$", re.MULTILINE)
@@ -181,9 +180,9 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 
 def _call_faults(text: str) -> list[str]:
-    letters = {f"dead-letter {name}" for name, _, _ in DEAD_LETTER_COMMANDS}
-    schedules = {f"schedule {name}" for name, _, _ in SCHEDULE_COMMANDS}
-    commands = {name for name, _, _ in COMMANDS} | {"config show"} | letters | schedules
+    commands = {name for name, _, _ in COMMANDS} | {"config show"}
+    for group, listed in (("dead-letter", DEAD_LETTER_COMMANDS), ("schedule", SCHEDULE_COMMANDS)):
+        commands |= {f"{group} {name}" for name, _, _ in listed}
     faults = []
     for command, rest in CALL.findall(text):
         if command not in commands:
