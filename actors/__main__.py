@@ -15,6 +15,8 @@ import anyio
 
 from actors.body import Place
 from actors.start import ROLES, run_role
+from actors.tokens import act as act_on_tokens
+from actors.tokens import add_options as add_token_options
 from contracts.errors import ErrorCode, ExitCode, Misuse, OrchError
 from orch.settings import Settings, home_path, load_settings
 
@@ -24,8 +26,10 @@ _PR_SET_PDEATHSIG = 1
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m actors", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("up", "doctor", *ROLES):
+    for name in ("up", "doctor", "token", *ROLES):
         command = commands.add_parser(name)
+        if name == "token":
+            add_token_options(command)
         command.add_argument("--home")
         command.add_argument("--config")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -36,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--pool")
         command.add_argument("--slots")
         command.add_argument("--port")
-        if name != "doctor":
+        if name not in ("doctor", "token"):
             command.add_argument("--parent", type=int, help="end when this process does")
         if name in ROLES:
             command.add_argument("--url")
@@ -115,6 +119,8 @@ def _dispatch(options: argparse.Namespace, home: Path) -> int:
         from actors.doctor import report
 
         return report(settings, home, as_json=options.json)
+    if options.command == "token":
+        return act_on_tokens(options, settings, home)
     if options.command == "up":
         _up(options, settings, home)
     else:

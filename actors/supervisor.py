@@ -23,6 +23,7 @@ import structlog
 from actors.body import make_store
 from actors.children import Child, Part, leave_together
 from actors.instance import Stop, stop_on_signal
+from actors.listening import tls_of, url_of
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.limits import BATCH_ITEMS_MAX
 from orch.settings import Settings
@@ -211,6 +212,7 @@ def write_endpoint(stack: Stack) -> None:
         "redis_url": stack.settings.redis_url,
         "metrics": dict(sorted(stack.metrics.items())),
         "started_at_ms": stack.started_at_ms,
+        "tls_cert": str(Path(cert).absolute()) if (cert := stack.settings.tls_cert) else None,
     }
     write_private(stack.home / "endpoint.json", document)
 
@@ -244,10 +246,10 @@ async def supervise(
 
 
 async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
+    tls = tls_of(stack.settings)
     store = make_store(stack.settings, actor="supervisor")
     listener = _listen(stack.settings.host, stack.settings.port)
-    host, port = listener.getsockname()[:2]
-    stack.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    stack.url = url_of(listener, is_tls=tls is not None)
     env = {**os.environ, "ORCH_REDIS_URL": redis_url}
     try:
         await store.timers.declare(stack.settings.pools)

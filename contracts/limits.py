@@ -33,6 +33,10 @@ ID_CHARS_MAX: Final = 64
 ARGV_MAX: Final = 1_024
 STEPS_MAX: Final = 256
 JSON_DEPTH_MAX: Final = 64
+JSON_KEYS_MAX: Final = 200_000
+"""Keys of all objects in one body: a batch of 1,000 specs has room for 200 each."""
+TARGET_BYTES_MAX: Final = 8 * KIB
+"""Path and query of a request, as sent."""
 
 # A job's evidence
 EVENTS_PER_JOB_MAX: Final = 10_000
@@ -115,6 +119,16 @@ CLAIM_EVERY_MS: Final = 2_000
 """A runner with free slots claims this often even without a wake token (a token is only a hint)."""
 TICK_MS: Final = 1_000
 """No actor polls faster than this when nothing happens."""
+TOKEN_CACHE_MS: Final = 2 * SECOND_MS
+"""How long a gateway may go by what it knew of a token: a revoked one is refused after that at the latest."""
+HEAD_WAIT_MS: Final = 10 * SECOND_MS
+"""From the first byte of a request, or the opening of its connection, to the end of its headers."""
+BODY_WAIT_MS: Final = 30 * SECOND_MS
+"""From the headers to the last byte of the body."""
+IDLE_WAIT_MS: Final = 30 * SECOND_MS
+"""A connection without a request is closed after so long."""
+UNREAD_BYTES_MAX: Final = 32 * MIB
+"""Of a body that was refused already, read and thrown away so that the caller gets to see the answer."""
 UNDECIDED_REANNOUNCE_MS: Final = 2_000
 RECALL_MS_MAX: Final = 15_000
 """How long nothing is dispatched after the server came back, while a runner has not said what it runs: the
@@ -158,6 +172,7 @@ assert BEAT_FRACTION + SOCKET_TIMEOUT_FRACTION < STOP_FRACTION, (
 )
 assert STOP_FRACTION < GUARD_FRACTION < BURIAL_FRACTION, "an agent stops before its job moves on"
 assert INLINE_BYTES_MAX < SPEC_BYTES_MAX < BODY_BYTES_MAX < BATCH_BODY_BYTES_MAX
+assert UNREAD_BYTES_MAX > BATCH_BODY_BYTES_MAX
 assert EVENTS_RESERVED < EVENTS_PER_JOB_MAX
 assert ANSWER_BYTES_MAX <= INLINE_BYTES_MAX
 assert (INCARNATION_MAX << FENCE_SHIFT) + 2**FENCE_SHIFT - 1 < 2**53

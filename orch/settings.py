@@ -12,18 +12,17 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from contracts import limits
 from contracts.defaults import DEFAULTS, LOCATIONS, Default
 from contracts.errors import ErrorCode, Refused
-from contracts.ids import is_host_pattern, is_id, is_variable
-from orch.addresses import address_of
+from orch.core.listening import listening_fault
+from orch.values import bound_of, fits, typed, without_password
 
 Value: TypeAlias = int | float | str | bool | tuple[str, ...] | None
 """What a setting can be."""
@@ -33,11 +32,6 @@ Rows: TypeAlias = dict[str, tuple[Value, str]]
 
 PROJECT_FILE: Final = "orch.toml"
 CONFIG_BYTES_MAX: Final = limits.MIB
-REDIS_SCHEMES: Final = (
-    "redis", "rediss", "unix",
-    "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
-)  # fmt: skip
-
 _AGENT_NAMES: Final = frozenset(
     {
         "ORCH_JOB_ID",
@@ -58,7 +52,8 @@ _NOT_OURS: Final = re.compile(
 )
 """Names for our own workshop, and those Kubernetes writes for a Service whose name begins with `orch`."""
 
-_NO_URL: Final = "(not a URL)"
+_UNSHOWN: Final = "(not shown)"
+"""The value of an unknown key: it may be somebody's secret under a name that looks like ours."""
 
 _SERVICE_LINK: Final = re.compile(r"(tcp|udp|sctp)://")
 """Kubernetes sets ORCH_PORT=tcp://10.0.0.1:80 beside a Service named `orch`; that is no port of ours."""
@@ -73,6 +68,17 @@ class Settings:
     appendfsync: str
     host: str
     port: int
+    auth: str
+    allowed_hosts: tuple[str, ...]
+    tls_cert: str | None
+    tls_key: str | None
+    plaintext: bool
+    http_rate: int
+    http_burst: int
+    connections_max: int
+    caller_connections_max: int
+    streams_max: int
+    caller_streams_max: int
     metrics_port: int
     pools: tuple[str, ...]
     pool: str
@@ -177,19 +183,6 @@ def settings_of(values: Mapping[str, object]) -> Settings:
     return _settings(_from_flags(values))
 
 
-def without_password(url: str) -> str:
-    """A URL as it may be printed or logged."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return _NO_URL
-    query = re.sub(r"((?:^|&)sentinel_password=)[^&]*", r"\1***", parts.query)
-    if parts.password is None:
-        return urlunsplit(parts._replace(query=query)) if query != parts.query else url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}", query=query))
-
-
 # ---------------------------------------------------------------- layers
 
 
@@ -256,122 +249,24 @@ def _from_flags(values: Mapping[str, object]) -> Rows:
 # ---------------------------------------------------------------- one value
 
 
-def _row(key: str, value: object, origin: str) -> Default:
+def _row(key: str, origin: str) -> Default:
     row = DEFAULTS.get(key)
     if row is not None:
         return row
     close = difflib.get_close_matches(key, DEFAULTS, n=1)
     known = f"a known key; did you mean {close[0]}?" if close else "a known key"
-    raise _refused(key, value, known, origin)
+    raise _refused(key, _UNSHOWN, known, origin)
 
 
 def _from_words(key: str, text: str, origin: str) -> object:
-    """The typed value that a word of the command line or the environment stands for."""
-    row = _row(key, text, origin)
-    match row.value:
-        case bool():
-            return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-        case int():
-            return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) else text
-        case tuple():
-            return [word.strip() for word in text.split(",")]
-        case _:
-            return text
+    return typed(_row(key, origin), text)
 
 
 def _checked(key: str, value: object, origin: str) -> Value:
-    row = _row(key, value, origin)
-    match row.value:
-        case bool():
-            fits = isinstance(value, bool)
-        case int():
-            fits = type(value) is int and _within(row, value)
-        case tuple():
-            fits = isinstance(value, list | tuple) and _fitting_words(row, list(value))
-        case _:
-            fits = isinstance(value, str) and _fitting_word(row, value)
-    if not fits:
-        raise _refused(key, value, _bound(row), origin)
+    row = _row(key, origin)
+    if not fits(row, value):
+        raise _refused(key, value, bound_of(row), origin)
     return tuple(value) if isinstance(value, list) else cast(Value, value)
-
-
-def _within(row: Default, value: int) -> bool:
-    low, high = row.minimum, row.maximum
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def _fitting_word(row: Default, word: str) -> bool:
-    if row.choices is not None:
-        return word in row.choices
-    if row.unit == "name":
-        return is_id(word)
-    if row.unit == "url":
-        return word.partition("://")[0] in REDIS_SCHEMES and _is_redis_url(word)
-    return True
-
-
-def _is_redis_url(word: str) -> bool:
-    try:
-        address_of(word)
-    except ValueError:
-        return False
-    return without_password(word) != _NO_URL
-
-
-def _fitting_words(row: Default, words: list[object]) -> bool:
-    texts = [word for word in words if isinstance(word, str)]
-    names = [text.partition(":")[0] for text in texts] if row.unit == "name:weight" else texts
-    _, fits = _LISTS[row.unit]
-    return (
-        _items_min(row) <= len(words) <= _items_max(row)
-        and len(texts) == len(words) == len(set(names))
-        and all(fits(text) for text in texts)
-    )
-
-
-def _items_min(row: Default) -> int:
-    return 1 if row.minimum is None else int(row.minimum)
-
-
-def _items_max(row: Default) -> int:
-    if row.maximum is not None:
-        return int(row.maximum)
-    return limits.PRIORITY_CLASSES_MAX if row.unit == "name:weight" else limits.POOLS_MAX
-
-
-def _is_weighted(word: str) -> bool:
-    name, _, weight = word.partition(":")
-    return is_id(name) and bool(re.fullmatch(r"[1-9]\d{0,3}", weight, re.ASCII))
-
-
-_LISTS: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
-    "names": ("names", is_id),
-    "name:weight": ("name:weight with weights from 1 to 9999", _is_weighted),
-    "variables": ("names of variables", is_variable),
-    "hosts": ("host names with *, addresses or networks", is_host_pattern),
-}
-"""What the words of a list setting must be, in words and as a test."""
-
-
-def _bound(row: Default) -> str:
-    """What a value of this setting must be, in words."""
-    if row.choices is not None:
-        return "one of " + ", ".join(row.choices)
-    if isinstance(row.value, bool):
-        return "true or false"
-    if isinstance(row.value, int):
-        return f"a whole number from {_digits(row.minimum)} to {_digits(row.maximum)} ({row.unit})"
-    if isinstance(row.value, tuple):
-        shape, _ = _LISTS[row.unit]
-        return f"a list of {_items_min(row)} to {_items_max(row)} different {shape}"
-    return {
-        "name": "a name ([A-Za-z0-9][A-Za-z0-9._-]{0,63})",
-        "url": "a URL: redis://, rediss://, unix://, redis+sentinel://hosts/service or redis+cluster://hosts",
-    }.get(row.unit, "a string")
-
-
-def _digits(bound: float | None) -> str:
-    return "any" if bound is None else f"{bound:.0f}"
 
 
 def _check_relations(settings: Settings) -> None:
@@ -381,6 +276,10 @@ def _check_relations(settings: Settings) -> None:
         raise _refused(
             "default_class", settings.default_class, bound, settings.origin("default_class")
         )
+    fault = listening_fault(settings.host, settings)
+    if fault is not None:
+        key, bound = fault
+        raise _refused(key, settings.value(key), bound, settings.origin(key))
     if settings.backoff_ms > settings.backoff_ms_max:
         above = f"{settings.backoff_ms_max}, from {settings.origin('backoff_ms_max')}"
         bound = f"at most backoff_ms_max ({above})"

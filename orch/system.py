@@ -66,6 +66,11 @@ class SystemRng:
         return self._random.uniform(low, high)
 
 
+def secret_letters(count: int) -> str:
+    """Five random bits a letter, from the host's source for secrets."""
+    return _random_letters(count)
+
+
 def wall_ms() -> int:
     """Unix milliseconds, for the places that have no clock to take (the command line's rendering)."""
     return time.time_ns() // 1_000_000

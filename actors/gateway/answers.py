@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, cast
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
+from actors.gateway.callers import Caller
 from actors.gateway.services import Gateway
 from contracts import limits
 from contracts.errors import CATALOGUE, ErrorCode
@@ -25,7 +26,13 @@ _ALWAYS: Final = (
     ErrorCode.PAYLOAD_TOO_LARGE,
     ErrorCode.INTERNAL,
 )
-_STORED: Final = (ErrorCode.UNAVAILABLE,)
+_CALLED: Final = (
+    ErrorCode.UNAUTHENTICATED,
+    ErrorCode.LEASE_OVER,
+    ErrorCode.RATE_LIMITED,
+    ErrorCode.UNAVAILABLE,
+)
+"""What becomes of a caller before the route is asked."""
 
 
 async def _gateway(request: Request) -> Gateway:
@@ -36,8 +43,12 @@ def _job_id(text: str) -> str:
     return checked_id(text)
 
 
-def _tenant(text: str | None) -> str | None:
-    return None if text is None else checked_id(text, what="tenant")
+async def _tenant(
+    caller: Caller,
+    tenant: Annotated[str | None, Query(description="Only this tenant's jobs.")] = None,
+) -> str | None:
+    asked = None if tenant is None else checked_id(tenant, what="tenant")
+    return caller.tenant_for(asked)
 
 
 Gate = Annotated[Gateway, Depends(_gateway)]
@@ -46,11 +57,8 @@ JobId = Annotated[
     AfterValidator(_job_id),
     Path(description="The job's id.", json_schema_extra={"pattern": ID_PATTERN}),
 ]
-Tenant = Annotated[
-    str | None,
-    AfterValidator(_tenant),
-    Query(description="Only this tenant's jobs."),
-]
+Tenant = Annotated[str | None, Depends(_tenant)]
+"""The query's tenant, narrowed to the caller's."""
 Limit = Annotated[
     int, Query(ge=1, le=limits.PAGE_ITEMS_MAX, description="Items of a page at most.")
 ]
@@ -76,6 +84,11 @@ def json_answer(
 
 def refusals(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for OpenAPI: these, and those that every route may give."""
+    return open_refusals(*codes, *_CALLED)
+
+
+def open_refusals(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """As `refusals`, for a route that nobody needs a token for."""
     by_status: dict[int, list[ErrorCode]] = {}
     for code in dict.fromkeys((*codes, *_ALWAYS)):
         status = CATALOGUE[code].http_status
@@ -92,7 +105,7 @@ def refusals(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
 
 def stored_refusals(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     """As `refusals`, for a route that asks the store."""
-    return refusals(*codes, *_STORED)
+    return refusals(*codes, ErrorCode.UNAVAILABLE)
 
 
 def takes(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:

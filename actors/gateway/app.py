@@ -5,24 +5,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, cast
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
 from actors.gateway import (
     errors,
     health,
     openapi,
+    permits,
     routes_dead_letters,
     routes_evidence,
     routes_jobs,
     routes_schedules,
     routes_server,
 )
+from actors.gateway.callers import Callers, authorize
 from actors.gateway.guard import Guard
 from actors.gateway.services import Gateway, Services
 from actors.gateway.submission import Express
+from contracts.errors import ErrorCode, Misuse
+
+_ROUTERS: Final = tuple(
+    part.router
+    for part in (
+        routes_jobs,
+        routes_evidence,
+        routes_dead_letters,
+        routes_schedules,
+        routes_server,
+        health,
+    )
+)
 
 
 def _operation_id(route: APIRoute) -> str:
@@ -38,18 +53,21 @@ def _routes() -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
+        dependencies=[Depends(authorize)],
     )
-    for part in (
-        routes_jobs,
-        routes_evidence,
-        routes_dead_letters,
-        routes_schedules,
-        routes_server,
-        health,
-    ):
-        app.include_router(part.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     errors.install(app)
+    gaps = permits.gaps(operations())
+    if gaps:
+        raise Misuse(ErrorCode.INTERNAL, "; ".join(gaps))
     return app
+
+
+def operations() -> dict[str, frozenset[str]]:
+    """Each operation, and the ids in its path."""
+    routes = [cast("APIRoute", route) for router in _ROUTERS for route in router.routes]
+    return {route.name: frozenset(route.param_convertors) for route in routes}
 
 
 def create_app(services: Services) -> FastAPI:
@@ -57,7 +75,8 @@ def create_app(services: Services) -> FastAPI:
     app = _routes()
     gate = app.state.gateway = Gateway(services)
     app.add_middleware(Express, gate=gate)
-    app.add_middleware(Guard, ids=services.ids, hosts=services.hosts)
+    app.add_middleware(Callers, gate=gate)
+    app.add_middleware(Guard, ids=services.ids, hosts=services.hosts, refusals=gate.refusals)
     return app
 
 

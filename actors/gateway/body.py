@@ -29,16 +29,26 @@ def _invalid(message: str, **details: object) -> Refused:
     return Refused(ErrorCode.INVALID_REQUEST, message, details=details or None)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) == len(pairs):
+class _Objects:
+    """Objects as they are read: no key twice in one, and not too many keys in all."""
+
+    def __init__(self) -> None:
+        self._left = limits.JSON_KEYS_MAX
+
+    def made_of(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """One object."""
+        self._left -= len(pairs)
+        if self._left < 0:
+            raise _invalid("the body has too many keys", keys_max=limits.JSON_KEYS_MAX)
+        document = dict(pairs)
+        if len(document) == len(pairs):
+            return document
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _invalid("the body names a key twice", key=ascii(key)[1:81])
+            seen.add(key)
         return document
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise _invalid("the body names a key twice", key=ascii(key)[1:81])
-        seen.add(key)
-    return document
 
 
 def _integer(digits: str) -> int:
@@ -89,6 +99,8 @@ def _quickly(body: bytes) -> dict[str, Any] | None:
     """
     if body.count(b"{") + body.count(b"[") > limits.JSON_DEPTH_MAX or _LONG_NUMBER.search(body):
         return None
+    if body.count(b":") > limits.JSON_KEYS_MAX:
+        return None
     try:
         document = orjson.loads(body)
         again = orjson.dumps(document)
@@ -108,7 +120,7 @@ def _carefully(body: bytes) -> object:
     try:
         document: object = json.loads(
             body.decode(),
-            object_pairs_hook=_unique,
+            object_pairs_hook=_Objects().made_of,
             parse_int=_integer,
             parse_float=_finite,
             parse_constant=_constant,

@@ -1,7 +1,8 @@
 """May this request come in at all? Judged from its head alone, before anything is read or stored.
 
 A loopback server that runs commands is a target of any web page: a page can aim a name of its own at
-127.0.0.1 (so Host must be a loopback name with our port), can post a form (so Origin must be ours and
+127.0.0.1 (so Host must be a loopback name or our own address with our port, or a name that the operator
+allowed), can post a form (so Origin must be ours and
 a body must be JSON, which a form cannot send without asking first).
 """
 
@@ -36,6 +37,10 @@ class Head:
     headers: Mapping[str, str]
     port: int | None
     """The port of the socket it came in by."""
+    address: str
+    """The address of that socket."""
+    target_bytes: int
+    """Path and query, as sent."""
     header_count: int
     header_bytes: int
     """Names and values together."""
@@ -60,7 +65,10 @@ def _host_refusal(head: Head, hosts: frozenset[str]) -> Refused | None:
     if match is None:
         return _forbidden("the Host header is missing or malformed")
     name = match["v6"] or match["name"]
-    if not (_is_loopback(name) or name in hosts):
+    if name in hosts:
+        return None
+    # An address, unlike a name, cannot be made to lead somewhere else.
+    if not (_is_loopback(name) or name == head.address):
         return _forbidden("the Host header names another host")
     port = int(match["port"]) if match["port"] else _DEFAULT_PORTS.get(head.scheme)
     if port != head.port:
@@ -110,6 +118,16 @@ def _media_refusal(head: Head) -> Refused | None:
     return Refused(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a body is application/json in UTF-8")
 
 
+def _target_refusal(head: Head) -> Refused | None:
+    if head.target_bytes <= limits.TARGET_BYTES_MAX:
+        return None
+    return Refused(
+        ErrorCode.INVALID_REQUEST,
+        "the path and query are too long",
+        details={"bytes_max": limits.TARGET_BYTES_MAX},
+    )
+
+
 def _header_refusal(head: Head) -> Refused | None:
     if head.header_count <= HEADERS_MAX and head.header_bytes <= HEADER_BYTES_MAX:
         return None
@@ -131,6 +149,7 @@ def refusal(head: Head, *, hosts: frozenset[str]) -> Refused | None:
     """Why this request may not come in, or None. The first reason counts: who, then what."""
     return (
         _header_refusal(head)
+        or _target_refusal(head)
         or _host_refusal(head, hosts)
         or _origin_refusal(head)
         or _media_refusal(head)

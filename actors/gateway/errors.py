@@ -31,8 +31,10 @@ def status_of(error: OrchError) -> int:
     return error.entry.http_status or 500
 
 
-def _waiting_headers(error: OrchError) -> dict[str, str]:
+def _own_headers(error: OrchError) -> dict[str, str]:
     status = status_of(error)
+    if status == 401:
+        return {"WWW-Authenticate": "Bearer"}
     wait_ms = error.retry_after_ms
     if status == 429 and wait_ms is None:
         wait_ms = _BACKOFF_MS_DEFAULT
@@ -51,7 +53,7 @@ def error_response(
     return Response(
         orjson.dumps(error.body(request_id), default=str),
         status_code=status_of(error),
-        headers={**_waiting_headers(error), **(headers or {})},
+        headers={**_own_headers(error), **(headers or {})},
         media_type="application/json",
     )
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.gateway import decide
 from actors.gateway.errors import REQUEST_ID, error_response, internal
+from actors.gateway.refusals import Refusals
 from contracts.errors import OrchError
 from orch.ports import Ids
 
@@ -34,6 +35,8 @@ def _head_of(scope: Scope) -> decide.Head:
         scheme=scope["scheme"],
         headers={key.decode("latin-1"): value.decode("latin-1") for key, value in headers},
         port=server[1] if server else None,
+        address=server[0] if server else "",
+        target_bytes=len(scope["raw_path"]) + len(scope["query_string"]),
         header_count=len(headers),
         header_bytes=sum(len(key) + len(value) for key, value in headers),
     )
@@ -81,8 +84,10 @@ class _Answer:
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, ids: Ids, hosts: frozenset[str] = frozenset()) -> None:
-        self._app, self._ids, self._hosts = app, ids, hosts
+    def __init__(
+        self, app: ASGIApp, *, ids: Ids, hosts: frozenset[str], refusals: Refusals
+    ) -> None:
+        self._app, self._ids, self._hosts, self._refusals = app, ids, hosts, refusals
 
     def _request_id(self, head: decide.Head) -> str:
         given = head.headers.get(CORRELATION.lower(), "")
@@ -99,6 +104,7 @@ class Guard:
         answer = _Answer(send, scope, request_id)
         refused = decide.refusal(head, hosts=self._hosts)
         if refused is not None:
+            self._refusals.note(refused.code)
             await error_response(refused, request_id)(scope, receive, answer.send)
             return
         body = _Body(receive, head.path)

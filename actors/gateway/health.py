@@ -13,7 +13,7 @@ import anyio
 from fastapi import APIRouter, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from actors.gateway.answers import Gate, json_answer, refusals
+from actors.gateway.answers import Gate, json_answer, open_refusals, refusals
 from actors.gateway.errors import request_id_of
 from actors.gateway.models import Alive, NotReady, Ready
 from actors.gateway.services import Gateway
@@ -22,7 +22,7 @@ from contracts.errors import ErrorCode, OrchError, Unavailable
 router: Final = APIRouter(tags=["health"])
 
 
-@router.get("/livez", response_model=Alive, responses=refusals())
+@router.get("/livez", response_model=Alive, responses=open_refusals())
 async def get_liveness() -> Response:
     """The event loop turns."""
     return json_answer(Alive(live=True))
@@ -55,7 +55,10 @@ async def _verdicts(gate: Gateway) -> dict[str, str]:
 @router.get(
     "/readyz",
     response_model=Ready,
-    responses={**refusals(), 503: {"model": NotReady, "description": "UNAVAILABLE: not ready."}},
+    responses={
+        **open_refusals(),
+        503: {"model": NotReady, "description": "UNAVAILABLE: not ready."},
+    },
 )
 async def get_readiness(gate: Gate, request: Request) -> Response:
     """Redis answers, every further check holds, the gateway is not stopping."""

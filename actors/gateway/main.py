@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -11,28 +13,62 @@ from actors.body import Body, living
 from actors.gateway.app import create_app
 from actors.gateway.serve import bind
 from actors.gateway.serve import serve as serve_http
-from actors.gateway.services import Services
+from actors.gateway.services import Bounds, Services
 from actors.instance import every
+from actors.listening import check_listener, tls_of
 from contracts.limits import TICK_MS
 from orch.blobs import Blobs
+from orch.core.tokens import SECRET_CHARS
+from orch.settings import Settings
+from orch.system import secret_letters
 
 log = structlog.get_logger()
 
 
+SPARE_FILES: Final = 128
+"""Files of the process that are no connections of callers: Redis, blobs, logs."""
+
+
+def _bounds(s: Settings) -> Bounds:
+    """The settings' bounds, as far as the system gives files: beyond that, nobody could be answered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = s.connections_max + SPARE_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return Bounds(
+        http_rate=s.http_rate,
+        http_burst=s.http_burst,
+        connections_max=max(1, min(s.connections_max, soft - SPARE_FILES)),
+        caller_connections_max=s.caller_connections_max,
+        streams_max=s.streams_max,
+        caller_streams_max=s.caller_streams_max,
+    )
+
+
 async def run(body: Body) -> None:
-    """Until the stop."""
+    """Until the stop.
+
+    Raises:
+        Refused: INVALID_CONFIG, when it would listen where it must not, or cannot speak TLS.
+    """
     s = body.settings
+    tls = tls_of(s)
     services = Services(
         store=body.store,
         blobs=Blobs(body.place.home / "blobs"),
         clock=body.clock,
         ids=body.ids,
         registry=body.metrics.registry,
+        hosts=frozenset(name.lower() for name in s.allowed_hosts),
+        bounds=_bounds(s),
+        agent_key=secret_letters(SECRET_CHARS) if s.auth == "tokens" else None,
     )
     app = create_app(services)
     fd = body.place.socket_fd
     sock = socket.socket(fileno=fd) if fd is not None else bind(s.host, s.port)
-    log.info("gateway_listens", address=sock.getsockname())
+    check_listener(sock, s)
+    log.info("gateway_listens", address=sock.getsockname(), auth=s.auth, tls=tls is not None)
     async with living(body) as tasks:
         tasks.start_soon(
             partial(
@@ -44,4 +80,4 @@ async def run(body: Body) -> None:
                 what="ping",
             )
         )
-        await serve_http(app, sock, stop=body.stop.event, grace_ms=s.grace_ms)
+        await serve_http(app, sock, stop=body.stop.event, grace_ms=s.grace_ms, tls=tls)

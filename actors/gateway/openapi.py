@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from actors.gateway.models import REQUEST_MODELS
+from actors.gateway.permits import RULES
 from contracts.spec import SCHEMA_VERSION
 
 VERSION: Final = "3.2.0"
@@ -28,6 +29,14 @@ _WAITS: Final = {
 }
 
 
+_CHALLENGE: Final = {"description": "Always `Bearer`.", "schema": {"type": "string"}}
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "With `auth = tokens`. One of the scopes named beside an operation is needed.",
+}
+
+
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for path in document["paths"].values():
         yield from path.values()
@@ -35,11 +44,15 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _correct(operation: dict[str, Any]) -> None:
     operation["responses"].pop("422", None)
+    scopes = RULES[operation["operationId"]].scopes
+    operation["security"] = [{"bearer": [scope]} for scope in sorted(scopes)]
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})
         headers["X-Correlation-Id"] = {"$ref": "#/components/headers/X-Correlation-Id"}
         if status == "429":
             headers.update(_WAITS)
+        if status == "401":
+            headers["WWW-Authenticate"] = _CHALLENGE
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
@@ -58,6 +71,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     )
     schemas.update(bodies["$defs"])
     written["components"]["schemas"] = dict(sorted(schemas.items()))
+    written["components"]["securitySchemes"] = {"bearer": _BEARER}
     written["components"]["headers"] = {"X-Correlation-Id": _CORRELATION}
     written["info"]["version"] = f"v{SCHEMA_VERSION}"
     return written

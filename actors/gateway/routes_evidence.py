@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -17,6 +18,7 @@ from actors.gateway.answers import (
     json_answer,
     stored_refusals,
 )
+from actors.gateway.callers import Caller, header_of
 from actors.gateway.errors import request_id_of
 from actors.gateway.stream import MEDIA_TYPE, EventStream, JobStream
 from contracts.errors import ErrorCode, Refused
@@ -86,6 +88,7 @@ _STREAM: Final = {
 )
 async def watch_job(
     gate: Gate,
+    caller: Caller,
     request: Request,
     job_id: JobId,
     after: Annotated[
@@ -103,9 +106,14 @@ async def watch_job(
     if cursor is None:
         opening = frames.started(record, (await reading.explain(job_id)).facts)
     stream = JobStream(
-        gate, record, cursor=cursor, opening=opening, request_id=request_id_of(request)
+        gate,
+        record,
+        cursor=cursor,
+        opening=opening,
+        request_id=request_id_of(request),
+        ticket=header_of(request.scope),
     )
-    return EventStream(stream.run)
+    return EventStream(stream.run, seat=partial(gate.streams.seat, caller.key))
 
 
 @router.get("/v1/jobs/{job_id}/artifacts", response_model=ArtifactList, responses=_OF_JOB)

@@ -22,9 +22,10 @@ from actors.gateway.answers import (
     takes,
 )
 from actors.gateway.body import as_model, parse_json, read_body, read_json
+from actors.gateway.callers import Caller
 from actors.gateway.errors import request_id_of
 from actors.gateway.models import AnswerRequest, BatchRequest, SteerRequest
-from actors.gateway.services import CALLER, Gateway
+from actors.gateway.services import Gateway
 from actors.gateway.submission import submit
 from contracts.errors import ErrorCode, Refused
 from contracts.record import BatchAnswer, JobList, JobRecord, Submitted
@@ -61,10 +62,10 @@ _ADMISSION: Final = (
     openapi_extra=takes(JobSpec),
 )
 async def submit_job(
-    gate: Gate, request: Request, idempotency_key: IdempotencyKey = None
+    gate: Gate, caller: Caller, request: Request, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Submit one job."""
-    return await submit(gate, request, idempotency_key)
+    return await submit(gate, caller, request, idempotency_key)
 
 
 @router.post(
@@ -73,11 +74,13 @@ async def submit_job(
     responses=stored_refusals(_E.UNSUPPORTED_MEDIA_TYPE),
     openapi_extra=takes(BatchRequest),
 )
-async def submit_batch(gate: Gate, request: Request) -> Response:
+async def submit_batch(gate: Gate, caller: Caller, request: Request) -> Response:
     """Submit several jobs; each is admitted or refused on its own, answered in order."""
     document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
     batch = as_model(document, BatchRequest)
-    answers = await gate.services.store.admission.admit([Ask(item) for item in batch.items])
+    asks = [Ask(item, tenant=caller.tenant) for item in batch.items]
+    admitted = await gate.services.store.admission.admit(asks)
+    answers = [await gate.told_to(caller, answer) for answer in admitted]
     request_id = request_id_of(request)
     items: list[dict[str, Any]] = [
         {"error": answer.body(request_id)}
@@ -129,26 +132,26 @@ async def _reason(gate: Gateway, request: Request) -> str | None:
 
 
 @router.post("/v1/jobs/{job_id}/cancel", **_STEER)
-async def cancel_job(gate: Gate, request: Request, job_id: JobId) -> Response:
+async def cancel_job(gate: Gate, caller: Caller, request: Request, job_id: JobId) -> Response:
     """Cancel the job, wherever it stands."""
     reason = await _reason(gate, request)
-    record = await gate.services.store.steering.cancel(job_id, by=CALLER, note=reason)
+    record = await gate.services.store.steering.cancel(job_id, by=caller.name, note=reason)
     return json_answer(record, status=202)
 
 
 @router.post("/v1/jobs/{job_id}/pause", **_STEER)
-async def pause_job(gate: Gate, request: Request, job_id: JobId) -> Response:
+async def pause_job(gate: Gate, caller: Caller, request: Request, job_id: JobId) -> Response:
     """Pause a job that waits; ask one that runs to stop at its next step."""
     reason = await _reason(gate, request)
-    record = await gate.services.store.steering.pause(job_id, by=CALLER, note=reason)
+    record = await gate.services.store.steering.pause(job_id, by=caller.name, note=reason)
     return json_answer(record, status=202)
 
 
 @router.post("/v1/jobs/{job_id}/resume", **_STEER)
-async def resume_job(gate: Gate, request: Request, job_id: JobId) -> Response:
+async def resume_job(gate: Gate, caller: Caller, request: Request, job_id: JobId) -> Response:
     """Let a paused job go on."""
     reason = await _reason(gate, request)
-    record = await gate.services.store.steering.resume(job_id, by=CALLER, note=reason)
+    record = await gate.services.store.steering.resume(job_id, by=caller.name, note=reason)
     return json_answer(record, status=202)
 
 
@@ -162,11 +165,11 @@ async def resume_job(gate: Gate, request: Request, job_id: JobId) -> Response:
     ),
     openapi_extra=takes(AnswerRequest),
 )  # fmt: skip
-async def answer_question(gate: Gate, request: Request, job_id: JobId) -> Response:
+async def answer_question(gate: Gate, caller: Caller, request: Request, job_id: JobId) -> Response:
     """Answer the question that a blocked job waits for."""
     document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
     given = as_model(document, AnswerRequest)
     record = await gate.services.store.questions.answer(
-        job_id, given.question_id, given.value, by=CALLER, reason=given.reason
+        job_id, given.question_id, given.value, by=caller.name, reason=given.reason
     )
     return json_answer(record, status=202)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator
 
 from actors.gateway.answers import (
@@ -20,6 +20,8 @@ from actors.gateway.answers import (
     takes,
 )
 from actors.gateway.body import read_json
+from actors.gateway.callers import Caller
+from actors.gateway.permits import Identity
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import ID_PATTERN, checked_id
 from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
@@ -32,8 +34,12 @@ def _schedule_id(text: str) -> str:
     return checked_id(text, what="schedule")
 
 
-def _owner(text: str) -> str:
-    return checked_id(text, what="tenant")
+async def _owner(
+    caller: Caller,
+    tenant: Annotated[str | None, Query(description="Whose schedule it is.")] = None,
+) -> str:
+    asked = None if tenant is None else checked_id(tenant, what="tenant")
+    return caller.tenant_for(asked) or DEFAULT_OWNER
 
 
 ScheduleId = Annotated[
@@ -41,7 +47,8 @@ ScheduleId = Annotated[
     AfterValidator(_schedule_id),
     Path(description="The schedule's id.", json_schema_extra={"pattern": ID_PATTERN}),
 ]
-Owner = Annotated[str, AfterValidator(_owner), Query(description="Whose schedule it is.")]
+Owner = Annotated[str, Depends(_owner)]
+"""The query's tenant, narrowed to the caller's."""
 _KNOWN: Final[dict[str, Any]] = {
     "response_model": Schedule,
     "responses": stored_refusals(_E.INVALID_ID, _E.NOT_FOUND),
@@ -49,8 +56,8 @@ _KNOWN: Final[dict[str, Any]] = {
 DEFAULT_OWNER: Final = "default"
 
 
-def _document(body: object, schedule_id: str) -> object:
-    """The body, which may leave out the id that the path says."""
+def _document(body: object, schedule_id: str, caller: Identity) -> object:
+    """The body, which may leave out the id that the path says, and the tenant that the caller has."""
     if not isinstance(body, dict):
         return body
     named = body.get("schedule_id", schedule_id)
@@ -60,7 +67,17 @@ def _document(body: object, schedule_id: str) -> object:
             "schedule_id: the path names another schedule",
             details={"path": "schedule_id"},
         )
-    return {**body, "schedule_id": schedule_id}
+    return {**body, "schedule_id": schedule_id, **_template(body.get("spec"), caller)}
+
+
+def _template(spec: object, caller: Identity) -> dict[str, object]:
+    """The spec of the jobs to come, which are of the caller's tenant; what is no spec is judged later."""
+    if caller.tenant is None or not isinstance(spec, dict):
+        return {}
+    named = spec.get("tenant", caller.tenant)
+    return {
+        "spec": {**spec, "tenant": caller.tenant_for(named) if isinstance(named, str) else named}
+    }
 
 
 @router.put(
@@ -73,6 +90,7 @@ def _document(body: object, schedule_id: str) -> object:
 )
 async def put_schedule(
     gate: Gate,
+    caller: Caller,
     request: Request,
     schedule_id: ScheduleId,
     if_revision: Annotated[
@@ -83,7 +101,9 @@ async def put_schedule(
     """Store a schedule, new or in place of the one of this id; the same again changes nothing."""
     body = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
     schedules = gate.services.store.schedules
-    return json_answer(await schedules.put(_document(body, schedule_id), if_revision=if_revision))
+    return json_answer(
+        await schedules.put(_document(body, schedule_id, caller), if_revision=if_revision)
+    )
 
 
 @router.get(
@@ -103,33 +123,25 @@ async def list_schedules(
 
 
 @router.get("/v1/schedules/{schedule_id}", **_KNOWN)
-async def get_schedule(
-    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
-) -> Response:
+async def get_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
     """One schedule as it is now."""
     return json_answer(await gate.services.store.schedules.get(tenant, schedule_id))
 
 
 @router.delete("/v1/schedules/{schedule_id}", **_KNOWN)
-async def delete_schedule(
-    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
-) -> Response:
+async def delete_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
     """Take a schedule away; answers with what it was. Its jobs stay."""
     return json_answer(await gate.services.store.schedules.delete(tenant, schedule_id))
 
 
 @router.post("/v1/schedules/{schedule_id}/pause", **_KNOWN)
-async def pause_schedule(
-    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
-) -> Response:
+async def pause_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
     """Let it make no jobs until it is resumed, and none later for the times between."""
     return json_answer(await gate.services.store.schedules.pause(tenant, schedule_id))
 
 
 @router.post("/v1/schedules/{schedule_id}/resume", **_KNOWN)
-async def resume_schedule(
-    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
-) -> Response:
+async def resume_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
     """Let a paused schedule go on with its next time."""
     return json_answer(await gate.services.store.schedules.resume(tenant, schedule_id))
 
@@ -142,9 +154,7 @@ async def resume_schedule(
         _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_SPEC, _E.NO_POOL, _E.QUEUE_FULL, _E.RATE_LIMITED
     ),
 )
-async def fire_schedule(
-    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
-) -> Response:
+async def fire_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
     """Make a job now, as at one of its times, which stay as they are."""
     fired = await gate.services.store.schedules.fire_now(tenant, schedule_id)
     return json_answer(fired, status=202)

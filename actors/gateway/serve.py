@@ -21,8 +21,9 @@ from typing_extensions import override
 from actors.gateway.decide import HEADER_BYTES_MAX
 from actors.gateway.protocol import protocol_with
 from actors.gateway.services import Gateway
+from actors.listening import Tls
+from contracts import limits
 
-KEEP_ALIVE_S: Final = 30
 BACKLOG: Final = 1_024
 
 
@@ -82,6 +83,7 @@ async def serve(
     *,
     stop: anyio.Event,
     grace_ms: int = 5_000,
+    tls: Tls | None = None,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on `sock` until `stop` is set; started once connections are accepted.
@@ -89,12 +91,13 @@ async def serve(
     Open streams end at once, other requests may take the grace. The socket is closed at the end.
     """
     gateway = cast("Gateway", app.state.gateway)
+    services = gateway.services
     # An answer is two writes; without this the second waits 40 ms for the first one's ACK. asyncio
     # sets it only on sockets that name their protocol; accepted sockets inherit it from this one.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
-        http=protocol_with(gateway.services.ids),
+        http=protocol_with(services, gateway.refusals),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -102,9 +105,12 @@ async def serve(
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=max(1, services.timing.idle_wait_ms // 1000),
         timeout_graceful_shutdown=max(1, -(-grace_ms // 1000)),
-        h11_max_incomplete_event_size=HEADER_BYTES_MAX,  # unread; what was read, `decide` judges
+        # Of a head that is not whole; one that is, `decide` judges.
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX + limits.TARGET_BYTES_MAX,
+        ssl_certfile=tls.cert if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     server = _Server(config, stop=stop, on_start=task_status.started, on_stop=gateway.drain)
     try:

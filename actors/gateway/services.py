@@ -14,8 +14,14 @@ from typing import Any, Final, Protocol
 import anyio
 from prometheus_client import CollectorRegistry
 
-from actors.gateway.gather import Admission, Gathering
+from actors.gateway.callers import Register, Tokens
+from actors.gateway.gather import Admission, Answer, Gathering
 from actors.gateway.hub import Hub
+from actors.gateway.permits import Identity
+from actors.gateway.refusals import Refusals
+from actors.gateway.throttle import Seats, Throttle
+from contracts import limits
+from contracts.errors import ErrorCode, Refused
 from contracts.record import (
     Artifact,
     DeadLetterList,
@@ -32,15 +38,20 @@ from contracts.states import State
 from orch.core.asks import LetterFilter
 from orch.ports import Clock, Ids
 
-CALLER: Final = "http"
-"""Who acted, as the ledger names it, until tokens name their owner."""
-
 
 class Reading(Protocol):
     """Views of jobs; each verb refuses an unknown job NOT_FOUND."""
 
     async def job(self, job_id: str) -> JobRecord:
         """The job as it is now."""
+        ...
+
+    async def check_tenant(self, job_id: str, tenant: str) -> None:
+        """Returns when the job is this tenant's; else NOT_FOUND, as for one that never was."""
+        ...
+
+    async def claim_of(self, job_id: str) -> str | None:
+        """The claim in force."""
         ...
 
     async def jobs(
@@ -194,6 +205,11 @@ class Store(Protocol):
         ...
 
     @property
+    def tokens(self) -> Tokens:
+        """Who may call."""
+        ...
+
+    @property
     def feed(self) -> Feed:
         """News."""
         ...
@@ -217,17 +233,32 @@ class Timing:
     """How long the gateway waits for strangers; a test shortens these."""
 
     ping_ms: int = 15_000
-    body_wait_ms: int = 30_000
+    head_wait_ms: int = limits.HEAD_WAIT_MS
+    body_wait_ms: int = limits.BODY_WAIT_MS
+    idle_wait_ms: int = limits.IDLE_WAIT_MS
     feed_block_ms: int = 5_000
     check_wait_ms: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much strangers may take; settings of the same names. A rate of 0 is no limit."""
+
+    http_rate: int = 0
+    http_burst: int = 0
+    connections_max: int = 4_096
+    caller_connections_max: int = 2_048
+    streams_max: int = 2_048
+    caller_streams_max: int = 1_024
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """What the composition root hands in.
 
-    `checks` are further readiness checks by name (the function library), each raising an OrchError
-    when it does not hold. `hosts` are names, beside loopback, that a Host header may carry.
+    `agent_key` is what becomes the key of attempts' tokens where there is none yet; without one nobody is
+    asked for a token. `checks` are further readiness checks by name (the function library), each raising
+    an OrchError when it does not hold. `hosts` are names, beside loopback, that a Host header may carry.
     """
 
     store: Store
@@ -238,6 +269,12 @@ class Services:
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     timing: Timing = Timing()
+    bounds: Bounds = Bounds()
+    agent_key: str | None = None
+
+
+_NOBODY: Final = ""
+"""A tenant that no job has."""
 
 
 class Gateway:
@@ -253,6 +290,39 @@ class Gateway:
         )
         self.gathering = Gathering(services.store.admission)
         self.draining = anyio.Event()
+        self.refusals = Refusals(services.clock)
+        bounds, clock, key = services.bounds, services.clock, services.agent_key
+        self.throttle = Throttle(clock, rate=bounds.http_rate, burst=bounds.http_burst)
+        self.streams = Seats(total=bounds.streams_max, each=bounds.caller_streams_max)
+        store = services.store
+        self.register = (
+            None if key is None else Register(store.tokens, store.reading, clock, fresh_key=key)
+        )
+
+    async def own(self, caller: Identity, job_id: str) -> None:
+        """Returns when this caller may know of this job.
+
+        Raises:
+            Refused: NOT_FOUND, in the words for a job that never was.
+        """
+        reading = self.services.store.reading
+        if caller.job_id is not None:
+            if job_id != caller.job_id:
+                await reading.check_tenant(job_id, _NOBODY)
+        elif caller.tenant is not None:
+            await reading.check_tenant(job_id, caller.tenant)
+
+    async def told_to(self, caller: Identity, answer: Answer) -> Answer:
+        """An answer of admission as this caller may hear it: ids are everybody's, so one may be taken by a
+        job of another tenant, and more than that is not said."""
+        is_conflict = isinstance(answer, Refused) and answer.code is ErrorCode.IDEMPOTENCY_CONFLICT
+        if caller.tenant is None or not isinstance(answer, Refused) or not is_conflict:
+            return answer
+        try:
+            await self.own(caller, (answer.details or {})["job_id"])
+        except Refused:
+            return Refused(answer.code, "the job id is taken", details={"path": "id"})
+        return answer
 
     def drain(self) -> None:
         """Not ready from now on; every open stream ends where it stands, to be resumed elsewhere."""

@@ -10,6 +10,7 @@ starts a task that looks twice a second and outlives every stream.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Final
 
 import anyio
@@ -18,11 +19,12 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from actors.gateway import frames
+from actors.gateway.errors import REQUEST_ID, error_response
 from actors.gateway.frames import Cursor, Sent
 from actors.gateway.hub import PAGE, Watcher
 from actors.gateway.services import Gateway
 from contracts import limits
-from contracts.errors import OrchError, Unavailable
+from contracts.errors import OrchError, Refused, Unavailable
 from contracts.record import JobRecord
 from contracts.states import TERMINAL
 
@@ -41,12 +43,15 @@ class JobStream:
         cursor: Cursor | None,
         opening: Sent | None,
         request_id: str,
+        ticket: str | None = None,
     ) -> None:
+        """`ticket` is the Authorization header it was opened with, good as long as that is."""
         self._gateway = gateway
         self._job_id = record.job_id
         self._cursor = cursor or Cursor()
         self._opening = opening
         self._request_id = request_id
+        self._ticket = ticket
         self._over = record.state in TERMINAL
 
     async def run(self, write: Write) -> None:
@@ -63,6 +68,7 @@ class JobStream:
         while not self._gateway.draining.is_set():
             watcher.rest()
             try:
+                await self._check_ticket()
                 await self._send_ledger(watcher, write)
                 await self._send_output(watcher, write)
                 if self._over:
@@ -103,19 +109,41 @@ class JobStream:
             with anyio.move_on_after(ping_s):
                 await watcher.changed()
                 return
+            with suppress(Unavailable):
+                await self._check_ticket()
             await write(frames.PING)
+
+    async def _check_ticket(self) -> None:
+        """A token may be revoked, or expire, while its stream is open."""
+        if self._gateway.register is not None:
+            await self._gateway.register.identity_of(self._ticket)
 
 
 class EventStream(Response):
     """A response that lasts as long as `run`, or until the reader has gone."""
 
-    def __init__(self, run: Callable[[Write], Awaitable[None]]) -> None:
-        self._run = run
+    def __init__(
+        self,
+        run: Callable[[Write], Awaitable[None]],
+        *,
+        seat: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`seat` gives it a place for as long as it lasts, or refuses."""
+        self._run, self._seat = run, seat
         super().__init__(headers={"X-Accel-Buffering": "no"}, media_type=MEDIA_TYPE)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head at once, then whatever `run` writes."""
+        """Send the head at once, then whatever `run` writes; without a seat, the refusal."""
+        with ExitStack() as places:
+            try:
+                places.enter_context(self._seat())
+            except Refused as error:
+                await error_response(error, scope["state"][REQUEST_ID])(scope, receive, send)
+                return
+            await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         headers = [header for header in self.raw_headers if header[0] != b"content-length"]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 

@@ -15,12 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.gateway.answers import json_answer
 from actors.gateway.body import parse_json, read_body
+from actors.gateway.callers import caller_of
 from actors.gateway.errors import error_response, request_id_of
+from actors.gateway.permits import Identity, check
 from actors.gateway.services import Gateway
 from contracts.errors import ErrorCode, OrchError, Refused
 from orch.core.asks import Ask
 
 PATH: Final = "/v1/jobs"
+OPERATION: Final = "submit_job"
 KEY_HEADER: Final = b"idempotency-key"
 _GOOD_KEY: Final = re.compile(rb"[\x21-\x7e]{1,200}")
 
@@ -48,7 +51,7 @@ def _key_of(document: object, header: str | None) -> str | None:
     return header
 
 
-async def submit(gate: Gateway, request: Request, key: str | None) -> Response:
+async def submit(gate: Gateway, caller: Identity, request: Request, key: str | None) -> Response:
     """The answer to a submission under the key of its header.
 
     Raises:
@@ -56,8 +59,13 @@ async def submit(gate: Gateway, request: Request, key: str | None) -> Response:
     """
     body = await read_body(request, wait_ms=gate.services.timing.body_wait_ms)
     document = _spec_in(body)
-    ask = Ask(document, _key_of(document, key), job_id=gate.services.ids.job_id())
-    answer = await gate.gathering.admit(ask, size=len(body))
+    ask = Ask(
+        document,
+        _key_of(document, key),
+        job_id=gate.services.ids.job_id(),
+        tenant=caller.tenant,
+    )
+    answer = await gate.told_to(caller, await gate.gathering.admit(ask, size=len(body)))
     if isinstance(answer, Refused):
         raise answer
     return json_answer(
@@ -81,7 +89,9 @@ class Express:
             return
         request = Request(scope, receive)
         try:
-            response = await submit(self._gate, request, keys[0] if keys else None)
+            caller = caller_of(scope)
+            check(caller, OPERATION)
+            response = await submit(self._gate, caller, request, keys[0] if keys else None)
         except OrchError as error:
             response = error_response(error, request_id_of(request))
         await response(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from functools import partial
 
 import anyio.from_thread
@@ -18,11 +19,14 @@ from actors.runner.terms import RunnerTerms
 from actors.runner.tools import Tools
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
+from orch.adapters.protocol import Run
 from orch.adapters.registry import Adapters
 from orch.adapters.workshop import Workshop
 from orch.blobs import Blobs
+from orch.core.tokens import SECRET_CHARS, agent_token
 from orch.ports import Heard
 from orch.store.keeper import Keeper
+from orch.system import secret_letters
 
 
 def _keeper(body: Body, instance_id: str, heard: Heard) -> Keeper:
@@ -31,18 +35,35 @@ def _keeper(body: Body, instance_id: str, heard: Heard) -> Keeper:
     return Keeper(url, instance_id, heard, shard=s.shard, lease_ms=s.lease_ms)
 
 
+@dataclass(slots=True)
+class Badges:
+    """Attempts' own tokens: made of the claim, so that nothing about them is stored."""
+
+    key: str = ""
+
+    def token_for(self, run: Run) -> str:
+        """ORCH_TOKEN: reads this job while the claim is in force."""
+        return agent_token(self.key, run.job_id, run.claim.text)
+
+
 async def run(body: Body) -> None:
     """Until the stop."""
     s = body.settings
     guards = GuardLeases(suspend_max_ms=s.suspend_max_ms, lifeline_fd=body.place.lifeline_fd)
     blobs = Blobs(body.place.home / "blobs")
     scratch = fresh_scratch(body.place.home / "scratch")
-    sweep = partial(sweep_processes, body.store.claims)
-    if not await unless_stopped(body.stop, partial(patiently, "sweep", sweep, body.clock)):
+    badges = Badges()
+
+    async def prepare() -> None:
+        await sweep_processes(body.store.claims)
+        badges.key = await body.store.tokens.agent_key(secret_letters(SECRET_CHARS))
+
+    if not await unless_stopped(body.stop, partial(patiently, "sweep", prepare, body.clock)):
         return
     workshop = Workshop(
         leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,
-        python_workers=s.python_workers, url=body.place.url, http_hosts=s.http_hosts_allowed,
+        python_workers=s.python_workers, url=body.place.url, token_for=badges.token_for,
+        http_hosts=s.http_hosts_allowed,
         http_env={name: os.environ[name] for name in s.http_env_allowed if name in os.environ},
     )  # fmt: skip
     async with Adapters(workshop) as adapters:

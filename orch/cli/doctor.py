@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from contracts.errors import ExitCode, OrchError
+from contracts.errors import ErrorCode, ExitCode, OrchError
 from orch import __version__
 from orch.cli import stack
 from orch.cli.door import HERE, Door
@@ -23,6 +23,7 @@ from orch.settings import load_settings
 
 PYTHON_MIN: Final = (3, 11)
 CHILD_S: Final = 30
+_MAKE_ONE: Final = "`orch token create` makes one; set ORCH_TOKEN to it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,7 @@ def _gateway(door: Door) -> list[Check]:
         with door.client() as client:
             client.run(calls.live())
             url = client.endpoint.url
-            served = client.run(calls.capabilities()).get("version")
-            checks = [Check("gateway", True, url), _version(str(served))]
-            return [*checks, *_readiness(client)]
+            return [Check("gateway", True, url), *_served(client), *_readiness(client)]
     except OrchError as error:
         if (
             door.url is None
@@ -102,6 +101,20 @@ def _gateway(door: Door) -> list[Check]:
         ):
             return []
         return [Check("gateway", False, error.message, error.hint)]
+
+
+def _served(client: Any) -> Iterator[Check]:
+    """Of which version it is; whoever has no token is not told, and needs none to be well."""
+    from orch.client import calls
+
+    try:
+        yield _version(str(client.run(calls.capabilities()).get("version")))
+    except OrchError as error:
+        if error.code is not ErrorCode.UNAUTHENTICATED:
+            raise
+        is_unset = "ORCH_TOKEN" not in os.environ
+        found = "not set; callers need one" if is_unset else error.message
+        yield Check("token", is_unset, found, "" if is_unset else _MAKE_ONE)
 
 
 def _version(served: str) -> Check:

@@ -60,6 +60,12 @@ SCHEDULE_COMMANDS: Final = (
     ),
 )
 
+TOKEN_COMMANDS: Final = (
+    ("create", "orch.cli.tokens:create", "Make a token for the gateway; it is shown once."),
+    ("list", "orch.cli.tokens:list_tokens", "List tokens, oldest first."),
+    ("revoke", "orch.cli.tokens:revoke", "Take a token back."),
+)
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -93,6 +99,10 @@ def build_app() -> App:
     for name, where, about in SCHEDULE_COMMANDS:
         schedules.command(where, name=name, help=about, help_flags=[], version_flags=[])
     app.command(schedules)
+    tokens = App(name="token", help="Who may call the gateway.", help_flags=[], version_flags=[])
+    for name, where, about in TOKEN_COMMANDS:
+        tokens.command(where, name=name, help=about, help_flags=[], version_flags=[])
+    app.command(tokens)
     return app
 
 

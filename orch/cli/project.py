@@ -91,6 +91,8 @@ def _setting(row: Default) -> str:
 
 def _toml(row: Default) -> str:
     match row.value:
+        case None if row.unit == "path":
+            return f'{row.key} = "/etc/orch/{row.key}.pem"'
         case None:
             return f'{row.key} = "redis://127.0.0.1:6379/0"'
         case tuple() as words:
@@ -98,6 +100,8 @@ def _toml(row: Default) -> str:
             return f"{row.key} = [{quoted}]"
         case str() as word:
             return f'{row.key} = "{word}"'
+        case bool() as switch:
+            return f"{row.key} = {str(switch).lower()}"
         case number:
             return f"{row.key} = {number}"
 

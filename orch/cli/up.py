@@ -20,7 +20,8 @@ from cyclopts import Parameter
 from contracts.errors import CATALOGUE, ErrorCode, ExitCode, OrchError, Refused, Unavailable
 from orch.cli import stack
 from orch.cli.output import emit, emit_document, say
-from orch.settings import config_path, home_path, load_settings, without_password
+from orch.settings import config_path, home_path, load_settings
+from orch.values import without_password
 
 ERROR_FILE: Final = "up.error.json"
 LOG_FILE: Final = "log/orch.log"
@@ -59,7 +60,7 @@ def up(
     load_settings(flags=flags, home=home, config=config)
     place = home_path(home)
     running = stack.running_in(place)
-    if running is not None and _answers(running.url):
+    if running is not None and _answers(running):
         say(f"already up in {place} (pid {running.pid})")
         return _show(running.document, as_json=as_json)
     argv = _argv(place, config, flags)
@@ -81,11 +82,12 @@ def _argv(home: Path, config: str | None, flags: Mapping[str, object]) -> list[s
     return stack.actors_argv(*words)
 
 
-def _answers(url: str, *, ready: bool = False) -> bool:
+def _answers(running: stack.Running, *, ready: bool = False) -> bool:
     from orch.client import Endpoint, OrchSync, calls
+    from orch.client.endpoint import cert_in
 
     try:
-        with OrchSync(Endpoint(url)) as client:
+        with OrchSync(Endpoint(running.url, cert=cert_in(running.document))) as client:
             client.send(calls.ready() if ready else calls.live())
     except OrchError:
         return False
@@ -129,7 +131,7 @@ def _watched(home: Path, child: subprocess.Popen[bytes], *, as_json: bool) -> in
 
     def is_settled() -> bool:
         running = stack.running_in(home)
-        if running is not None and _answers(running.url, ready=True):
+        if running is not None and _answers(running, ready=True):
             found.append(running)
         return bool(found) or child.poll() is not None
 

@@ -22,6 +22,8 @@ class Endpoint:
 
     url: str
     token: str | None = field(default=None, repr=False)
+    cert: str | None = None
+    """The gateway's own certificate (PEM file), where a home told it: then no other is trusted."""
 
     @property
     def is_loopback(self) -> bool:
@@ -57,11 +59,17 @@ def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> En
             f"no Orch runs in {home} (it has no {ENDPOINT_FILE})",
             hint=START_HINT,
         )
-    return Endpoint(_checked(document["url"]), token)
+    return Endpoint(_checked(document["url"]), token, cert_in(document))
+
+
+def cert_in(document: Mapping[str, Any]) -> str | None:
+    """The gateway's certificate, as endpoint.json names it."""
+    cert = document.get("tls_cert")
+    return cert if isinstance(cert, str) else None
 
 
 def read_endpoint_file(home: Path) -> dict[str, Any] | None:
-    """What `<home>/endpoint.json` says: {url, pid, redis_url, metrics, started_at_ms}, or None."""
+    """What `<home>/endpoint.json` says: {url, pid, redis_url, metrics, started_at_ms, tls_cert}, or None."""
     try:
         document = json.loads((home / ENDPOINT_FILE).read_bytes())
     except (OSError, ValueError):

@@ -19,6 +19,8 @@ class Ask:
     """The entry in `requests`, when it came through the stream."""
     request_id: str = ""
     """Where a raw producer looks for its answer."""
+    tenant: str | None = None
+    """The caller's: taken where the document names none, and no other is admitted; None: any."""
     job_id: str | None = None
     """The id when the spec names none; follows from the stream entry."""
 

@@ -96,7 +96,7 @@ class Admission:
 
     def _judge(self, ask: Ask, choices: Choices) -> _Item | Refused:
         try:
-            return self._item(ask, parse_spec(_with_key(ask)), choices.get(id(ask)))
+            return self._item(ask, _spec_of(ask), choices.get(id(ask)))
         except Refused as refused:
             return refused
 
@@ -146,7 +146,7 @@ class Admission:
         Raises:
             Refused: it would be refused.
         """
-        self._item(ask, parse_spec(_with_key(ask)), None)
+        self._item(ask, _spec_of(ask), None)
 
     def words(self, ask: Ask, choices: Choices) -> tuple[str | int, ...]:
         """One item as such a function takes it.
@@ -154,7 +154,7 @@ class Admission:
         Raises:
             Refused: it is refused before anything stored is asked.
         """
-        return self._item(ask, parse_spec(_with_key(ask)), choices.get(id(ask))).args
+        return self._item(ask, _spec_of(ask), choices.get(id(ask))).args
 
     async def refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:
         """Answers a raw request that is no valid spec, and settles its stream entry."""
@@ -170,7 +170,7 @@ async def choices_for(connection: Connection, asks: Sequence[Ask]) -> Choices:
         if not isinstance(ask.document, dict) or ask.document.get("placement") is None:
             continue
         try:
-            choices[id(ask)] = await placements.choose(parse_spec(_with_key(ask)))
+            choices[id(ask)] = await placements.choose(_spec_of(ask))
         except Refused as refused:
             choices[id(ask)] = refused
     await placements.remember()
@@ -190,11 +190,31 @@ def _pool_of(spec: JobSpec, choice: Placed | Refused | None) -> tuple[str, str]:
     return choice.pool, orjson.dumps({"pool": choice.pool, "why": choice.why}).decode()
 
 
-def _with_key(ask: Ask) -> object:
-    """The document with the header's key in it, which so obeys the schema's bounds."""
-    if ask.idempotency_key is None or not isinstance(ask.document, dict):
+def _spec_of(ask: Ask) -> JobSpec:
+    """The spec, judged by its schema and by whose it may be.
+
+    Raises:
+        Refused: INVALID_SPEC, PAYLOAD_TOO_LARGE; TENANT_MISMATCH.
+    """
+    spec = parse_spec(_completed(ask))
+    if ask.tenant not in {None, spec.tenant}:
+        message = "the spec's tenant is not the caller's"
+        raise Refused(ErrorCode.TENANT_MISMATCH, message, details={"path": "tenant"})
+    return spec
+
+
+def _completed(ask: Ask) -> object:
+    """The document with the header's key and the caller's tenant in it, which so obey the schema's bounds."""
+    if not isinstance(ask.document, dict):
         return ask.document
-    return {**ask.document, "idempotency_key": ask.idempotency_key}
+    if ask.tenant is not None and "tenant" not in ask.document:
+        return _with_key(ask, {**ask.document, "tenant": ask.tenant})
+    return _with_key(ask, ask.document)
+
+
+def _with_key(ask: Ask, document: dict[str, Any]) -> dict[str, Any]:
+    key = ask.idempotency_key
+    return document if key is None else {**document, "idempotency_key": key}
 
 
 def _encoded(content: dict[str, Any]) -> str:

@@ -144,13 +144,18 @@ class Keys:
         return self._name("tenants")
 
     @property
+    def tokens(self) -> str:
+        """Hash: token id -> JSON about it, with the SHA-256 of the token."""
+        return self._name("tokens")
+
+    @property
     def counters(self) -> str:
         """Hash: depth:<pool>:<class> and the like, changed in the functions that move jobs."""
         return self._name("counters")
 
     @property
     def meta(self) -> str:
-        """Hash: run_id, incarnation, seq, schema."""
+        """Hash: run_id, incarnation, seq, schema, agent_key."""
         return self._name("meta")
 
 
@@ -187,6 +192,7 @@ OWNERS: dict[str, str] = {
     "instances": "shard",
     "pools": "shard",
     "tenants": "shard",
+    "tokens": "shard",
     "counters": "shard",
     "meta": "shard",
 }

@@ -72,6 +72,26 @@ class Reading:
         """
         return await self._record(job_id, await self._fields(job_id))
 
+    async def check_tenant(self, job_id: str, tenant: str) -> None:
+        """Returns when the job is this tenant's.
+
+        Raises:
+            Refused: INVALID_ID; NOT_FOUND, the same for another tenant's job as for one that never was.
+        """
+        key = self._connection.keys.job(checked_id(job_id))
+        if await self._connection.execute("HGET", key, "tenant") != tenant:
+            raise no_such_job(job_id)
+
+    async def claim_of(self, job_id: str) -> str | None:
+        """The claim in force; None when there is none, or no such job.
+
+        Raises:
+            Refused: INVALID_ID.
+        """
+        key = self._connection.keys.job(checked_id(job_id))
+        claim: str | None = await self._connection.execute("HGET", key, "claim")
+        return claim
+
     async def question(self, job_id: str) -> Question | None:
         """The open question, if the job waits for one."""
         return question_of(await self._fields(job_id))

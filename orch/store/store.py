@@ -20,6 +20,7 @@ from orch.store.repairs import Repairs
 from orch.store.schedules import Schedules
 from orch.store.steering import Questions, Steering
 from orch.store.timers import Timers
+from orch.store.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Store:
     schedules: Schedules
     steering: Steering
     timers: Timers
+    tokens: Tokens
 
 
 def open_store(
@@ -66,4 +68,5 @@ def open_store(
         schedules=Schedules(connection, ids, admission),
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),
+        tokens=Tokens(connection),
     )

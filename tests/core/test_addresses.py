@@ -6,7 +6,8 @@ import pytest
 
 from contracts.errors import ErrorCode, Refused
 from orch.addresses import Address, Seed, address_of
-from orch.settings import settings_of, without_password
+from orch.settings import settings_of
+from orch.values import without_password
 
 
 @pytest.mark.req("DEP-2")

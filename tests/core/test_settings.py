@@ -105,6 +105,18 @@ def test_hosts_are_names_with_stars_addresses_and_networks_and_variables_may_be_
         ("http_hosts_allowed", "a b"),
         ("http_env_allowed", "A-B"),
         ("http_env_allowed", ",".join(f"V{n}" for n in range(65))),
+        ("host", "orch.example"),
+        ("host", "0.0.0.0"),
+        ("host", "::"),
+        ("host", "127.0.0.1.evil.example"),
+        ("auth", "maybe"),
+        ("plaintext", "perhaps"),
+        ("allowed_hosts", "a:80"),
+        ("allowed_hosts", "a,a"),
+        ("tls_cert", "cert.pem"),
+        ("tls_key", "key.pem"),
+        ("http_rate", "-1"),
+        ("connections_max", "0"),
     ],
 )
 def test_a_bad_value_is_refused_with_key_value_bound_and_place(

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
+from contracts.tokens import Scope, TokenRecord
 from orch.core.asks import Ask, LetterFilter
 from orch.core.handover import EndingVerb, Pieces, Working
 from orch.store.leases import Burial, Instance
@@ -27,6 +28,9 @@ LINE: Final = "default:batch:default"
 ONE_WAITS: Final = Counter({LINE: 1})
 LATER_MS: Final = 4_000_000_000_000
 """Part of a spec, so it is the same in every run."""
+TOKEN: Final = TokenRecord(
+    name="ci", tenant="acme", scopes=[Scope.READ], sha256="0" * 64, created_at_ms=1
+)
 
 
 # ---------------------------------------------------------------- what stands before
@@ -158,6 +162,12 @@ async def miscounted(world: World) -> Scene:
     scene = await waiting(world)
     await world.redis("HSET", world.connection.keys.counters, "depth:default:batch", 7)
     scene.found = await world.store.repairs.moves()
+    return scene
+
+
+async def with_token(world: World) -> Scene:
+    scene = Scene(world)
+    await world.store.tokens.create("t1", TOKEN)
     return scene
 
 
@@ -298,6 +308,10 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             spoken, lambda store, _: store.reading.output("job", after=0, limit=9)
         ),
         "reading.artifacts": Call(running, lambda store, _: store.reading.artifacts("job")),
+        "reading.check_tenant": Call(
+            running, lambda store, _: store.reading.check_tenant("job", "default")
+        ),
+        "reading.claim_of": Call(running, lambda store, _: store.reading.claim_of("job")),
         "reading.explain": Call(waiting, lambda store, _: store.reading.explain("job")),
         "reading.jobs": Call(running, _jobs),
         "repairs.page": Call(
@@ -338,6 +352,13 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         **SCHEDULE_CALLS,
         "timers.declare": Call(empty, lambda store, _: store.timers.declare(["a", "b"])),
         "timers.pools": Call(empty, lambda store, _: store.timers.pools()),
+        "tokens.create": Call(empty, lambda store, _: store.tokens.create("t2", TOKEN)),
+        "tokens.find": Call(with_token, lambda store, _: store.tokens.find("t1")),
+        "tokens.all": Call(with_token, lambda store, _: store.tokens.all()),
+        "tokens.revoke": Call(
+            with_token, lambda store, _: store.tokens.revoke("t1"), lambda _first: None
+        ),
+        "tokens.agent_key": Call(empty, lambda store, _: store.tokens.agent_key("fresh")),
     }
 )
 """By family and method; complete, as a test proves by reflection."""

@@ -64,7 +64,7 @@ class FakeStore:
         self._lost = False
         self._moved = anyio.Event()
         self.admission = self.reading = self.steering = self.questions = self
-        self.feed = self.connection = self.dead_letters = self
+        self.feed = self.connection = self.dead_letters = self.tokens = self
         self.schedules = modelled_schedules()
         self.letters: list[DeadLetter] = []
 
@@ -89,6 +89,19 @@ class FakeStore:
     async def job(self, job_id: str) -> JobRecord:
         self._called("job")
         return self._job(job_id).record
+
+    async def check_tenant(self, job_id: str, tenant: str) -> None:
+        if self._job(job_id).record.tenant != tenant:
+            raise Refused(ErrorCode.NOT_FOUND, f"no job {job_id}")
+
+    async def claim_of(self, job_id: str) -> str | None:
+        return None
+
+    async def find(self, token_id: str) -> None:
+        return None
+
+    async def agent_key(self, fresh: str) -> str:
+        return fresh
 
     async def jobs(
         self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None

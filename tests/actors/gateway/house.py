@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from actors.gateway.app import create_app, openapi_document
 from actors.gateway.serve import bind, serve
-from actors.gateway.services import Gateway, Services, Timing
+from actors.gateway.services import Bounds, Gateway, Services, Timing
 from contracts.errors import ErrorCode, Refused
 from orch.system import SystemClock, SystemIds
 from tests.actors.gateway.fake_store import FakeStore
@@ -164,7 +164,7 @@ async def check_contract(response: httpx2.Response) -> None:
     request = response.request
     responses = _declared(request.method, request.url.path)
     if responses is None:
-        assert response.status_code in {400, 403, 404, 405, 413, 415}
+        assert response.status_code in {400, 401, 403, 404, 405, 413, 415, 429}
         schema: dict[str, Any] = {"$ref": "#/components/schemas/ErrorBody"}
     else:
         assert str(response.status_code) in responses, f"undeclared {response.status_code}"
@@ -189,6 +189,7 @@ def services_over(store: FakeStore, *, timing: Timing | None = None, **more: Any
         ids=SystemIds(),
         registry=registry,
         timing=timing or Timing(),
+        bounds=Bounds(**more.pop("bounds", {})),
         **more,
     )
 

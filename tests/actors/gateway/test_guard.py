@@ -229,7 +229,7 @@ async def test_headers_are_bounded() -> None:
 @pytest.mark.req("API-4")
 def test_a_further_name_may_be_allowed_and_the_default_port_left_out() -> None:
     def head(host: str, port: int = 80) -> Head:
-        return Head("GET", "/", "http", {"host": host}, port, 1, 20)
+        return Head("GET", "/", "http", {"host": host}, port, "127.0.0.1", 1, 1, 20)
 
     allowed = frozenset({"orch.example"})
     assert refusal(head("orch.example"), hosts=allowed) is None

@@ -233,6 +233,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "HMGET": _hmget,
         "HLEN": lambda space, name: len(space.hash(name)),
         "HSET": _hset,
+        "HSETNX": lambda space, name, field, value: (
+            0 if field in space.hash(name) else _hset(space, name, field, value)
+        ),
         "HDEL": _hdel,
         "SMEMBERS": lambda space, name: set(space.members(name)),
         "SADD": lambda space, name, *more: space.members(name).update(dict.fromkeys(more)),
@@ -259,5 +262,5 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
     }
 )
 
-REFUSED_WHEN_FULL = frozenset(("SET", "HSET", "SADD", "LPUSH", "RPUSH", "ZADD", "XADD"))
+REFUSED_WHEN_FULL = frozenset(("SET", "HSET", "HSETNX", "SADD", "LPUSH", "RPUSH", "ZADD", "XADD"))
 """Commands that a server without memory refuses."""
