@@ -167,9 +167,11 @@ def test_who_may_not_gets_exit_code_8(stack: Stack, tmp_path: Path) -> None:
 @pytest.mark.req("CLI-2")
 def test_doctor_needs_no_token_but_notices_a_wrong_one(stack: Stack) -> None:
     good = made(stack, "--scope", "read")["token"]
-    for token, code in ((None, 0), (good, 0), ("wrong", 7)):
-        ended = orch(stack, "doctor", "--json", token=token)
-        assert ended.code == code, ended.out
+    for token in (None, good):
+        well = orch(stack, "doctor", "--json", token=token)
+        assert well.code == 0, well.out
+    ended = orch(stack, "doctor", "--json", token="wrong")
+    assert ended.code == 7
     (check,) = [one for one in ended.document["checks"] if not one["ok"]]
     assert (check["name"], "orch token create" in check["fix"]) == ("token", True)
 
