@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from actors.desired import LISTEN_MS, Follow, as_it_stands, follow
 from actors.instance import Stop, about, depart, keep_beating, register, unless_stopped
 from contracts.errors import ErrorCode, Refused
 from orch.core.scheduling import scheduling_policy
@@ -53,6 +54,12 @@ class Body:
     stop: Stop
     instance: Instance
     place: Place
+
+    @property
+    def follow(self) -> Follow:
+        """Hears of operators' wishes on a connection of its own; one for each process."""
+        reader = self.store.connection.reader(LISTEN_MS)
+        return partial(follow, store=self.store, reader=reader, clock=self.clock)
 
 
 def make_store(settings: Settings, *, actor: str) -> Store:
@@ -112,6 +119,7 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
                 keep_beating, leases, body.instance, body.clock, lease_ms=body.settings.lease_ms
             )
         )
+        tasks.start_soon(body.follow, body.instance, as_it_stands)
         yield tasks
         await body.stop.event.wait()
         tasks.cancel_scope.cancel()

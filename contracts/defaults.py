@@ -69,6 +69,7 @@ def _rows() -> tuple[Default, ...]:
         d("lease_ms", 15_000, "ms", "How long a silent runner keeps its jobs.", limits.LEASE_MS_MIN, limits.HOUR_MS),
         d("suspend_max_ms", 600_000, "ms", "How long a stopped agent waits for its lease to be confirmed before it is killed.", 0, limits.DAY_MS),
         d("grace_ms", 5_000, "ms", "Between TERM and KILL of an agent, and for a runner's exit.", 0, limits.HOUR_MS),
+        d("reload_drain_ms", 10 * limits.MINUTE_MS, "ms", "How long a reload waits until the running jobs have ended; after that it is taken back.", 0, 7 * limits.DAY_MS),
         d("attempts_max", 3, "attempts", "Attempts of a job whose spec says nothing.", 1, limits.ATTEMPTS_MAX),
         d("backoff_ms", 2_000, "ms", "First retry's delay; doubles with each further failure, full jitter.", 0, limits.DAY_MS),
         d("backoff_ms_max", 60_000, "ms", "Longest delay between two attempts.", 0, limits.DAY_MS),

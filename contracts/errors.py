@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     INVALID_ANSWER = "INVALID_ANSWER"
     LEASE_OVER = "LEASE_OVER"
     LEASE_CONFLICT = "LEASE_CONFLICT"
+    DUPLICATE_COMMAND = "DUPLICATE_COMMAND"
     QUEUE_FULL = "QUEUE_FULL"
     RATE_LIMITED = "RATE_LIMITED"
     NO_POOL = "NO_POOL"
@@ -91,11 +92,12 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.INVALID_ANSWER, 400, x.BAD_INPUT, False, "The answer does not fit the question's kind or options.", "`orch status ID` shows the kind and the options."),
         ErrorEntry(e.LEASE_OVER, 409, x.JOB_FAILED, False, "The claim presented is not the one in force.", "Stop the work: another attempt owns the job."),
         ErrorEntry(e.LEASE_CONFLICT, 409, x.JOB_FAILED, False, "Another runner holds the job; details.holder names it.", "Wait until the holder finishes or its lease ends."),
+        ErrorEntry(e.DUPLICATE_COMMAND, 409, x.BAD_INPUT, False, "A command with this id was given before.", "`orch control status ID` shows it; give a new command a new id."),
+        ErrorEntry(e.REVISION_CONFLICT, 409, x.JOB_FAILED, False, "It was changed since the revision that if_revision names; details.revision is the one it has.", "Read it again, and send if_revision with the revision read."),
         ErrorEntry(e.QUEUE_FULL, 429, x.JOB_FAILED, True, "The queue of this pool and class is at its capacity.", "Try again after retry_after_ms."),
         ErrorEntry(e.RATE_LIMITED, 429, x.JOB_FAILED, True, "Too many requests.", "Try again after retry_after_ms."),
         ErrorEntry(e.NO_POOL, 503, x.DEPENDENCY_MISSING, True, "No pool fits the placement now; details.candidates says why, pool by pool.", "Start a runner with these capabilities, or ask for less."),
         ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed or cannot be met.", "Give a later deadline_ms."),
-        ErrorEntry(e.REVISION_CONFLICT, 409, x.JOB_FAILED, False, "It was changed since the revision that if_revision names; details.revision is the one it has.", "Read it again, and send if_revision with the revision read."),
         ErrorEntry(e.UNAUTHENTICATED, 401, x.UNSAFE, False, "No valid token.", "Set ORCH_TOKEN."),
         ErrorEntry(e.FORBIDDEN, 403, x.UNSAFE, False, "The caller may not do this; also a foreign Host or Origin header.", "Call the address in endpoint.json, not through another name."),
         ErrorEntry(e.TENANT_MISMATCH, 403, x.UNSAFE, False, "The spec's tenant is not the token's.", "Leave tenant out or use the token's."),

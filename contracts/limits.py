@@ -113,6 +113,26 @@ CAPABILITIES_MAX: Final = 32
 AFFINITY_TTL_MS: Final = HOUR_MS
 """How long a session is drawn to the pool of its last placed job."""
 
+# The control stream
+COMMAND_ARGS_BYTES_MAX: Final = 4 * KIB
+COMMANDS_WAITING_MAX: Final = 1_000
+"""Commands that stand in the stream unread; above that a push is refused."""
+COMMANDS_OPEN_MAX: Final = 1_000
+"""Commands whose acknowledgements are counted; of more, the oldest are not waited for."""
+COMMANDS_LISTED_MAX: Final = 10_000
+COMMAND_TTL_MS: Final = 7 * DAY_MS
+"""How long a record is kept, and how long its id cannot be used again."""
+ACKS_ENTRIES_MAX: Final = 10_000
+REVISIONS_ENTRIES_MAX: Final = 64
+DESIRED_FIELDS_MAX: Final = 10_000
+CANCEL_LOOKS_MAX: Final = 250
+"""Jobs that one call of a cancel by filter looks at."""
+POOL_HEADS_MAX: Final = 100
+"""Lines of a class whose heads are looked at for the oldest."""
+LIMIT_JOBS_MAX: Final = 100_000_000
+LIMIT_RATE_MAX: Final = 1_000_000
+LIMIT_WEIGHT_MAX: Final = 1_000
+
 # Time
 LEASE_MS_MIN: Final = 1_000
 CLAIM_EVERY_MS: Final = 2_000

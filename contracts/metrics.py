@@ -61,8 +61,12 @@ REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
     "schedules", "slots", "group", "leftover", "counters",
 )  # fmt: skip
+COMMAND_NAMES: Final = (
+    "drain", "undrain", "pause", "resume", "cancel", "set-limit", "reload", "other",
+)  # fmt: skip
+"""Of the control stream; `other` is what is no command."""
 _POOL: Final = Label("pool", max=POOLS_MAX)
-_ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
+_ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway", "supervisor")
 
 
 def _rows() -> tuple[Metric, ...]:
@@ -79,6 +83,8 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_scheduler_timers_total", "counter", "timers", "Timers handled when they were due.", "actors/scheduler/perform.py"),
         m("orch_scheduler_fires_total", "counter", "fires", "Times of schedules that this scheduler carried out, by what came of them.", "actors/scheduler/schedules.py", (Label("result", ("fired", "skipped", "refused", "missed", "moved", "broken")),)),
         m("orch_runner_slots", "gauge", "jobs", "Jobs this runner may run at once.", "actors/runner/perform.py", (_POOL,)),
+        m("orch_runner_draining", "gauge", "state", "1 while operators drain this runner: it takes nothing new.", "actors/runner/drain.py", (_POOL,)),
+        m("orch_control_commands_total", "counter", "commands", "Commands of operators that this scheduler settled, by result.", "actors/scheduler/commands.py", (Label("command", COMMAND_NAMES), Label("result", ("applied", "refused")))),
         m("orch_runner_attempts", "gauge", "jobs", "Jobs this runner holds now.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_endings_total", "counter", "attempts", "Attempts that ended, by how the store was told.", "actors/runner/perform.py", (Label("verb", ("settle", "release", "ask", "handback", "stop")), Label("accepted", ("ok", "same", "over")))),
         m("orch_runner_attempt_seconds", "histogram", "seconds", "From claim to end of an attempt on this runner.", "actors/runner/perform.py", (), RUN_BUCKETS_S),

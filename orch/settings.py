@@ -94,6 +94,7 @@ class Settings:
     lease_ms: int
     suspend_max_ms: int
     grace_ms: int
+    reload_drain_ms: int
     attempts_max: int
     backoff_ms: int
     backoff_ms_max: int

@@ -36,6 +36,7 @@ COMMANDS: Final = (
     ("cancel", "orch.cli.steer:cancel", "Cancel a job; a running agent is stopped."),
     ("pause", "orch.cli.steer:pause", "Pause a job; a running one stops at its next step."),
     ("resume", "orch.cli.steer:resume", "Let a paused job go on."),
+    ("pools", "orch.cli.control:pools", "List pools: runners, slots, what waits and what runs."),
     ("doctor", "orch.cli.doctor:doctor", "Check what Orch needs; every failure has a fix."),
     ("version", "orch.cli.project:version", "Print the version."),
 )
@@ -64,6 +65,18 @@ TOKEN_COMMANDS: Final = (
     ("create", "orch.cli.tokens:create", "Make a token for the gateway; it is shown once."),
     ("list", "orch.cli.tokens:list_tokens", "List tokens, oldest first."),
     ("revoke", "orch.cli.tokens:revoke", "Take a token back."),
+)
+
+CONTROL_COMMANDS: Final = (
+    ("drain", "orch.cli.control:drain", "Let a pool or runner finish, and give it nothing new."),
+    ("undrain", "orch.cli.control:undrain", "Take work again."),
+    ("pause", "orch.cli.control:pause", "Close intake, dispatch or both."),
+    ("resume", "orch.cli.control:resume", "Open what a pause has closed."),
+    ("cancel", "orch.cli.control:cancel", "Cancel every live job that a filter fits."),
+    ("set-limit", "orch.cli.control:set_limit", "Override a limit of a pool, line, tenant or key."),
+    ("reload", "orch.cli.control:reload", "Have the stack read its configuration again."),
+    ("status", "orch.cli.control:status", "Show what became of a command."),
+    ("list", "orch.cli.control:list_commands", "List commands, newest first."),
 )
 
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
@@ -103,6 +116,10 @@ def build_app() -> App:
     for name, where, about in TOKEN_COMMANDS:
         tokens.command(where, name=name, help=about, help_flags=[], version_flags=[])
     app.command(tokens)
+    control = App(name="control", help="Commands of operators.", help_flags=[], version_flags=[])
+    for name, where, about in CONTROL_COMMANDS:
+        control.command(where, name=name, help=about, help_flags=[], version_flags=[])
+    app.command(control)
     return app
 
 

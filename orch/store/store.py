@@ -10,11 +10,13 @@ from orch.ports import Ids
 from orch.store.admission import Admission
 from orch.store.claims import Claims
 from orch.store.connection import Connection
+from orch.store.control import Control
 from orch.store.dead_letters import DeadLetters
 from orch.store.feed import Feed
 from orch.store.leases import Leases
 from orch.store.outcomes import Outcomes
 from orch.store.output import Output
+from orch.store.pools import Pools
 from orch.store.reading import Reading
 from orch.store.repairs import Repairs
 from orch.store.schedules import Schedules
@@ -30,11 +32,13 @@ class Store:
     connection: Connection
     admission: Admission
     claims: Claims
+    control: Control
     dead_letters: DeadLetters
     feed: Feed
     leases: Leases
     outcomes: Outcomes
     output: Output
+    pools: Pools
     questions: Questions
     reading: Reading
     repairs: Repairs
@@ -55,6 +59,7 @@ def open_store(
         connection=connection,
         admission=admission,
         claims=Claims(connection, policy),
+        control=Control(connection),
         dead_letters=DeadLetters(
             connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max
         ),
@@ -62,6 +67,7 @@ def open_store(
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),
         output=output,
+        pools=Pools(connection),
         questions=Questions(connection, reading, ids, policy, actor=actor),
         reading=reading,
         repairs=Repairs(connection, policy),

@@ -24,6 +24,7 @@ from actors.gateway.frames import _BAD_END_CODES
 from actors.start import ROLES
 from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
 from contracts.errors import ErrorCode, OrchError
+from contracts.overrides import LIMITS
 from contracts.spec import parse_spec
 from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
@@ -31,6 +32,7 @@ from orch.cli.documents import parse_document
 from orch.cli.help import help_text
 from orch.cli.main import (
     COMMANDS,
+    CONTROL_COMMANDS,
     DEAD_LETTER_COMMANDS,
     SCHEDULE_COMMANDS,
     TOKEN_COMMANDS,
@@ -63,7 +65,11 @@ PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
 ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
-GROUP = "config |dead-letter |schedule |token "
+GROUPS = {
+    "dead-letter": DEAD_LETTER_COMMANDS, "schedule": SCHEDULE_COMMANDS, "control": CONTROL_COMMANDS,
+    "token": TOKEN_COMMANDS,
+}  # fmt: skip
+GROUP = "config |dead-letter |schedule |control |token "
 CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
@@ -164,6 +170,7 @@ def vocabulary() -> frozenset[str]:
         "to_i",
     }
     written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
+    written |= set(LIMITS) | {"force_stopped", "duration_ms", "rolled_back"}
     return frozenset(words | written)
 
 
@@ -187,11 +194,7 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 def _call_faults(text: str) -> list[str]:
     commands = {name for name, _, _ in COMMANDS} | {"config show"}
-    for group, listed in (
-        ("dead-letter", DEAD_LETTER_COMMANDS),
-        ("schedule", SCHEDULE_COMMANDS),
-        ("token", TOKEN_COMMANDS),
-    ):
+    for group, listed in GROUPS.items():
         commands |= {f"{group} {name}" for name, _, _ in listed}
     faults = []
     for command, rest in CALL.findall(text):

@@ -307,6 +307,7 @@ class World:
             keeper=keeper,
             from_keeper=partial(self.loop.on_thread, unit.process.main),
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),
+            follow=body.follow,
         )
         make = partial(self._instance, unit, SimIds(f"{self.plan.seed}/instance/{unit.name}"))
         await Runner(tools, make, body.stop).run()

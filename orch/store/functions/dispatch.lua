@@ -129,7 +129,9 @@ end
 -- Returns how many became ready, and how many runners serve the pool. With `claims` a runner takes first what
 -- was made ready before; one pool waits as a whole for a runner that has not said what it runs.
 local function dispatch_pool(call, pool, most, policy, actor, claims)
-  local free, runners, waits, unclaimed = allowance(call, pool)
+  local free, runners, waits, unclaimed, drains = allowance(call, pool)
+  -- A drained runner takes nothing; what is free is its neighbours'.
+  if claims and (drains.pool or drains.runners[claims.runner]) then claims.most = 0 end
   if claims and not waits and unclaimed > 0 then free = free + claim_ready(call, pool, claims) end
   local want = math.min(free, most)
   local served_all, looked = 0, 0

@@ -274,21 +274,35 @@ local function still_recalled(call)
   return math.abs(call.now - at) < RECALL_MS_MAX
 end
 
+-- Which of these runners an operator drains, or the whole pool (`pool` in the answer): read in one command.
+local function drained(call, pool, slots)
+  local fields = { '*:drain', 'pool:' .. pool .. ':drain' }
+  for i = 1, #slots, 2 do fields[#fields + 1] = 'runner:' .. slots[i] .. ':drain' end
+  local found = redis.call('HMGET', call.shard .. 'desired', unpack(fields))
+  local drains = { pool = found[1] or found[2], runners = {} }
+  for i = 1, #slots, 2 do drains.runners[slots[i]] = drains.pool or found[2 + (i + 1) / 2] end
+  return drains
+end
+
 -- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted. Then how many
--- runners serve the pool, whether nothing may be given out yet, and how much is unclaimed.
+-- runners serve the pool, whether nothing may be given out yet, how much is unclaimed, and who is drained: such
+-- a runner has no slot to give, and in a drained pool nobody has.
 local function allowance(call, pool)
   local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
+  local drains = drained(call, pool, slots)
   local free = 0
   for i = 1, #slots, 2 do
     if not is_recalled(slots[i + 1]) then
       local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
-      free = free + math.max(0, tonumber(slots[i + 1]) - held)
+      if not drains.runners[slots[i]] then
+        free = free + math.max(0, tonumber(slots[i + 1]) - held)
+      end
     elseif still_recalled(call) then
-      return 0, #slots / 2, true, 0
+      return 0, #slots / 2, true, 0, drains
     end
   end
   local unclaimed = redis.call('XLEN', call.shard .. 'ready:' .. pool)
-  return free - unclaimed, #slots / 2, false, unclaimed
+  return free - unclaimed, #slots / 2, false, unclaimed, drains
 end
 
 -- One token wakes one idle runner, who then claims as much as it has room for.

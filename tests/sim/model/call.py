@@ -268,6 +268,12 @@ class Call:
 
     # -- slots
 
+    def drains(self, pool: str, runner: str = "") -> bool:
+        """Whether operators drain the pool, or this runner of it."""
+        desired = self.hash("desired")
+        scopes = ("*", f"pool:{pool}", f"runner:{runner}")
+        return any(f"{scope}:drain" in desired for scope in scopes)
+
     def allowance(self, pool: str) -> tuple[int, int, bool]:
         """Free slots of a pool less what is dispatched and unclaimed, how many runners serve it, and whether
         one of them must first say what it runs."""
@@ -275,7 +281,11 @@ class Call:
         told = {name: n for name, n in slots.items() if not n.startswith(RECALLED)}
         if len(told) < len(slots) and self._recalls():
             return 0, len(slots), True
-        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in told.items())
+        free = sum(
+            max(0, int(n) - len(self.hash(f"held:{name}")))
+            for name, n in told.items()
+            if not self.drains(pool, name)
+        )
         ready = self.space.stream(f"{self.shard}ready:{pool}")
         return free - (0 if ready is None else len(ready)), len(slots), False
 

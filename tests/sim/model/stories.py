@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from contracts.states import State
 from orch.store.library import SCHEMA
-from tests.sim.model.damage import Damage
+from tests.sim.model.commanding import Commanding
 from tests.sim.model.server import ModelServer
 from tests.sim.model.telling import (
     ACTORS,
@@ -29,7 +29,7 @@ from tests.sim.model.telling import (
 from tests.sim.model.timetables import Timetables
 
 
-class Story(Damage, Timetables):
+class Story(Commanding, Timetables):
     """The next step of a shard's life, as often as it is asked."""
 
     def __init__(self, seed: int, model: ModelServer) -> None:
@@ -62,6 +62,8 @@ class Story(Damage, Timetables):
             self._tamper: 1,
             self._damage: 1,
             self._repair: 2,
+            self._command: 4,
+            self._obey: 3,
         }
 
     def step(self) -> Step:
@@ -181,7 +183,7 @@ class Story(Damage, Timetables):
     def _registration(self, name: str) -> Step:
         role, pool = ACTORS.get(name, "runner"), RUNNERS.get(name, "")
         slots = self._rng.choice((0, 1, 3, 6)) if pool else 0
-        about = json.dumps({"role": role, "pool": pool, "slots": slots})
+        about = json.dumps({"role": role, "pool": pool, "slots": slots, "serves": "a b"})
         return self._say("register", name, role, about, pool, slots, 0)
 
     def _decide(self) -> Step:

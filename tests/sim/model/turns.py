@@ -161,6 +161,8 @@ def dispatch_pool(
     """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool. A runner that
     claims takes first what was made ready before."""
     free, runners, waits = call.allowance(pool)
+    if grants is not None and grants.drained(pool):
+        grants = None
     if grants is not None and not waits:
         free += grants.claim_ready(pool)
     want, done, looked = min(free, most), 0, 0
