@@ -6,27 +6,22 @@ block of the README, or one below `<!-- runnable -->` on another page, is run in
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from actors.gateway.frames import _BAD_END_CODES
 from actors.start import ROLES
-from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
-from contracts.errors import ErrorCode, OrchError
-from contracts.overrides import LIMITS
+from contracts import defaults
+from contracts.errors import OrchError
 from contracts.spec import parse_spec
-from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
@@ -39,9 +34,8 @@ from orch.cli.main import (
     build_app,
 )
 from orch.settings import _AGENT_NAMES
-from orch.store.keys import OWNERS, Keys
-from orch.store.library import library
 from tests.shape.pages import CODE, ROOT, Block, Page, pages
+from tests.shape.words import capitals, vocabulary
 
 README = "README.md"
 MAP = "docs/README.md"
@@ -130,55 +124,6 @@ def test_an_orphan_is_noticed() -> None:
 
 
 # ---------------------------------------------------------------- names
-
-
-def _strings(document: Any) -> Iterator[str]:
-    """All keys and all words of a schema."""
-    if isinstance(document, dict):
-        for key, value in document.items():
-            yield key
-            yield from _strings(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _strings(value)
-    elif isinstance(document, str):
-        yield document
-
-
-@cache
-def vocabulary() -> frozenset[str]:
-    """Every lower-case word with an underscore that may stand in code style."""
-    contracts = [ROOT / "contracts/openapi.json", *(ROOT / "contracts/schemas/v1").glob("*.json")]
-    words = {word for path in contracts for word in _strings(json.loads(path.read_bytes()))}
-    for entry in events.CATALOGUE.values():
-        words |= {entry.type.value, *entry.fields}
-    for kind in (
-        states.State, states.Event, states.Refusal, states.BlockReason, outcomes.Outcome,
-        outcomes.ReasonCode, events.Frame,
-    ):  # fmt: skip
-        words |= {member.value for member in kind}
-    words |= set(defaults.DEFAULTS) | set(vars(Keys)) | set(OWNERS) | set(library().verbs)
-    words |= set(metrics.CATALOGUE)
-    words |= {*TOKENS_IN, *TOKENS_OUT}
-    written = {
-        "finish_reason",
-        "redis_url",
-        "started_at_ms",
-        "from_seq",
-        "to_seq",
-        "from_i",
-        "to_i",
-    }
-    written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
-    written |= set(LIMITS) | {"force_stopped", "duration_ms", "rolled_back"}
-    return frozenset(words | written)
-
-
-@cache
-def capitals() -> frozenset[str]:
-    modules = (defaults, errors, events, limits, outcomes, record, spec, states)
-    names = {name for module in modules for name in vars(module)}
-    return frozenset(names | {code.value for code in ErrorCode} | set(_BAD_END_CODES.values()))
 
 
 def _flag_faults(command: str, rest: str) -> list[str]:
