@@ -29,13 +29,7 @@ from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
-from orch.cli.main import (
-    COMMANDS,
-    DEAD_LETTER_COMMANDS,
-    SCHEDULE_COMMANDS,
-    TOKEN_COMMANDS,
-    build_app,
-)
+from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
 from orch.store.keys import OWNERS, Keys
 from orch.store.library import library
@@ -187,12 +181,7 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 def _call_faults(text: str) -> list[str]:
     commands = {name for name, _, _ in COMMANDS} | {"config show"}
-    for group, listed in (
-        ("dead-letter", DEAD_LETTER_COMMANDS),
-        ("schedule", SCHEDULE_COMMANDS),
-        ("token", TOKEN_COMMANDS),
-    ):
-        commands |= {f"{group} {name}" for name, _, _ in listed}
+    commands |= {f"{group} {name}" for group, _, listed in GROUPS for name, _, _ in listed}
     faults = []
     for command, rest in CALL.findall(text):
         if command not in commands:
