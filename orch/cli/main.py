@@ -79,6 +79,13 @@ CONTROL_COMMANDS: Final = (
     ("list", "orch.cli.control:list_commands", "List commands, newest first."),
 )
 
+GROUPS: Final = (
+    ("control", "Commands of operators.", CONTROL_COMMANDS),
+    ("dead-letter", "Jobs that were given up on.", DEAD_LETTER_COMMANDS),
+    ("schedule", "Jobs made by time.", SCHEDULE_COMMANDS),
+    ("token", "Who may call the gateway.", TOKEN_COMMANDS),
+)
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -102,24 +109,11 @@ def build_app() -> App:
         version_flags=[],
     )
     app.command(config)
-    letters = App(
-        name="dead-letter", help="Jobs that were given up on.", help_flags=[], version_flags=[]
-    )
-    for name, where, about in DEAD_LETTER_COMMANDS:
-        letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(letters)
-    schedules = App(name="schedule", help="Jobs made by time.", help_flags=[], version_flags=[])
-    for name, where, about in SCHEDULE_COMMANDS:
-        schedules.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(schedules)
-    tokens = App(name="token", help="Who may call the gateway.", help_flags=[], version_flags=[])
-    for name, where, about in TOKEN_COMMANDS:
-        tokens.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(tokens)
-    control = App(name="control", help="Commands of operators.", help_flags=[], version_flags=[])
-    for name, where, about in CONTROL_COMMANDS:
-        control.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(control)
+    for group, about_group, listed in GROUPS:
+        below = App(name=group, help=about_group, help_flags=[], version_flags=[])
+        for name, where, about in listed:
+            below.command(where, name=name, help=about, help_flags=[], version_flags=[])
+        app.command(below)
     return app
 
 

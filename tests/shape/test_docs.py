@@ -25,14 +25,7 @@ from contracts.spec import parse_spec
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
-from orch.cli.main import (
-    COMMANDS,
-    CONTROL_COMMANDS,
-    DEAD_LETTER_COMMANDS,
-    SCHEDULE_COMMANDS,
-    TOKEN_COMMANDS,
-    build_app,
-)
+from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
 from tests.shape.pages import CODE, ROOT, Block, Page, pages
 from tests.shape.words import capitals, vocabulary
@@ -59,11 +52,7 @@ PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
 ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
-GROUPS = {
-    "dead-letter": DEAD_LETTER_COMMANDS, "schedule": SCHEDULE_COMMANDS, "control": CONTROL_COMMANDS,
-    "token": TOKEN_COMMANDS,
-}  # fmt: skip
-GROUP = "config |dead-letter |schedule |control |token "
+GROUP = "config |" + " |".join(name for name, _, _ in GROUPS) + " "
 CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
@@ -139,8 +128,7 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 def _call_faults(text: str) -> list[str]:
     commands = {name for name, _, _ in COMMANDS} | {"config show"}
-    for group, listed in GROUPS.items():
-        commands |= {f"{group} {name}" for name, _, _ in listed}
+    commands |= {f"{group} {name}" for group, _, listed in GROUPS for name, _, _ in listed}
     faults = []
     for command, rest in CALL.findall(text):
         if command not in commands:
