@@ -143,6 +143,15 @@ class Keys:
         """Set: tenants that ever submitted."""
         return self._name("tenants")
 
+    def rate(self, tenant: str) -> str:
+        """String: tokens left in the tenant's bucket, and when; gone when the bucket is full."""
+        return self._name(f"rate:{tenant}")
+
+    @property
+    def desired(self) -> str:
+        """Hash: what operators set over the settings, and what they paused."""
+        return self._name("desired")
+
     @property
     def tokens(self) -> str:
         """Hash: token id -> JSON about it, with the SHA-256 of the token."""
@@ -150,7 +159,8 @@ class Keys:
 
     @property
     def counters(self) -> str:
-        """Hash: depth:<pool>:<class> and the like, changed in the functions that move jobs."""
+        """Hash: depth:<pool>:<class> queued, waits:<tenant> queued or scheduled, and how often one of them
+        changed (moves)."""
         return self._name("counters")
 
     @property
@@ -170,6 +180,8 @@ OWNERS: dict[str, str] = {
     "turn": "pool",
     "rested": "pool",
     "queue": "pool",
+    "oldest": "pool",
+    "youngest": "pool",
     "inbox": "instance",
     "held": "instance",
     "lastcall": "instance",
@@ -179,6 +191,7 @@ OWNERS: dict[str, str] = {
     "schedule": "tenant",
     "schedules": "tenant",
     "answer": "ttl",
+    "rate": "ttl",
     "retire": "shard",
     "requests": "shard",
     "outcomes": "shard",
@@ -194,6 +207,7 @@ OWNERS: dict[str, str] = {
     "tenants": "shard",
     "tokens": "shard",
     "counters": "shard",
+    "desired": "shard",
     "meta": "shard",
 }
 """Who removes a key of this family: every key has an owner or a time to live (a fixture checks it)."""

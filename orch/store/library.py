@@ -20,15 +20,14 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
-    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay "
-    "timetable schedule unschedule fire mend "
-    "repair realign recount"
+    "tally shared hello register beat declare claim pace dispatch evict bound admit settle release ask "
+    "handback stop cycle reclaim note emit decide bury leave due unready cancel pause resume answer announce "
+    "retire refuse replay timetable schedule unschedule fire mend repair realign recount overflow"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    {"shared", "claim", "settle", "release", "ask", "handback", "stop", "timetable", "mend"}
+    "tally shared claim pace evict bound settle release ask handback stop timetable mend".split()
 )
 """Files that are steps of other verbs and are not callable themselves."""
 
@@ -78,16 +77,38 @@ def _registration(verb: str, digest: str, text: str) -> str:
     )
 
 
+_TOP = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
+
+
+def _block(text: str, later: str, registration: str) -> str:
+    """One file in a function of its own: Lua has room for 200 names in one, and most are a file's private
+    ones. It hands out what `later` files use; the file's text stands there as it is."""
+    words = set(re.findall(r"\w+", later))
+    shown = ", ".join(one for one in dict.fromkeys(_TOP.findall(text)) if one in words)
+    head = f"local {shown} = (function()\n" if shown else "(function()\n"
+    return f"{head}{text}{registration}return {shown}\nend)();\n"
+
+
+def _blocks(texts: dict[str, str], digest: str) -> str:
+    names = list(texts)
+    parts = []
+    for at, name in enumerate(names):
+        later = "".join(texts[one] for one in names[at + 1 :])
+        registration = "" if name in PARTS else _registration(name, digest, texts[name])
+        parts.append(_block(texts[name], later, registration))
+    return "".join(parts)
+
+
 @cache
 def library() -> Library:
     """The library of this version of Orch."""
     texts = {name: source(name) for name in ORDER}
-    body = source("generated") + "".join(texts.values())
-    digest = hashlib.sha256(body.encode()).hexdigest()[:10]
+    generated = source("generated")
+    digest = hashlib.sha256((generated + "".join(texts.values())).encode()).hexdigest()[:10]
     verbs = tuple(name for name in ORDER if name not in PARTS)
-    registrations = "".join(_registration(verb, digest, texts[verb]) for verb in verbs)
     headed = frozenset(verb for verb in verbs if _HEAD in texts[verb])
-    return Library(digest, f"#!lua name=orch_{digest}\n{body}{registrations}", verbs, headed)
+    code = f"#!lua name=orch_{digest}\n{generated}{_blocks(texts, digest)}"
+    return Library(digest, code, verbs, headed)
 
 
 def _lua_string(text: str) -> str:
@@ -144,6 +165,14 @@ def generated_lua() -> str:
         "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
         "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
+        "DAY_MS": limits.DAY_MS,
+        "EVICTION_LOOKS_MAX": limits.EVICTION_LOOKS_MAX,
+        "RETRY_AFTER_MS_START": limits.RETRY_AFTER_MS_START,
+        "RETRY_AFTER_MS_PAUSED": limits.RETRY_AFTER_MS_PAUSED,
+        "PACE_DISPATCHES": limits.PACE_DISPATCHES,
+        "PACE_MS": limits.PACE_MS,
+        "REQUESTS_MAX": limits.REQUESTS_BACKLOG_MAX,
+        "ID_CHARS_MAX": limits.ID_CHARS_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.

@@ -35,7 +35,7 @@ def faults_of(
     """
     sound = {} if sound is None else sound
     jobs = jobs_of(data)
-    ttls = {name: 1 for name in data if name.startswith("answer:")}
+    ttls = {name: 1 for name in data if name.startswith(("answer:", "rate:"))}
     faults = []
     for name in data if indexed else ():
         faults += invariants._owner_faults(name, data, jobs, ttls)

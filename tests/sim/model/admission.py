@@ -1,19 +1,31 @@
-"""admit, refuse and replay: items are judged against the store and their own batch, then jobs are made."""
+"""admit, refuse, overflow and replay: items are judged against the store and their own batch, then jobs are
+made."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
 from contracts.errors import CATALOGUE, ErrorCode
-from contracts.limits import ANSWER_KEY_TTL_MS
+from contracts.ids import is_id
+from contracts.limits import ANSWER_KEY_TTL_MS, REQUESTS_BACKLOG_MAX, RETRY_AFTER_MS_START
 from contracts.states import STATE_CODES, Event, State
-from tests.sim.model.call import QUEUED, READY, Call, Job, Reply, with_member
+from tests.sim.model import evict
+from tests.sim.model.bound import (
+    Bounds,
+    Place,
+    Tenant,
+    refuse_full,
+    refuse_paused,
+    refuse_too_fast,
+    refused,
+)
+from tests.sim.model.call import QUEUED, READY, SCHEDULED, Call, Job, Reply, with_member
+from tests.sim.model.pace import ahead_in_class, gap_of, starts_in
 from tests.sim.model.reading import parse_id
-from tests.sim.model.turns import dispatch_lengthened
+from tests.sim.model.turns import dispatch_lengthened, policy_of
 
 ITEM = 13
 _STATE_NAMES = {code: state.value for state, code in STATE_CODES.items()}
@@ -41,8 +53,6 @@ class Item:
     """The dead letter that it repeats."""
     origin: str = "{}"
     """What its first event says of where it came from."""
-    position: int = 0
-    """How many waited before it."""
     answer: Reply = field(default_factory=list)
     first: Item | None = None
     """The earlier item of the same call that this one repeats."""
@@ -65,68 +75,187 @@ def item_of(*words: str) -> Item:
 class Batch:
     """What the items before an item of the same call will have made."""
 
-    def __init__(self, call: Call, capacity: int) -> None:
+    def __init__(self, call: Call, policy: str, bounds: str, actor: str) -> None:
         self._call = call
-        self._capacity = capacity
+        self._policy = policy
+        self._actor = actor
+        call.policy = policy_of(policy)
+        words = (word.partition("=") for word in bounds.split())
+        self._bounds = Bounds(call, {name: value for name, _, value in words})
         self._jobs: dict[str, Item] = {}
         self._keys: dict[str, str] = {}
-        self._queued: Counter[str] = Counter()
+        self._pending: list[Item] = []
+        self._made: list[Item] = []
+        self._places: list[Place] = []
+        self._free: dict[str, int] = {}
+        self._lengthened: set[str] = set()
+        self.evicted: dict[str, int] = {}
+
+    def take_in(self, item: Item) -> None:
+        """Lets it in, or answers why not."""
+        self.judge(item)
+        if not item.answer:
+            self.find_room(item)
+
+    def find_room(self, item: Item) -> None:
+        """Lets in what nothing else is against, or answers why not."""
+        place, tenant = (
+            self._bounds.place(item.pool, item.class_name),
+            self._bounds.tenant(item.tenant),
+        )
+        reached = self._bounds.reached(place, tenant)
+        if reached and place.policy in evict.KINDS and self._pending:
+            self._make()
+            reached = self._bounds.reached(place, tenant)
+        if reached:
+            named = (item.pool, item.class_name, item.tenant)
+            victims = evict.victims(self._call, named, [one[0] for one in reached], place.policy)
+            if victims is None:
+                item.answer = refuse_full(self._bounds, place, tenant, reached[0])
+                return
+            for victim in victims:
+                evict.evict(self._call, victim, item.job_id, place.policy, self._actor)
+                self.evicted[place.policy] = self.evicted.get(place.policy, 0) + 1
+        self._let_in(item, tenant)
+
+    def _let_in(self, item: Item, tenant: Tenant) -> None:
+        self._jobs[item.job_id] = item
+        if item.key:
+            self._keys[key_name(self._call, item)] = item.job_id
+        self._pending.append(item)
+        self._bounds.coming[f"waits:{item.tenant}"] += 1
+        if item.not_before <= self._call.now:
+            self._bounds.coming[f"depth:{item.pool}:{item.class_name}"] += 1
+        if tenant.rate > 0:
+            tenant.tokens -= 1
+            tenant.took = True
+        item.answer = ["new", item.job_id, QUEUED, -1, -1]
 
     def judge(self, item: Item) -> None:
-        """Answers an item that makes no job; the others keep an empty answer."""
+        """Answers an item that makes no job whatever there is room for; the others keep an empty answer."""
+        item.answer = self._judge(item)
+
+    def _judge(self, item: Item) -> Reply:
         key = key_name(self._call, item)
         job_id = item.job_id
         if item.key:
             job_id = self._keys.get(key) or self._call.space.text(key) or job_id
         if job_id in self._jobs:
             item.first = self._jobs[job_id]
-            item.answer = _judge_repeat(item, job_id, item.first.digest, QUEUED, again=False)
-            return
+            return _judge_repeat(item, job_id, item.first.digest, QUEUED, again=False)
         job = self._call.load(job_id)
         if job is not None:
             again = job.fields.get("nonce", "") == item.nonce
-            item.answer = _judge_repeat(item, job_id, job.fields["digest"], job.state, again=again)
-            return
-        item.answer = self._refusal(item)
-        if not item.answer:
-            self._accept(item, key)
+            return _judge_repeat(item, job_id, job.fields["digest"], job.state, again=again)
+        return self._refusal(item)
 
     def _refusal(self, item: Item) -> Reply:
         pools = self._call.space.members(f"{self._call.shard}pools")
         if item.entry_id and not request_waits(self._call, item.entry_id):
             text = f"request {item.entry_id} is settled or was handed on"
-            return _refused(ErrorCode.INVALID_REQUEST, text, {})
+            return refused(ErrorCode.INVALID_REQUEST, text, {})
         if not item.pool:
             return ["refused", ErrorCode.NO_POOL.value, "no pool fits the placement", item.placed]
         if item.pool not in pools:
             known = {"path": "pool", "pools": sorted(pools)}
-            return _refused(ErrorCode.INVALID_SPEC, f"pool: there is no pool {item.pool}", known)
-        if item.deadline and item.deadline <= max(self._call.now, item.not_before):
-            return _refused(
-                ErrorCode.DEADLINE_UNMET,
-                "deadline_ms has passed or lies before not_before_ms",
-                {"now_ms": str(self._call.now)},
-            )
-        item.position = self._depth(item)
-        if item.position >= self._capacity:
-            return _refused(
-                ErrorCode.QUEUE_FULL,
-                f"the queue of pool {item.pool}, class {item.class_name} is full",
-                {"queue_depth": item.position, "policy": "reject"},
-            )
-        return []
+            return refused(ErrorCode.INVALID_SPEC, f"pool: there is no pool {item.pool}", known)
+        place, tenant = (
+            self._bounds.place(item.pool, item.class_name),
+            self._bounds.tenant(item.tenant),
+        )
+        self._places.append(place)
+        if place.paused or tenant.paused:
+            return refuse_paused(place.paused or tenant.paused)
+        if tenant.rate > 0 and tenant.tokens < 0.999999:
+            return refuse_too_fast(tenant)
+        return self._late(item) if item.deadline else []
 
-    def _depth(self, item: Item) -> int:
-        place = f"{item.pool}:{item.class_name}"
-        stored = self._call.hash("counters").get(f"depth:{place}", "0")
-        return int(stored) + self._queued[place]
+    def _late(self, item: Item) -> Reply:
+        now = self._call.now
+        if item.deadline <= max(now, item.not_before):
+            text = "deadline_ms has passed or lies before not_before_ms"
+            return refused(ErrorCode.DEADLINE_UNMET, text, {"now_ms": str(now)})
+        start = self._predict(item) if item.not_before <= now else None
+        if start is None or item.deadline > now + start:
+            return []
+        details = {"now_ms": str(now), "predicted_start_ms": start}
+        text = "deadline_ms lies before the predicted start"
+        return refused(ErrorCode.DEADLINE_UNMET, text, details)
 
-    def _accept(self, item: Item, key: str) -> None:
-        if item.not_before <= self._call.now:
-            self._queued[f"{item.pool}:{item.class_name}"] += 1
-        self._jobs[item.job_id] = item
-        if item.key:
-            self._keys[key] = item.job_id
+    def _predict(self, item: Item) -> int | None:
+        call, place = self._call, f"{item.pool}:{item.class_name}"
+        if gap_of(call, item.pool) is None:
+            return None
+        if item.pool not in self._free:
+            self._free[item.pool] = call.allowance(item.pool)[0]
+        if self._bounds.pool_depth(item.pool) < self._free[item.pool]:
+            return 0
+        ahead = self._bounds.waiting(f"depth:{place}")
+        turn = call.space.zset(f"{call.shard}turn:{place}")
+        tag = turn.score(item.tenant)
+        tenants = len(turn) + (tag is None)
+        if tenants > 1:
+            own = len(call.space.line(f"{call.shard}queue:{place}:{item.tenant}"))
+            own = min(ahead, own + self._bounds.coming[f"waits:{item.tenant}"])
+            if tag is None:
+                tag = float(call.hash(f"fair:{item.pool}").get(f"v:{item.class_name}", "0"))
+            before = sum(score < tag for score, _ in turn)
+            ahead = ahead_in_class(own, ahead - own, tenants, before)
+        return starts_in(call, item.pool, item.class_name, ahead)
+
+    def _make(self) -> None:
+        """Those that were let in become jobs, and get what slots are free."""
+        if not self._pending:
+            return
+        for item in self._pending:
+            make_job(self._call, item, self._actor)
+            if item.not_before <= self._call.now:
+                self._lengthened.add(item.pool)
+        self._made += self._pending
+        self._pending = []
+        self._bounds.coming.clear()
+        dispatch_lengthened(self._call, self._policy, self._actor)
+
+    def finish(self) -> None:
+        """Everything is made, and each new job told its place."""
+        self._make()
+        self._tell_places()
+        for place in self._places:
+            is_unused = place.pool in self._lengthened and place.policy not in evict.KINDS
+            if is_unused and "evicts" in self._call.hash(f"fair:{place.pool}"):
+                evict.rest(self._call, place.pool)
+        self._bounds.save_tokens()
+
+    def _tell_places(self) -> None:
+        call, tails, owns = self._call, dict[str, int](), dict[str, int]()
+        for item in reversed(self._made):
+            job = call.load(item.job_id)
+            assert job is not None, "it was just made"
+            item.answer[2] = job.state
+            place = f"{item.pool}:{item.class_name}"
+            depth = call.counter(f"depth:{place}")
+            if job.state == READY:
+                item.answer[3:] = [0, 0]
+            elif job.state == SCHEDULED:
+                item.answer[4] = item.not_before - call.now
+            elif job.state == QUEUED:
+                tails[place] = tails.get(place, depth) - 1
+                item.answer[3:] = [max(0, tails[place]), self._start(item, tails[place], owns)]
+
+    def _start(self, item: Item, tail: int, owns: dict[str, int]) -> int:
+        call, place = self._call, f"{item.pool}:{item.class_name}"
+        if gap_of(call, item.pool) is None:
+            return -1
+        turn = [one for _, one in call.space.zset(f"{call.shard}turn:{place}")]
+        ahead = tail
+        if len(turn) > 1:
+            line = f"{call.shard}queue:{place}:{item.tenant}"
+            owns[line] = owns.get(line, len(call.space.line(line))) - 1
+            others = max(0, call.counter(f"depth:{place}") - 1 - owns[line])
+            before = turn.index(item.tenant) if item.tenant in turn else 0
+            ahead = ahead_in_class(max(0, owns[line]), others, len(turn), before)
+        start = starts_in(call, item.pool, item.class_name, ahead)
+        return -1 if start is None else start
 
 
 def key_name(call: Call, item: Item) -> str:
@@ -140,22 +269,17 @@ def request_waits(call: Call, entry_id: str) -> bool:
     return stream is not None and stream.get(parse_id(entry_id)) is not None
 
 
-def _refused(code: ErrorCode, message: str, details: object) -> Reply:
-    return ["refused", code.value, message, orjson.dumps(details).decode()]
-
-
 def _judge_repeat(item: Item, job_id: str, digest: str, state: str, *, again: bool) -> Reply:
     if digest != item.digest:
-        return _refused(
+        return refused(
             ErrorCode.IDEMPOTENCY_CONFLICT,
             f"the key or id stands for other content: job {job_id}",
             {"job_id": job_id, "digest": item.digest, "other_digest": digest},
         )
-    return ["new" if again else "duplicate", job_id, state, -1]
+    return ["new" if again else "duplicate", job_id, state, -1, -1]
 
 
-def make_job(call: Call, item: Item, actor: str) -> Reply:
-    """The job of an accepted item, in its line or parked."""
+def make_job(call: Call, item: Item, actor: str) -> None:
     fields = call.hash(f"job:{item.job_id}")
     fields |= {
         "pool": item.pool,
@@ -175,11 +299,10 @@ def make_job(call: Call, item: Item, actor: str) -> Reply:
         call.set_timer(f"deadline:{item.job_id}:0", item.deadline)
     told = item.origin
     if item.replay_of:
+        fields["replay_of"] = item.replay_of
         told = f'{{"replay_of":"{item.replay_of}"}}'
     if item.placed:
         told = with_member(told, f'"placed":{item.placed}')
-    if item.replay_of:
-        fields["replay_of"] = item.replay_of
     job = Job(item.job_id, fields)
     if item.not_before > call.now:
         due_at = f'"due_at_ms":{item.not_before}'
@@ -193,27 +316,24 @@ def make_job(call: Call, item: Item, actor: str) -> Reply:
     job.fields["arrival"] = str(arrival)
     call.space.zset(f"{call.shard}jobs:{item.tenant}").put(item.job_id, arrival)
     call.space.members(f"{call.shard}tenants")[item.tenant] = None
-    return ["new", item.job_id, job.state, item.position if job.state == QUEUED else -1]
 
 
-def _complete(call: Call, item: Item) -> None:
-    """Says of a job that this very call dispatched that it is ready: nothing waited before it."""
+def _complete(item: Item) -> None:
+    """What a repeated item says once it is known where the first one stands."""
     answer = item.answer
-    if answer[0] == "refused":
-        return
-    if answer[0] == "new" and call.touched.get(answer[1]) == 2:
-        answer[2] = READY
-    if item.first is not None:
+    if item.first is not None and answer[0] != "refused":
         answer[2] = item.first.answer[2]
-    if answer[2] == READY:
-        answer[3] = 0
+    if answer[0] != "refused" and answer[2] == READY:
+        answer[3:] = [0, 0]
 
 
 def _answer_body(answer: Reply, request_id: str) -> bytes:
     if answer[0] == "refused":
         entry = CATALOGUE[ErrorCode(answer[1])]
+        load = {"retry_after_ms": answer[4], "policy_label": answer[5]} if len(answer) > 4 else {}
         return orjson.dumps(
-            {
+            load
+            | {
                 "code": entry.code.value,
                 "hint": entry.hint,
                 "retriable": entry.retriable,
@@ -227,7 +347,7 @@ def _answer_body(answer: Reply, request_id: str) -> bytes:
             "job_id": answer[1],
             "state": _STATE_NAMES[answer[2]],
             "queue_position": answer[3] if answer[3] >= 0 else None,
-            "predicted_start_ms": 0 if answer[2] == READY else None,
+            "predicted_start_ms": answer[4] if answer[4] >= 0 else None,
             "duplicate": answer[0] == "duplicate",
         }
     )
@@ -248,32 +368,36 @@ def _settle_request(call: Call, request_id: str, entry_id: str, body: str) -> bo
 
 def admit(call: Call, argv: Sequence[str]) -> Reply:
     """admit: makes jobs durable, or says why not; items judge alone, repeated calls answer alike."""
-    actor, policy, capacity, count = argv[0], argv[1], int(argv[2]), int(argv[3])
+    actor, policy, bounds, count = argv[0], argv[1], argv[2], int(argv[3])
     items = _items(argv[4 : 4 + count * ITEM])
-    batch = Batch(call, capacity)
+    batch = Batch(call, policy, bounds, actor)
     for item in items:
-        batch.judge(item)
+        batch.take_in(item)
+    batch.finish()
     for item in items:
-        item.answer = item.answer or make_job(call, item, actor)
-    dispatch_lengthened(call, policy, actor)
-    for item in items:
-        _complete(call, item)
+        _complete(item)
         body = _answer_body(item.answer, item.request_id).decode()
         _settle_request(call, item.request_id, item.entry_id, body)
-    return call.done([item.answer for item in items])
+    return call.done([item.answer for item in items], _flat(batch.evicted))
+
+
+def _flat(evicted: dict[str, int]) -> list[str | int]:
+    return [
+        word for policy in evict.KINDS if policy in evicted for word in (policy, evicted[policy])
+    ]
 
 
 def replay(call: Call, argv: Sequence[str]) -> Reply:
     """replay: makes a new job of a dead letter; both name each other."""
-    actor, policy, capacity, by, count = argv[0], argv[1], int(argv[2]), argv[3], int(argv[4])
+    actor, policy, bounds, by, count = argv[0], argv[1], argv[2], argv[3], int(argv[4])
     pairs = argv[5 : 5 + 2 * count]
-    batch = Batch(call, capacity)
+    batch = Batch(call, policy, bounds, actor)
     answers = [
         _replay(call, old_id, new_id, actor, by, batch)
         for old_id, new_id in zip(pairs[::2], pairs[1::2], strict=True)
     ]
-    dispatch_lengthened(call, policy, actor)
-    return call.done(answers)
+    batch.finish()
+    return call.done(answers, _flat(batch.evicted))
 
 
 def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Batch) -> Reply:
@@ -290,16 +414,36 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Ba
     names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
     item = item_of(new_id, *names, "0", "0", "", "", "", "", "")
     item.replay_of = old_id
-    batch.judge(item)
-    if item.answer:
+    batch.take_in(item)
+    if item.answer[0] == "refused":
         return item.answer
     call.record(old, "replayed", actor, f'{{"as":"{new_id}","by":{by}}}')
     old.fields["replayed_as"] = new_id
     call.space.zset(f"{call.shard}dead:{old.fields['tenant']}").remove(old_id)
-    return make_job(call, item, actor)
+    return item.answer
 
 
 def refuse(call: Call, argv: Sequence[str]) -> Reply:
     """refuse: answers a raw request that is no valid spec, and settles its stream entry."""
     entry_id, request_id, body = argv
     return call.done() if _settle_request(call, request_id, entry_id, body) else ["same"]
+
+
+def overflow(call: Call, argv: Sequence[str]) -> Reply:
+    """overflow: refuses the youngest raw requests beyond the bound of their stream."""
+    stream = call.space.stream(f"{call.shard}requests")
+    backlog = 0 if stream is None else len(stream)
+    excess = min(int(argv[0]), backlog - REQUESTS_BACKLOG_MAX)
+    if stream is None or excess <= 0:
+        return ["none"]
+    details = {"backlog": backlog, "backlog_max": REQUESTS_BACKLOG_MAX}
+    answer = refused(ErrorCode.QUEUE_FULL, "too many raw requests wait", details)
+    answer += [RETRY_AFTER_MS_START, "requests-backlog"]
+    for entry_id in stream.youngest(excess):
+        request_id = (stream.get(entry_id) or {}).get("request_id", "")
+        if is_id(request_id):
+            body = _answer_body(answer, request_id).decode()
+            name = f"{call.shard}answer:{request_id}"
+            call.space.set_text(name, body, ANSWER_KEY_TTL_MS)
+        call.space.settle_entry(f"{call.shard}requests", "admission", entry_id)
+    return call.done(excess)
