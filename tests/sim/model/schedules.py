@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from contracts.limits import FIRE_AGAIN_MS, SCHEDULES_PER_TENANT_MAX
 from contracts.states import Event
-from tests.sim.model.admission import ITEM, Batch, Item, item_of
+from tests.sim.model.batch import ITEM, Batch, Item, item_of
 from tests.sim.model.call import Call, Job, Reply, quoted
 
 HEAD = 11
