@@ -18,6 +18,7 @@ import anyio.abc
 from actors.desired import LISTEN_MS, Follow, as_it_stands, follow
 from actors.instance import Stop, about, depart, keep_beating, register, unless_stopped
 from contracts.errors import ErrorCode, Refused
+from orch.core.bounds import Bounds
 from orch.core.scheduling import scheduling_policy
 from orch.settings import Settings
 from orch.store.connection import Connection
@@ -81,8 +82,18 @@ def make_store(settings: Settings, *, actor: str) -> Store:
         aging_ms=settings.aging_ms,
     )
     connection = Connection(settings.redis_url, SystemClock(), shard=settings.shard)
-    return open_store(
-        connection, SystemIds(), policy, actor=actor, queue_jobs_max=settings.queue_jobs_max
+    return open_store(connection, SystemIds(), policy, actor=actor, bounds=bounds_of(settings))
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """What the settings say of submissions."""
+    return Bounds(
+        queue_jobs_max=settings.queue_jobs_max,
+        pool_jobs_max=settings.pool_jobs_max,
+        tenant_jobs_max=settings.tenant_jobs_max,
+        full_policy=settings.full_policy,
+        tenant_rate=settings.tenant_rate,
+        tenant_burst=settings.tenant_burst,
     )
 
 

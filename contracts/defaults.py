@@ -12,6 +12,9 @@ from typing import Final
 
 from contracts import limits
 
+FULL_POLICIES: Final = ("reject", "drop-lru", "shed-low-priority")
+"""What becomes of a submission that meets a bound, and of whom it displaces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Default:
@@ -61,7 +64,12 @@ def _rows() -> tuple[Default, ...]:
         d("runners", 1, "processes", "How many runner processes `orch up` starts for each pool.", 1, 64),
         d("slots", 16, "jobs", "How many jobs one runner runs at once.", 1, 1000),
         d("python_workers", 2, "processes", "Worker processes a runner keeps for python callables.", 1, 64),
-        d("queue_jobs_max", 1_000_000, "jobs", "Capacity of one pool and class; above it a submission is refused QUEUE_FULL.", 0, 100_000_000),
+        d("queue_jobs_max", 1_000_000, "jobs", "Waiting jobs of one pool and class; at the bound full_policy decides. 0 admits nothing.", 0, 100_000_000),
+        d("pool_jobs_max", 0, "jobs", "Waiting jobs of one pool, all classes together; 0 is no bound.", 0, 100_000_000),
+        d("tenant_jobs_max", 0, "jobs", "Waiting jobs of one tenant, scheduled ones too; 0 is no bound.", 0, 100_000_000),
+        d("full_policy", "reject", "word", "Who gives way at a bound: the newcomer, the oldest of the lowest class, or the youngest of a lower class.", choices=FULL_POLICIES),
+        d("tenant_rate", 0, "jobs", "Submissions a second of one tenant; 0 is no limit.", 0, 1_000_000),
+        d("tenant_burst", 0, "jobs", "Submissions of one tenant at once, when it rested; 0 is one second's worth of tenant_rate.", 0, 1_000_000),
         d("classes", ("interactive:8", "batch:1"), "name:weight", "Priority classes, highest first, with their weights."),
         d("default_class", "batch", "name", "The class of a job that names none."),
         d("scheduling", "fair", "word", "How classes share a pool: by weight, or strictly by order.", choices=("fair", "strict")),

@@ -96,6 +96,9 @@ these."""
 REPAIR_LOOKS_MAX: Final = 100_000
 """Entries of lines that one such call compares when it looks for a lost place."""
 REQUESTS_BACKLOG_MAX: Final = 50_000
+"""Raw submissions that may wait in `requests`; the youngest beyond it are refused, never trimmed unread."""
+EVICTION_LOOKS_MAX: Final = 2_000
+"""Lines that one call looks at to find who gives way; beyond it, the best found so far does."""
 SUBMISSIONS_BYTES_MAX: Final = 8 * MIB
 """Documents that one call of admission takes together."""
 SUBMISSIONS_WAITING_MAX: Final = 10_000
@@ -159,6 +162,13 @@ last that both had."""
 ANSWER_KEY_TTL_MS: Final = 10 * MINUTE_MS
 REPLY_DEADLINE_MS: Final = 30 * SECOND_MS
 DEADLINE_AHEAD_MS_MAX: Final = 366 * DAY_MS
+RETRY_AFTER_MS_START: Final = 1_000
+"""What a refusal for load names while no dispatch of the pool was measured."""
+RETRY_AFTER_MS_PAUSED: Final = 5_000
+"""What it names while an operator has paused intake: when that ends cannot be computed."""
+PACE_DISPATCHES: Final = 64
+PACE_MS: Final = 30_000
+"""The measured pace is that of about the last so many dispatches, and of at least so long a time."""
 
 # Schedules
 SCHEDULES_PER_TENANT_MAX: Final = 1_000

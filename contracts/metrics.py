@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
+from contracts.defaults import FULL_POLICIES
+from contracts.errors import POLICY_LABELS
 from contracts.limits import POOLS_MAX
 
 SCHEMA_VERSION: Final = 1
@@ -75,7 +77,9 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_build_info", "gauge", "info", "Always 1; the labels say what runs.", "actors/start.py", (Label("version", max=2), Label("role", _ROLES))),
         m("orch_acked_writes_lost_total", "counter", "writes", "Writes that Redis acknowledged and later did not have: at least so many.", "orch/store/connection.py"),
         m("orch_server_restarts_total", "counter", "restarts", "Times this process met another incarnation of the server.", "orch/store/connection.py"),
-        m("orch_admission_answers_total", "counter", "answers", "Raw requests answered, by result.", "actors/admission/perform.py", (Label("result", ("accepted", "refused")),)),
+        m("orch_admission_answers_total", "counter", "answers", "Raw requests answered, by result.", "actors/admission/perform.py", (Label("result", ("accepted", "refused", "backlog")),)),
+        m("orch_admission_refusals_total", "counter", "refusals", "Submissions that this process refused for load, by the rule that said no.", "orch/store/admission.py", (Label("policy_label", POLICY_LABELS),)),
+        m("orch_admission_evictions_total", "counter", "jobs", "Waiting jobs that gave way to a newcomer, by the pool's full_policy.", "orch/store/admission.py", (Label("policy", FULL_POLICIES[1:]),)),
         m("orch_fallback_decisions_total", "counter", "decisions", "What fallback decided about outcomes.", "actors/fallback/perform.py", (Label("verb", ("retry", "backoff", "fail", "block")),)),
         m("orch_reaper_burials_total", "counter", "burials", "Instances declared dead by this reaper.", "actors/reaper/perform.py"),
         m("orch_reaper_announced_total", "counter", "hints", "Outcome hints that had to be repeated.", "actors/reaper/perform.py"),

@@ -87,6 +87,11 @@ class Settings:
     slots: int
     python_workers: int
     queue_jobs_max: int
+    pool_jobs_max: int
+    tenant_jobs_max: int
+    full_policy: str
+    tenant_rate: int
+    tenant_burst: int
     classes: tuple[str, ...]
     default_class: str
     scheduling: str

@@ -182,6 +182,10 @@ class Keys:
         """Set: tenants that ever submitted."""
         return self._name("tenants")
 
+    def rate(self, tenant: str) -> str:
+        """String: tokens left in the tenant's bucket, and when; gone when the bucket is full."""
+        return self._name(f"rate:{tenant}")
+
     @property
     def tokens(self) -> str:
         """Hash: token id -> JSON about it, with the SHA-256 of the token."""
@@ -189,7 +193,8 @@ class Keys:
 
     @property
     def counters(self) -> str:
-        """Hash: depth:<pool>:<class> and the like, changed in the functions that move jobs."""
+        """Hash: depth:<pool>:<class> queued, waits:<tenant> queued or scheduled, and how often one of them
+        changed (moves)."""
         return self._name("counters")
 
     @property
@@ -209,6 +214,8 @@ OWNERS: dict[str, str] = {
     "turn": "pool",
     "rested": "pool",
     "queue": "pool",
+    "oldest": "pool",
+    "youngest": "pool",
     "inbox": "instance",
     "held": "instance",
     "lastcall": "instance",
@@ -219,9 +226,9 @@ OWNERS: dict[str, str] = {
     "schedules": "tenant",
     "answer": "ttl",
     "command": "ttl",
+    "rate": "ttl",
     "retire": "shard",
     "control": "shard",
-    "desired": "shard",
     "revisions": "shard",
     "acks": "shard",
     "commands": "shard",
@@ -241,6 +248,7 @@ OWNERS: dict[str, str] = {
     "tenants": "shard",
     "tokens": "shard",
     "counters": "shard",
+    "desired": "shard",
     "meta": "shard",
 }
 """Who removes a key of this family: every key has an owner or a time to live (a fixture checks it)."""

@@ -20,18 +20,15 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
-    "note emit decide command bury leave due unready cancel pause resume answer announce retire refuse "
-    "replay timetable schedule unschedule fire mend repair realign recount push apply acknowledge proceed "
-    "survey"
+    "tally shared hello register beat declare claim pace dispatch evict bound admit settle release ask "
+    "handback stop cycle reclaim note emit decide command bury leave due unready cancel pause resume answer "
+    "announce retire refuse replay timetable schedule unschedule fire mend repair realign recount overflow "
+    "push apply acknowledge proceed survey"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    {
-        *("shared", "claim", "settle", "release", "ask", "handback", "stop", "timetable", "mend"),
-        "command",
-    }
+    "tally shared claim pace evict bound settle release ask handback stop timetable mend command".split()
 )
 """Files that are steps of other verbs and are not callable themselves."""
 
@@ -176,6 +173,14 @@ def generated_lua() -> str:
         "ACKS_MAX": limits.ACKS_ENTRIES_MAX,
         "REVISIONS_MAX": limits.REVISIONS_ENTRIES_MAX,
         "DESIRED_MAX": limits.DESIRED_FIELDS_MAX,
+        "DAY_MS": limits.DAY_MS,
+        "EVICTION_LOOKS_MAX": limits.EVICTION_LOOKS_MAX,
+        "RETRY_AFTER_MS_START": limits.RETRY_AFTER_MS_START,
+        "RETRY_AFTER_MS_PAUSED": limits.RETRY_AFTER_MS_PAUSED,
+        "PACE_DISPATCHES": limits.PACE_DISPATCHES,
+        "PACE_MS": limits.PACE_MS,
+        "REQUESTS_MAX": limits.REQUESTS_BACKLOG_MAX,
+        "ID_CHARS_MAX": limits.ID_CHARS_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.

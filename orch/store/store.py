@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.limits import TICK_MS
+from orch.core.bounds import Bounds
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.admission import Admission
@@ -49,20 +50,18 @@ class Store:
 
 
 def open_store(
-    connection: Connection, ids: Ids, policy: SchedulingPolicy, *, actor: str, queue_jobs_max: int
+    connection: Connection, ids: Ids, policy: SchedulingPolicy, *, actor: str, bounds: Bounds
 ) -> Store:
     """The store for one actor; `actor` is the name in the ledger entries it causes."""
     output = Output(connection)
     reading = Reading(connection, output)
-    admission = Admission(connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max)
+    admission = Admission(connection, ids, policy, actor=actor, bounds=bounds)
     return Store(
         connection=connection,
         admission=admission,
         claims=Claims(connection, policy),
         control=Control(connection),
-        dead_letters=DeadLetters(
-            connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max
-        ),
+        dead_letters=DeadLetters(connection, ids, policy, actor=actor, bounds=bounds),
         feed=Feed(connection, block_ms_max=10 * TICK_MS),
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),

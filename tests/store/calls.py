@@ -225,6 +225,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         **CONTROL_CALLS,
         "admission.admit": Call(empty, _admit, _without_places),
         "admission.refuse": Call(asked_raw, _refuse),
+        "admission.overflow": Call(asked_raw, lambda store, _: store.admission.overflow(most=9)),
         "claims.cycle": Call(half_busy, _cycle, _as_same),
         "claims.held": Call(running, lambda store, scene: store.claims.held(scene.runner_id)),
         "claims.is_over": Call(
@@ -314,10 +315,12 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "repairs.short_lines": Call(
             without_line, lambda store, _: store.repairs.short_lines(ONE_WAITS)
         ),
-        "repairs.agree": Call(waiting, lambda store, _: store.repairs.agree(ONE_WAITS)),
+        "repairs.wrong": Call(
+            miscounted, lambda store, _: store.repairs.wrong(ONE_WAITS, Counter())
+        ),
         "repairs.recount": Call(
             miscounted,
-            lambda store, scene: store.repairs.recount(scene.found, ONE_WAITS),
+            lambda store, scene: store.repairs.recount(scene.found, {"depth:default:batch": 1}),
             lambda _first: [],
         ),
         "steering.cancel": Call(running, lambda store, _: store.steering.cancel("job", by="me")),

@@ -42,6 +42,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
         for verb in (
             admission.admit,
             admission.refuse,
+            admission.overflow,
             admission.replay,
             claims.cycle,
             claims.emit,

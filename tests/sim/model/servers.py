@@ -224,7 +224,7 @@ def said(step: Step, do: Any) -> Any:
     if step.name == "apply" and reply[0] == "behind":
         return ["behind"]
     if step.name in {"admit", "replay"}:
-        return [*reply[:3], [_answer(one) for one in reply[3]]]
+        return [*reply[:3], [_answer(one) for one in reply[3]], *reply[4:]]
     return _parsed(reply) if step.name == "GET" and reply else reply
 
 
@@ -236,7 +236,7 @@ def _parsed(text: str) -> Any:
 def _answer(answer: list[Any]) -> list[Any]:
     if answer[0] != "refused":
         return answer
-    return [*answer[:2], _STREAM_ID.sub("ID", answer[2]), _parsed(answer[3])]
+    return [*answer[:2], _STREAM_ID.sub("ID", answer[2]), _parsed(answer[3]), *answer[4:]]
 
 
 def _comparable(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +244,8 @@ def _comparable(data: Mapping[str, Any]) -> dict[str, Any]:
         _command_name(name): _comparable_value(name.partition(":")[0], value)
         for name, value in data.items()
         # Answers live by the server's own clock; a story looks at each when it is given.
-        if not name.startswith("answer:") and (name != "counters" or any(map(int, value.values())))
+        if not name.startswith(("answer:", "rate:"))
+        and (name != "counters" or any(map(int, value.values())))
     }
 
 
@@ -267,6 +268,10 @@ def _run(name: str, text: str) -> Any:
     return text == REASSIGNED or "its own"
 
 
+def _clock(text: str) -> float | str:
+    return text if text.isalpha() else float(text)
+
+
 def _comparable_value(family: str, value: Any) -> Any:
     if family == "meta":
         return {name: _run(name, text) for name, text in value.items()}
@@ -278,5 +283,5 @@ def _comparable_value(family: str, value: Any) -> Any:
     if family == "counters":
         return {name: count for name, count in value.items() if int(count)}
     if family == "fair":
-        return {name: float(clock) for name, clock in value.items()}
+        return {name: _clock(text) for name, text in value.items()}
     return value.comparable(with_ids=family == "out") if isinstance(value, Entries) else value
