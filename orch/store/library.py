@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
 
 from contracts import errors, limits, states
 from contracts.errors import ErrorCode, Misuse
@@ -125,31 +127,8 @@ def _error_head(entry: errors.ErrorEntry) -> str:
     return head.decode()[1:-1]
 
 
-def generated_lua() -> str:
-    """The text of generated.lua: contracts as Lua tables."""
-    code = states.STATE_CODES
-    lines = [
-        "-- generated: the state table, the error catalogue and the limits of contracts, as Lua.",
-        "-- Written by `make generate`; a test compares it. Do not edit.",
-        "local STATES = {",
-    ]
-    for state in states.State:
-        moves = ", ".join(
-            f"{event.value} = '{code[target]}'"
-            for (origin, event), target in states.TRANSITIONS.items()
-            if origin is state
-        )
-        lines.append(f"  {code[state]} = {{ {moves} }}," if moves else f"  {code[state]} = {{}},")
-    first = ", ".join(f"{event.value} = '{code[to]}'" for event, to in states.FIRST.items())
-    names = ", ".join(f"{code[state]} = '{state.value}'" for state in states.State)
-    lines += ["}", f"local FIRST = {{ {first} }}", f"local STATE_NAMES = {{ {names} }}"]
-    lines.append("local ERRORS = {")
-    lines += [
-        f"  {row.code.value} = {_lua_string(_error_head(row))},"
-        for row in errors.CATALOGUE.values()
-    ]
-    lines.append("}")
-    constants = {
+_CONSTANTS: Final = MappingProxyType(
+    {
         "EVENTS_MAX": limits.EVENTS_PER_JOB_MAX,
         "EVENTS_RESERVED": limits.EVENTS_RESERVED,
         "ORPHANS_MAX": limits.ORPHANS_PER_JOB_MAX,
@@ -182,7 +161,35 @@ def generated_lua() -> str:
         "REQUESTS_MAX": limits.REQUESTS_BACKLOG_MAX,
         "ID_CHARS_MAX": limits.ID_CHARS_MAX,
     }
-    lines += [f"local {name} = {value}" for name, value in constants.items()]
+)
+"""Bounds that functions need, by their names in Lua."""
+
+
+def generated_lua() -> str:
+    """The text of generated.lua: contracts as Lua tables."""
+    code = states.STATE_CODES
+    lines = [
+        "-- generated: the state table, the error catalogue and the limits of contracts, as Lua.",
+        "-- Written by `make generate`; a test compares it. Do not edit.",
+        "local STATES = {",
+    ]
+    for state in states.State:
+        moves = ", ".join(
+            f"{event.value} = '{code[target]}'"
+            for (origin, event), target in states.TRANSITIONS.items()
+            if origin is state
+        )
+        lines.append(f"  {code[state]} = {{ {moves} }}," if moves else f"  {code[state]} = {{}},")
+    first = ", ".join(f"{event.value} = '{code[to]}'" for event, to in states.FIRST.items())
+    names = ", ".join(f"{code[state]} = '{state.value}'" for state in states.State)
+    lines += ["}", f"local FIRST = {{ {first} }}", f"local STATE_NAMES = {{ {names} }}"]
+    lines.append("local ERRORS = {")
+    lines += [
+        f"  {row.code.value} = {_lua_string(_error_head(row))},"
+        for row in errors.CATALOGUE.values()
+    ]
+    lines.append("}")
+    lines += [f"local {name} = {value}" for name, value in _CONSTANTS.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.
     lines.append("local NUMBERS = { " + ", ".join(f"'{n}'" for n in range(1, 65)) + " }")
     return "\n".join(lines) + "\n"

@@ -52,7 +52,7 @@ DENIED = [
 
 def user_words() -> tuple[str, list[str]]:
     """The user's name and rules, as ACL SETUSER takes them: a selector is one word."""
-    line = USERS.read_text().strip()
+    (line,) = (one for one in USERS.read_text().splitlines() if " orch-producer " in one)
     _, name, rules = line.split(" ", 2)
     return name, re.findall(r"\([^)]*\)|\S+", rules)
 
