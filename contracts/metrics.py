@@ -59,7 +59,7 @@ class Metric:
 
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
-    "schedules", "slots", "group", "leftover", "counters",
+    "schedules", "slots", "group", "leftover", "counters", "active", "aside", "session", "sessions",
 )  # fmt: skip
 _POOL: Final = Label("pool", max=POOLS_MAX)
 _ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")

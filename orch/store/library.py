@@ -20,17 +20,18 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
-    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay "
-    "timetable schedule unschedule fire mend "
-    "repair realign recount"
+    "shared desired tie hello register beat declare claim dispatch cancel pause session admit settle release "
+    "ask handback stop cycle reclaim note emit decide bury leave due unready resume answer announce retire "
+    "refuse replay timetable schedule unschedule fire mend repair realign recount"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    {"shared", "claim", "settle", "release", "ask", "handback", "stop", "timetable", "mend"}
+    "shared desired tie claim session settle release ask handback stop timetable mend".split()
 )
 """Files that are steps of other verbs and are not callable themselves."""
+
+VERBS = frozenset(ORDER) - PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,34 @@ def flags(text: str) -> tuple[str, ...]:
     return tuple(found.group(1).split()) if found else ()
 
 
+_TOP = re.compile(r"^local (function )?(\w+(?:, \w+)*)", re.MULTILINE)
+
+
+def block_of(name: str, text: str) -> str:
+    """The text of a file as it stands in the library.
+
+    Lua has room for 200 locals in a chunk, so every file but the first is a block of its own: only names
+    that a later file says, and verbs, are declared before it.
+    """
+    if name == ORDER[0]:
+        return text
+    later = set().union(*(_words(one) for one in ORDER[ORDER.index(name) + 1 :])) | VERBS
+    own = [one for found in _TOP.finditer(text) for one in found[2].split(", ")]
+    shown = [one for one in own if one in later]
+
+    def definition(found: re.Match[str]) -> str:
+        is_shown = found[2].split(", ")[0] in shown
+        return f"{found[1] or ''}{found[2]}" if is_shown else found[0]
+
+    head = f"local {', '.join(shown)}\n" if shown else ""
+    return f"{head}do\n{_TOP.sub(definition, text)}end\n"
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", source(name)))
+
+
 def _registration(verb: str, digest: str, text: str) -> str:
     marks = ", ".join(f"'{flag}'" for flag in flags(text))
     return (
@@ -82,7 +111,7 @@ def _registration(verb: str, digest: str, text: str) -> str:
 def library() -> Library:
     """The library of this version of Orch."""
     texts = {name: source(name) for name in ORDER}
-    body = source("generated") + "".join(texts.values())
+    body = source("generated") + "".join(block_of(name, text) for name, text in texts.items())
     digest = hashlib.sha256(body.encode()).hexdigest()[:10]
     verbs = tuple(name for name in ORDER if name not in PARTS)
     registrations = "".join(_registration(verb, digest, texts[verb]) for verb in verbs)
@@ -144,6 +173,7 @@ def generated_lua() -> str:
         "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
         "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
+        "SESSION_JOBS_MAX": limits.SESSION_JOBS_MAX,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.

@@ -30,9 +30,12 @@ class Page:
     """Where the next page begins; START when the sweep is over."""
     repairs: Sequence[Repair]
     depths: Counter[str]
-    """Jobs that wait, by line `pool:class:tenant`, among those of the page."""
+    """Jobs that wait, by line `pool:class:tenant`, among those of the page; who stands aside counts for
+    `pool:class:tenant~tie`."""
     gaps: Sequence[str]
-    """Lines from which a job is missing."""
+    """Lines from which a job is missing: `pool:class:tenant`, or `tenant~tie` of who stands aside."""
+    waits: Sequence[str]
+    """`tenant~tie` for which jobs stand aside."""
 
 
 class Repairs:
@@ -48,11 +51,14 @@ class Repairs:
         reply = await self._connection.call("repair", cursor, most, self._policy, *gathers)
         words = iter(reply[3])
         depths = {line: int(queued) for line, queued in zip(words, words, strict=True)}
-        return Page(str(reply[1]), _repairs(reply[2]), Counter(depths), list(reply[4]))
+        return Page(
+            str(reply[1]), _repairs(reply[2]), Counter(depths), list(reply[4]), list(reply[5])
+        )
 
-    async def realign(self, *, most: int) -> tuple[int, list[Repair]]:
-        """Puts collected jobs back into their lines; how many are left, and which had lost their place."""
-        reply = await self._connection.call("realign", most, self._policy)
+    async def realign(self, *, most: int, waits: Sequence[str] = ()) -> tuple[int, list[Repair]]:
+        """Puts collected jobs back into their lines, and calls in who stands aside for a tie of `waits` that
+        has room; how many collected ones are left, and which had lost their place."""
+        reply = await self._connection.call("realign", most, self._policy, *waits)
         return (0, []) if reply[0] == "none" else (int(reply[1]), _repairs(reply[2]))
 
     async def moves(self) -> int:
@@ -62,11 +68,15 @@ class Repairs:
 
     async def short_lines(self, depths: Counter[str]) -> list[str]:
         """Lines that have fewer entries than jobs were counted."""
-        lengths = {
-            line: int(await self._connection.execute("LLEN", self._connection.keys.line(line)))
-            for line in sorted(depths)
-        }
-        return [line for line, length in lengths.items() if length < depths[line]]
+        counted = Counter[str]()
+        for line, queued in depths.items():
+            counted[_list_name(line)] += queued
+        return [name for name in sorted(counted) if await self._length(name) < counted[name]]
+
+    async def _length(self, name: str) -> int:
+        keys, (tenant, _, tie) = self._connection.keys, name.partition("~")
+        line = keys.aside(tenant, tie) if tie else keys.line(name)
+        return int(await self._connection.execute("LLEN", line))
 
     async def agree(self, depths: Counter[str]) -> bool:
         """Whether the counters say what was counted."""
@@ -82,10 +92,16 @@ class Repairs:
         return None if reply[0] == "moved" else [Repair("counters", place) for place in reply[1]]
 
 
+def _list_name(line: str) -> str:
+    """Of `pool:class:tenant~tie` the list is `tenant~tie`: it holds jobs of any pool and class."""
+    return line.split(":", 2)[2] if "~" in line else line
+
+
 def _places(depths: Counter[str]) -> Counter[str]:
     places: Counter[str] = Counter()
     for line, queued in depths.items():
-        places[line.rpartition(":")[0]] += queued
+        pool, class_name, _ = line.split(":", 2)
+        places[f"{pool}:{class_name}"] += queued
     return places
 
 

@@ -3,18 +3,18 @@
 -- ARGV[1] actor string who admits
 -- ARGV[2] policy string as in dispatch
 -- ARGV[3] queue_jobs_max integer capacity of a pool and class
--- ARGV[4] count integer items, 1 to 1,000; then per item 13 arguments:
--- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits
+-- ARGV[4] count integer items, 1 to 1,000; then per item 14 arguments:
+-- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits; ties
 -- returns {"ok", incarnation, seq, {answer…}}; answer {"new" | "duplicate", id, state, position} | {"refused", code, message, details}
 -- No flag on purpose: under OOM the server refuses the call before it starts, and that is backpressure.
-local ITEM = 13
+local ITEM = 14
 
 local function item_at(argv, base)
   return {
     id = argv[base], digest = argv[base + 1], tenant = argv[base + 2], pool = argv[base + 3],
     class = argv[base + 4], spec = argv[base + 5], not_before = tonumber(argv[base + 6]),
     deadline = tonumber(argv[base + 7]), idem = argv[base + 8], nonce = argv[base + 9],
-    entry = argv[base + 10], request = argv[base + 11], placed = argv[base + 12]
+    entry = argv[base + 10], request = argv[base + 11], placed = argv[base + 12], ties = argv[base + 13]
   }
 end
 
@@ -26,7 +26,7 @@ end
 
 -- What the items before an item of the same call have made.
 local function begin_batch()
-  return { jobs = {}, keys = {}, depth = {}, pools = {}, made = {}, lines = {}, listed = {} }
+  return { jobs = {}, keys = {}, depth = {}, pools = {}, made = {}, lines = {}, listed = {}, sessions = {}, victims = 0 }
 end
 
 -- One more for the list of that name.
@@ -79,6 +79,8 @@ local function judge(call, item, batch, capacity)
     return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
       known_pools(call) }
   end
+  local busy = sessions.judge(call, item, batch)
+  if busy then return busy end
   if item.deadline > 0 and item.deadline <= math.max(call.now, item.not_before) then
     return { 'refused', 'DEADLINE_UNMET', 'deadline_ms has passed or lies before not_before_ms', cjson.encode({ now_ms = int(call.now) }) }
   end
@@ -92,6 +94,7 @@ local function judge(call, item, batch, capacity)
   item.position = batch.depth[depth]
   if item.not_before <= call.now then batch.depth[depth] = batch.depth[depth] + 1 end
   batch.jobs[item.id] = item
+  sessions.count(call, item, batch)
   if item.idem ~= '' then batch.keys[call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem] = item.id end
   return nil
 end
@@ -120,14 +123,19 @@ local function make_job(call, item, actor, batch)
     redis.call('ZADD', call.shard .. 'due', int(item.deadline), 'deadline:' .. item.id .. ':0')
     call.timer = math.min(call.timer or item.deadline, item.deadline)
   end
+  local is_next = item.ties ~= '' and sessions.bind(call, job, item, batch.arrival + 1, actor)
   if item.not_before > call.now then
     move(call, job, 'schedule', actor, with_member(origin_of(item), '"due_at_ms":' .. int(item.not_before)))
     set(job, 'not_before', int(item.not_before))
     park(call, job, 'later', item.not_before)
   else
     move(call, job, 'admit', actor, origin_of(item))
-    local line, entry = take_place(call, job)
-    add(batch.lines, line, entry)
+    local line, entry = take_place(call, job, is_next)
+    if job.aside then
+      redis.call(is_next and 'LPUSH' or 'RPUSH', line, entry)
+    else
+      add(batch.lines, line, entry)
+    end
   end
   batch.arrival = batch.arrival + 1
   set(job, 'arrival', tostring(batch.arrival))
@@ -181,6 +189,7 @@ local function admit(keys, argv)
   local shard, actor, policy, capacity, count =
     keys[1], argv[1], argv[2], tonumber(argv[3]), tonumber(argv[4])
   local call = begin(shard)
+  follow(call, policy)
   local items, answers, batch, new = {}, {}, begin_batch(), 0
   for n = 1, count do
     items[n] = item_at(argv, 5 + (n - 1) * ITEM)
@@ -196,10 +205,11 @@ local function admit(keys, argv)
   place_made(call, batch, policy, actor)
   for n = 1, count do
     local answer = answers[n]
-    -- Its second event is the dispatch of this very call: nothing waited before it.
-    if answer[1] == 'new' and call.touched[answer[2]] == '2' then answer[3] = 'y' end
+    -- Where this very call brought it: dispatched, nothing waited before it; or its session took it away again.
+    local made = answer[1] == 'new' and call.made[answer[2]]
+    if made then answer[3] = made.state end
     if answer.earlier then answer[3] = answer.earlier.answer[3] end
-    if answer[3] == 'y' then answer[4] = 0 end
+    if answer[1] ~= 'refused' and answer[3] ~= 'q' then answer[4] = answer[3] == 'y' and 0 or -1 end
     answer_request(call, items[n], answers[n])
   end
   return done(call, answers)

@@ -13,9 +13,10 @@ from contracts.limits import ANSWER_KEY_TTL_MS
 from contracts.states import STATE_CODES, Event, State
 from tests.sim.model.call import QUEUED, READY, Call, Job, Reply, with_member
 from tests.sim.model.reading import parse_id
-from tests.sim.model.turns import dispatch_lengthened
+from tests.sim.model.sessions import Sessions
+from tests.sim.model.turns import dispatch_lengthened, policy_of
 
-ITEM = 13
+ITEM = 14
 _STATE_NAMES = {code: state.value for state, code in STATE_CODES.items()}
 
 
@@ -35,8 +36,9 @@ class Item:
     nonce: str
     entry_id: str
     request_id: str
-    placed: str
+    placed: str = ""
     """The pool chosen and why, as JSON; without a pool, why none fits."""
+    ties: str = ""
     replay_of: str = ""
     """The dead letter that it repeats."""
     origin: str = "{}"
@@ -44,6 +46,8 @@ class Item:
     position: int = 0
     """How many waited before it."""
     answer: Reply = field(default_factory=list)
+    is_made: bool = False
+    """This very call makes it."""
     first: Item | None = None
     """The earlier item of the same call that this one repeats."""
 
@@ -56,10 +60,10 @@ def item_of(*words: str) -> Item:
     """An item as a function takes it."""
     job_id, digest, tenant, pool, class_name, spec, not_before, deadline, *names = words
     when = int(not_before), int(deadline)
-    key, nonce, entry, request, placed = names
-    return Item(
-        job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry, request, placed
-    )
+    key, nonce, entry, request, placed, ties = names
+    made = Item(job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry, request)
+    made.placed, made.ties = placed, ties
+    return made
 
 
 class Batch:
@@ -71,6 +75,7 @@ class Batch:
         self._jobs: dict[str, Item] = {}
         self._keys: dict[str, str] = {}
         self._queued: Counter[str] = Counter()
+        self.sessions = Sessions(call)
 
     def judge(self, item: Item) -> None:
         """Answers an item that makes no job; the others keep an empty answer."""
@@ -101,6 +106,9 @@ class Batch:
         if item.pool not in pools:
             known = {"path": "pool", "pools": sorted(pools)}
             return _refused(ErrorCode.INVALID_SPEC, f"pool: there is no pool {item.pool}", known)
+        busy = self.sessions.judge(item.tenant, item.ties)
+        if busy:
+            return busy
         if item.deadline and item.deadline <= max(self._call.now, item.not_before):
             return _refused(
                 ErrorCode.DEADLINE_UNMET,
@@ -125,6 +133,7 @@ class Batch:
         if item.not_before <= self._call.now:
             self._queued[f"{item.pool}:{item.class_name}"] += 1
         self._jobs[item.job_id] = item
+        self.sessions.count(item.tenant, item.ties, item.job_id)
         if item.key:
             self._keys[key] = item.job_id
 
@@ -154,8 +163,8 @@ def _judge_repeat(item: Item, job_id: str, digest: str, state: str, *, again: bo
     return ["new" if again else "duplicate", job_id, state, -1]
 
 
-def make_job(call: Call, item: Item, actor: str) -> Reply:
-    """The job of an accepted item, in its line or parked."""
+def make_job(call: Call, item: Item, actor: str, sessions: Sessions) -> Reply:
+    """The job of an accepted item, in its line, aside or parked."""
     fields = call.hash(f"job:{item.job_id}")
     fields |= {
         "pool": item.pool,
@@ -181,6 +190,9 @@ def make_job(call: Call, item: Item, actor: str) -> Reply:
     if item.replay_of:
         fields["replay_of"] = item.replay_of
     job = Job(item.job_id, fields)
+    arrival = call.count("arrivals", 1)
+    waits = item.not_before > call.now
+    is_next = bool(item.ties) and sessions.bind(job, item.ties, arrival, actor, waits=waits)
     if item.not_before > call.now:
         due_at = f'"due_at_ms":{item.not_before}'
         call.move(job, Event.SCHEDULE, actor, with_member(told, due_at))
@@ -188,8 +200,7 @@ def make_job(call: Call, item: Item, actor: str) -> Reply:
         call.park(job, "later", item.not_before)
     else:
         call.move(job, Event.ADMIT, actor, told)
-        call.enqueue(job)
-    arrival = call.count("arrivals", 1)
+        call.enqueue(job, is_next=is_next)
     job.fields["arrival"] = str(arrival)
     call.space.zset(f"{call.shard}jobs:{item.tenant}").put(item.job_id, arrival)
     call.space.members(f"{call.shard}tenants")[item.tenant] = None
@@ -201,12 +212,14 @@ def _complete(call: Call, item: Item) -> None:
     answer = item.answer
     if answer[0] == "refused":
         return
-    if answer[0] == "new" and call.touched.get(answer[1]) == 2:
-        answer[2] = READY
+    if item.is_made:
+        answer[2] = call.hash(f"job:{item.job_id}")["state"]
     if item.first is not None:
         answer[2] = item.first.answer[2]
     if answer[2] == READY:
         answer[3] = 0
+    elif answer[2] != QUEUED:
+        answer[3] = -1
 
 
 def _answer_body(answer: Reply, request_id: str) -> bytes:
@@ -250,11 +263,14 @@ def admit(call: Call, argv: Sequence[str]) -> Reply:
     """admit: makes jobs durable, or says why not; items judge alone, repeated calls answer alike."""
     actor, policy, capacity, count = argv[0], argv[1], int(argv[2]), int(argv[3])
     items = _items(argv[4 : 4 + count * ITEM])
+    call.policy = policy_of(policy)
     batch = Batch(call, capacity)
     for item in items:
         batch.judge(item)
     for item in items:
-        item.answer = item.answer or make_job(call, item, actor)
+        if not item.answer:
+            item.is_made = True
+            item.answer = make_job(call, item, actor, batch.sessions)
     dispatch_lengthened(call, policy, actor)
     for item in items:
         _complete(call, item)
@@ -267,6 +283,7 @@ def replay(call: Call, argv: Sequence[str]) -> Reply:
     """replay: makes a new job of a dead letter; both name each other."""
     actor, policy, capacity, by, count = argv[0], argv[1], int(argv[2]), argv[3], int(argv[4])
     pairs = argv[5 : 5 + 2 * count]
+    call.policy = policy_of(policy)
     batch = Batch(call, capacity)
     answers = [
         _replay(call, old_id, new_id, actor, by, batch)
@@ -288,7 +305,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Ba
         state = QUEUED if job is None else job.state
         return ["new", new_id, state] if known == new_id else ["replayed", known]
     names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
-    item = item_of(new_id, *names, "0", "0", "", "", "", "", "")
+    item = item_of(new_id, *names, "0", "0", "", "", "", "", "", _ties_again(old))
     item.replay_of = old_id
     batch.judge(item)
     if item.answer:
@@ -296,7 +313,16 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Ba
     call.record(old, "replayed", actor, f'{{"as":"{new_id}","by":{by}}}')
     old.fields["replayed_as"] = new_id
     call.space.zset(f"{call.shard}dead:{old.fields['tenant']}").remove(old_id)
-    return make_job(call, item, actor)
+    return make_job(call, item, actor, batch.sessions)
+
+
+def _ties_again(old: Job) -> str:
+    """How the new job meets its session stands only in the spec."""
+    words = [word for word in old.fields.get("ties", "").split() if word != "t"]
+    policy = orjson.loads(old.fields["spec"]).get("session_policy")
+    if policy and any(word.startswith("s:") for word in words):
+        words.append(f"p:{policy}")
+    return " ".join(words)
 
 
 def refuse(call: Call, argv: Sequence[str]) -> Reply:

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from contracts import limits
 from contracts.states import FIRST, STATE_CODES, TERMINAL, TRANSITIONS, Event, State
-from tests.sim.model import turns
+from tests.sim.model import ties, turns
 from tests.sim.model.keyspace import Keyspace
 
 Verdict = Literal["ok", "same", "over"]
@@ -106,6 +106,11 @@ class Call:
         """Job id -> its last ledger seq, for the feed."""
         self.lengthened: dict[str, None] = {}
         """Pools whose line this call made longer: they are dispatched before it ends."""
+        self.policy: turns.Policy | None = None
+        """How classes share, as the call was told it."""
+        self.loose: dict[tuple[str, str], None] = {}
+        """Tenants and ties that may have room: who waits is called in before anything is dispatched."""
+        self.steps = 0
         self._timer: int | None = None
         self._moved: dict[str, int] = {}
 
@@ -160,6 +165,8 @@ class Call:
             raise ResponseError(f"ORCH no transition {origin} {event}")
         self.record(job, f"{event}:{origin or '-'}>{target}", actor, payload)
         job.fields["state"] = target
+        if "ties" in job.fields:
+            ties.moved(self, job, origin, target)
 
     def judge_claim(self, job: Job | None, claim: str) -> Verdict:
         """Whether a claim may still write."""
@@ -177,11 +184,17 @@ class Call:
 
     # -- where a job waits
 
-    def enqueue(self, job: Job, *, at_head: bool = False) -> None:
-        """Puts a queued job into its line."""
+    def enqueue(self, job: Job, *, at_head: bool = False, is_next: bool = False) -> None:
+        """Puts a queued job into its line, or aside while another of its session is on its way."""
         fields = job.fields
         job.take_ticket()
         fields["queued_at"] = str(self.now)
+        if "ties" in fields and ties.session_waits(self, job, is_next=is_next):
+            waiting = ties.aside(self, fields["tenant"], fields["aside"])
+            is_first = at_head or is_next or "attempt" in fields
+            (waiting.appendleft if is_first else waiting.append)(job.entry)
+            self.deepen(job, 1)
+            return
         line = self.space.line(f"{self.shard}queue:{job.place}:{fields['tenant']}")
         (line.appendleft if at_head else line.append)(job.entry)
         turns.wake_tenant(self, fields["pool"], fields["class"], fields["tenant"])
@@ -275,7 +288,10 @@ class Call:
         told = {name: n for name, n in slots.items() if not n.startswith(RECALLED)}
         if len(told) < len(slots) and self._recalls():
             return 0, len(slots), True
-        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in told.items())
+        if ties.drains(self, f"pool:{pool}"):
+            told = {}
+        serving = {name: n for name, n in told.items() if not ties.drains(self, f"runner:{name}")}
+        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in serving.items())
         ready = self.space.stream(f"{self.shard}ready:{pool}")
         return free - (0 if ready is None else len(ready)), len(slots), False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contracts import limits
 from contracts.states import Event
 from tests.sim.model.call import READY, Call, Job, Reply
+from tests.sim.model.ties import drains
 
 
 def offer_of(job: Job) -> Reply:
@@ -32,6 +33,11 @@ class Grants:
     def room(self) -> int:
         """How many more it would take."""
         return self._most - len(self.offers)
+
+    def obey_drain(self) -> None:
+        """A drained runner claims nothing."""
+        if drains(self._call, f"runner:{self._runner}"):
+            self._most = 0
 
     def reserve(self, count: int) -> None:
         """Numbers for the next claims; what is not used is never given again."""

@@ -9,7 +9,7 @@ from contracts.limits import FIRE_AGAIN_MS, SCHEDULES_PER_TENANT_MAX
 from contracts.states import Event
 from tests.sim.model.admission import ITEM, Batch, Item, item_of, make_job
 from tests.sim.model.call import Call, Job, Reply, quoted
-from tests.sim.model.turns import dispatch_lengthened
+from tests.sim.model.turns import dispatch_lengthened, policy_of
 
 HEAD = 11
 
@@ -119,7 +119,9 @@ def _job(job_id: str) -> str:
 
 def _carry_out(call: Call, wish: _Wish, last: Job | None, head: Sequence[str]) -> tuple[str, str]:
     actor, policy, capacity = head
-    result, more = _hindrance(wish, last, Batch(call, int(capacity)))
+    call.policy = policy_of(policy)
+    batch = Batch(call, int(capacity))
+    result, more = _hindrance(wish, last, batch)
     if result:
         return result, more
     assert wish.item is not None, "nothing else could have been wished"
@@ -127,7 +129,7 @@ def _carry_out(call: Call, wish: _Wish, last: Job | None, head: Sequence[str]) -
     if last is not None and wish.overlap == "replace":
         who = f'{{"by":"schedule:{wish.schedule_id}","note":"replaced by {job_id}","reason":"canceled"'
         call.end_early(last, Event.CANCEL, actor, who, "canceled")
-    make_job(call, wish.item, actor)
+    make_job(call, wish.item, actor, batch.sessions)
     dispatch_lengthened(call, policy, actor)
     return "fired", _job(job_id)
 

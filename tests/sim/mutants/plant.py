@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from orch.store.library import library
+from orch.store.library import ORDER, block_of, library
 
 ROOT = Path(__file__).parents[3]
 Rewrite = Callable[[str], str]
@@ -72,9 +72,11 @@ def rewritten(change: Change, code: str) -> str:
     Raises:
         Misfit: it does not hold that file.
     """
-    if code.count(change.file()) != 1:
+    stem = Path(change.path).stem
+    block = block_of(stem, change.file()) if stem in ORDER else change.path
+    if code.count(block) != 1:
         raise Misfit(f"the library does not hold {change.path}")
-    return code.replace(change.file(), change.changed_file())
+    return code.replace(block, block_of(stem, change.changed_file()))
 
 
 def changed_functions(change: Change) -> list[tuple[FunctionType, CodeType]]:
