@@ -20,6 +20,7 @@ from actors.gateway import (
     routes_jobs,
     routes_schedules,
     routes_server,
+    routes_sessions,
 )
 from actors.gateway.callers import Callers, authorize
 from actors.gateway.guard import Guard
@@ -34,6 +35,7 @@ _ROUTERS: Final = tuple(
         routes_evidence,
         routes_dead_letters,
         routes_schedules,
+        routes_sessions,
         routes_server,
         health,
     )

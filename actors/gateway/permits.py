@@ -73,6 +73,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "delete_schedule": _rule(Reach.TENANT, Scope.STEER),
         "pause_schedule": _rule(Reach.TENANT, Scope.STEER),
         "resume_schedule": _rule(Reach.TENANT, Scope.STEER),
+        "list_sessions": _rule(Reach.TENANT, Scope.READ),
+        "get_session": _rule(Reach.TENANT, Scope.READ),
         "get_capabilities": Rule(SCOPES, Reach.NOBODY, for_agents=True),
         "get_liveness": _OPEN,
         "get_readiness": _OPEN,
@@ -85,10 +87,15 @@ OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 """Where nobody is asked who they are: probes have no token, and nothing of a job is told."""
 
 PATH_IDS: Final = MappingProxyType(
-    {"job_id": Reach.JOB, "sha256": Reach.NOBODY, "schedule_id": Reach.TENANT}
+    {
+        "job_id": Reach.JOB,
+        "sha256": Reach.NOBODY,
+        "schedule_id": Reach.TENANT,
+        "session": Reach.TENANT,
+    }
 )
-"""What an id in a path is of. A digest is looked for among those of the job before it, and a schedule among
-those of the tenant that the query names, which is narrowed to the caller's."""
+"""What an id in a path is of. A digest is looked for among those of the job before it, and a schedule or
+session among those of the tenant that the query names, which is narrowed to the caller's."""
 
 
 @dataclass(frozen=True, slots=True)

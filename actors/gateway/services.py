@@ -32,6 +32,8 @@ from contracts.record import (
     LogLine,
     Question,
     Replayed,
+    SessionList,
+    SessionRecord,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList
 from contracts.states import State
@@ -163,6 +165,18 @@ class Feed(Protocol):
         ...
 
 
+class Sessions(Protocol):
+    """Sessions with live jobs."""
+
+    async def page(self, *, tenant: str | None, limit: int, cursor: str | None) -> SessionList:
+        """See orch.store.sessions."""
+        ...
+
+    async def show(self, tenant: str, session: str) -> SessionRecord:
+        """See orch.store.sessions."""
+        ...
+
+
 class Connection(Protocol):
     """The way to Redis."""
 
@@ -207,6 +221,11 @@ class Store(Protocol):
     @property
     def tokens(self) -> Tokens:
         """Who may call."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Sessions with live jobs."""
         ...
 
     @property

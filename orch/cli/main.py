@@ -66,6 +66,18 @@ TOKEN_COMMANDS: Final = (
     ("revoke", "orch.cli.tokens:revoke", "Take a token back."),
 )
 
+SESSION_COMMANDS: Final = (
+    ("list", "orch.cli.sessions:list_sessions", "List sessions that have live jobs."),
+    ("show", "orch.cli.sessions:show", "Show the live jobs of a session, and who runs."),
+)
+
+GROUPS: Final = {
+    "dead-letter": ("Jobs that were given up on.", DEAD_LETTER_COMMANDS),
+    "schedule": ("Jobs made by time.", SCHEDULE_COMMANDS),
+    "token": ("Who may call the gateway.", TOKEN_COMMANDS),
+    "session": ("Sessions that have live jobs.", SESSION_COMMANDS),
+}
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -89,20 +101,11 @@ def build_app() -> App:
         version_flags=[],
     )
     app.command(config)
-    letters = App(
-        name="dead-letter", help="Jobs that were given up on.", help_flags=[], version_flags=[]
-    )
-    for name, where, about in DEAD_LETTER_COMMANDS:
-        letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(letters)
-    schedules = App(name="schedule", help="Jobs made by time.", help_flags=[], version_flags=[])
-    for name, where, about in SCHEDULE_COMMANDS:
-        schedules.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(schedules)
-    tokens = App(name="token", help="Who may call the gateway.", help_flags=[], version_flags=[])
-    for name, where, about in TOKEN_COMMANDS:
-        tokens.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(tokens)
+    for group, (help_line, commands) in GROUPS.items():
+        grouped = App(name=group, help=help_line, help_flags=[], version_flags=[])
+        for name, where, about in commands:
+            grouped.command(where, name=name, help=about, help_flags=[], version_flags=[])
+        app.command(grouped)
     return app
 
 

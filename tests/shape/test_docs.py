@@ -29,13 +29,7 @@ from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
-from orch.cli.main import (
-    COMMANDS,
-    DEAD_LETTER_COMMANDS,
-    SCHEDULE_COMMANDS,
-    TOKEN_COMMANDS,
-    build_app,
-)
+from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
 from orch.store.keys import OWNERS, Keys
 from orch.store.library import library
@@ -63,8 +57,8 @@ PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
 ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
-GROUP = "config |dead-letter |schedule |token "
-CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
+GROUP = "|".join(("config", *GROUPS))
+CALL = re.compile(rf"(?<![\w./-])orch ((?:(?:{GROUP}) )?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
 REQUIREMENT = re.compile(r"^- \*\*([A-Z]{2,4}-\d+)\*\*(.*)$", re.MULTILINE)
@@ -187,12 +181,7 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 def _call_faults(text: str) -> list[str]:
     commands = {name for name, _, _ in COMMANDS} | {"config show"}
-    for group, listed in (
-        ("dead-letter", DEAD_LETTER_COMMANDS),
-        ("schedule", SCHEDULE_COMMANDS),
-        ("token", TOKEN_COMMANDS),
-    ):
-        commands |= {f"{group} {name}" for name, _, _ in listed}
+    commands |= {f"{group} {name}" for group, (_, of) in GROUPS.items() for name, *_ in of}
     faults = []
     for command, rest in CALL.findall(text):
         if command not in commands:

@@ -39,11 +39,12 @@ def test_the_committed_document_is_the_one_the_code_gives() -> None:
 @pytest.mark.req("API-2")
 def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
-        "answer_question", "cancel_job", "delete_schedule", "explain_job", "fire_schedule", "get_artifact",
-        "get_capabilities", "get_job", "get_ledger", "get_liveness", "get_logs", "get_metrics",
-        "get_readiness", "get_schedule", "list_artifacts",
-        "list_dead_letters", "list_jobs", "list_schedules", "pause_job", "pause_schedule", "put_schedule",
-        "replay_dead_letters", "resume_job", "resume_schedule", "submit_batch", "submit_job", "watch_job",
+        "answer_question", "cancel_job", "delete_schedule", "explain_job", "fire_schedule",
+        "get_artifact", "get_capabilities", "get_job", "get_ledger", "get_liveness", "get_logs",
+        "get_metrics", "get_readiness", "get_schedule", "get_session", "list_artifacts",
+        "list_dead_letters", "list_jobs", "list_schedules", "list_sessions", "pause_job",
+        "pause_schedule", "put_schedule", "replay_dead_letters", "resume_job", "resume_schedule",
+        "submit_batch", "submit_job", "watch_job",
     ]  # fmt: skip
 
 
