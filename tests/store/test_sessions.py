@@ -136,6 +136,20 @@ async def test_interrupt_goes_before_one_that_has_not_started(world: World) -> N
 
 
 @pytest.mark.req("SCH-4")
+async def test_one_that_lets_a_newcomer_go_first_lets_go_of_its_key_too(world: World) -> None:
+    runner = await world.runner(slots=1)
+    await world.ask(job("first", concurrency_key="repo"))
+    (offer,) = (await runner.cycle()).offers
+    # It waits again, at the head of its line, and has kept its key; its runner has no slot for it.
+    await world.submit("busy", priority="interactive")
+    await runner.cycle(ending("handback", offer), free=0)
+    await world.ask(job("new", "interrupt", concurrency_key="repo"))
+    assert "aside" in await world.fields("first")
+    active = world.connection.keys.active("default", "k:repo")
+    assert "first" not in await world.redis("SMEMBERS", active)
+
+
+@pytest.mark.req("SCH-4")
 async def test_interrupt_pauses_one_that_is_ready(world: World) -> None:
     await world.runner(slots=2)
     await world.ask(job("ready"))

@@ -67,7 +67,11 @@ local function interrupt(call, job, session, actor)
       record(call, other, 'set_aside', actor, '{"by":"job ' .. job.id .. '","session":"' .. session .. '"}')
       set(other, 'ticket', other.seq_text)
       set(other, 'aside', tie)
-      redis.call('SREM', active, id)
+      -- Its key too: the newcomer may wait for that, and two would wait for each other.
+      for _, had in ipairs(ties.words(other)) do
+        local key = call.shard .. 'active:' .. job.tenant .. ':' .. had
+        if redis.call('SREM', key, id) == 1 then ties.loosen(call, job.tenant, had) end
+      end
       save(other)
       redis.call('LPUSH', call.shard .. 'aside:' .. job.tenant .. ':' .. tie, id .. ':' .. other.ticket)
     elseif other and other.state ~= 'q' then

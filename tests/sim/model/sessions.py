@@ -102,7 +102,9 @@ class Sessions:
                 told = f'{{"by":"job {job.job_id}","session":"{tie[2:]}"}}'
                 call.record(other, "set_aside", actor, told)
                 other.take_ticket()
-                del members[other_id]
+                for had in ties.words_of(other):
+                    if ties.active(call, tenant, had).pop(other_id, 0) is None:
+                        ties.loosen(call, tenant, had)
                 other.fields["aside"] = tie
                 ties.aside(call, tenant, tie).appendleft(other.entry)
             elif other is not None and other.state != "q":
