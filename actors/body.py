@@ -19,7 +19,7 @@ from actors.desired import LISTEN_MS, Follow, as_it_stands, follow
 from actors.instance import Stop, about, depart, keep_beating, register, unless_stopped
 from contracts.errors import ErrorCode, Refused
 from orch.core.bounds import Bounds
-from orch.core.scheduling import scheduling_policy
+from orch.core.scheduling import TiePolicy, scheduling_policy
 from orch.settings import Settings
 from orch.store.connection import Connection
 from orch.store.leases import Instance
@@ -80,6 +80,9 @@ def make_store(settings: Settings, *, actor: str) -> Store:
         default_class=settings.default_class,
         scheduling=settings.scheduling,
         aging_ms=settings.aging_ms,
+        ties=TiePolicy(
+            settings.key_running_max, settings.tenant_running_max, settings.session_policy
+        ),
     )
     connection = Connection(settings.redis_url, SystemClock(), shard=settings.shard)
     return open_store(connection, SystemIds(), policy, actor=actor, bounds=bounds_of(settings))

@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     LEASE_OVER = "LEASE_OVER"
     LEASE_CONFLICT = "LEASE_CONFLICT"
     DUPLICATE_COMMAND = "DUPLICATE_COMMAND"
+    SESSION_BUSY = "SESSION_BUSY"
     QUEUE_FULL = "QUEUE_FULL"
     RATE_LIMITED = "RATE_LIMITED"
     NO_POOL = "NO_POOL"
@@ -93,6 +94,7 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.INVALID_ANSWER, 400, x.BAD_INPUT, False, "The answer does not fit the question's kind or options.", "`orch status ID` shows the kind and the options."),
         ErrorEntry(e.LEASE_OVER, 409, x.JOB_FAILED, False, "The claim presented is not the one in force.", "Stop the work: another attempt owns the job."),
         ErrorEntry(e.LEASE_CONFLICT, 409, x.JOB_FAILED, False, "Another runner holds the job; details.holder names it.", "Wait until the holder finishes or its lease ends."),
+        ErrorEntry(e.SESSION_BUSY, 409, x.JOB_FAILED, False, "The session has a live job and its policy is reject, or it has as many as it may; details.job_id names the first.", "Wait for details.job_id, or submit with session_policy enqueue, interrupt or replace."),
         ErrorEntry(e.DUPLICATE_COMMAND, 409, x.BAD_INPUT, False, "A command with this id was given before.", "`orch control status ID` shows it; give a new command a new id."),
         ErrorEntry(e.QUEUE_FULL, 429, x.JOB_FAILED, True, "What waits has reached a bound: of the pool and class, of the pool, or of the tenant; details name it.", "Try again after retry_after_ms."),
         ErrorEntry(e.RATE_LIMITED, 429, x.JOB_FAILED, True, "Too many submissions at once: the tenant's rate is used up, or the gateway is busy.", "Try again after retry_after_ms."),

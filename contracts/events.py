@@ -23,6 +23,7 @@ class EventType(StrEnum):
     JOB_TIMEOUT = "job_timeout"
     JOB_FAILED = "job_failed"
     REPLAYED = "replayed"
+    SET_ASIDE = "set_aside"
     PAUSE_WISHED = "pause_wished"
     PAUSE_WITHDRAWN = "pause_withdrawn"
     QUESTION_ASKED = "question_asked"
@@ -79,6 +80,7 @@ def _rows() -> tuple[EventEntry, ...]:
         row(t.JOB_TIMEOUT, "runner, scheduler", "A wall, idle or deadline limit stopped it.", limit="wall_ms, idle_ms or deadline_ms", value_ms="the limit"),
         row(t.JOB_FAILED, "fallback", "No attempt is left: the job is a dead letter.", last="outcome class of the last attempt", reason="why fallback gave up: not_retried, attempts_used or poison", failures="attempts that failed", crashes="runners it lost"),
         row(t.REPLAYED, "replay", "The dead letter was tried again as a new job.", **{"as": "the new job", "by": "who"}),
+        row(t.SET_ASIDE, "admit", "It had its session and waited for its turn: a newcomer that interrupts goes first.", by="the newcomer", session="the session"),
         row(t.PAUSE_WISHED, "pause", "A running job was asked to stop at its next step.", by="who", note="why, in their words"),
         row(t.PAUSE_WITHDRAWN, "resume", "The wish to pause was withdrawn before the job had stopped.", by="who", note="why, in their words"),
         row(t.QUESTION_ASKED, "ask", "The agent waits for an answer.", question_id="the question", text="what is asked", kind="approve, choose or text", options="what may be chosen", step_id="the step that waits", block_reason="why the job blocks", expires_at_ms="when it lapses"),

@@ -95,6 +95,8 @@ REPAIR_EVERY_MS_MAX: Final = 600_000
 these."""
 REPAIR_LOOKS_MAX: Final = 100_000
 """Entries of lines that one such call compares when it looks for a lost place."""
+SESSION_JOBS_MAX: Final = 1_000
+"""Live jobs of one session; also how many jobs one call may replace."""
 REQUESTS_BACKLOG_MAX: Final = 50_000
 """Raw submissions that may wait in `requests`; the youngest beyond it are refused, never trimmed unread."""
 EVICTION_LOOKS_MAX: Final = 2_000

@@ -61,7 +61,7 @@ class Metric:
 
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
-    "schedules", "slots", "group", "leftover", "counters",
+    "schedules", "slots", "group", "leftover", "counters", "active", "aside", "session", "sessions",
 )  # fmt: skip
 COMMAND_NAMES: Final = (
     "drain", "undrain", "pause", "resume", "cancel", "set-limit", "reload", "other",

@@ -113,12 +113,54 @@ class JobRecord(View):
     """Why fallback gave up on a failed job: not_retried, attempts_used or poison."""
     usage: Usage | None = None
     """None when no attempt reported any."""
+    session: str | None = None
+    """Jobs of one session run one at a time, in their order."""
+    concurrency_key: str | None = None
+    """Of jobs with the same key only so many run at once."""
 
 
 class JobList(View):
     """A page of jobs, newest first."""
 
     jobs: list[JobRecord]
+    next_cursor: str | None
+
+
+class SessionJob(View):
+    """One live job of a session."""
+
+    job_id: str
+    name: str
+    state: State
+    pool: str
+    priority: str
+    created_at_ms: int
+
+
+class SessionRecord(View):
+    """A session that has live jobs."""
+
+    session: str
+    tenant: str
+    running: str | None
+    """The job that is ready or runs; None while none has started or all wait for something else."""
+    jobs: list[SessionJob]
+    """The one whose turn it is, those that wait for it in their order, then the others by arrival."""
+
+
+class SessionSummary(View):
+    """One session of a list."""
+
+    session: str
+    tenant: str
+    live_jobs: int
+    running: str | None
+
+
+class SessionList(View):
+    """A page of sessions that have live jobs, the one that got a job last first."""
+
+    sessions: list[SessionSummary]
     next_cursor: str | None
 
 

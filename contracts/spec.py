@@ -303,6 +303,7 @@ class JobSpec(Strict):
         Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")] | None
     ) = None
     concurrency_key: Id | None = None
+    session_policy: Literal["reject", "enqueue", "interrupt", "replace"] | None = None
 
     @model_validator(mode="after")
     def _one_way_to_a_pool(self) -> JobSpec:
@@ -374,6 +375,12 @@ def parse_spec(document: object) -> JobSpec:
     except ValidationError as error:
         raise refusal_of(error) from None
     adapter_config(spec.adapter.name, spec.adapter.config)
+    if spec.session_policy is not None and spec.session is None:
+        raise Refused(
+            ErrorCode.INVALID_SPEC,
+            "session_policy: it says how the job meets others of its session, and it has none",
+            details={"path": "session_policy"},
+        )
     return spec
 
 

@@ -1,9 +1,8 @@
 """Which value every setting has, and where that value came from.
 
 Precedence: flag > environment (ORCH_<KEY>) > project file (--config, ORCH_CONFIG, else ./orch.toml) >
-<home>/orch.toml > the default of `contracts.defaults`. Nothing is guessed: an unknown key, a wrong type
-or a value out of bounds is refused with key, value, bound and place. What the values do is for the actors;
-`orch --help` imports this module, so it stays on the standard library.
+<home>/orch.toml > the default of `contracts.defaults`. An unknown key, a wrong type or a bad value is
+refused with key, value, bound and place. `orch --help` imports this module: the standard library only.
 """
 
 from __future__ import annotations
@@ -96,6 +95,9 @@ class Settings:
     default_class: str
     scheduling: str
     aging_ms: int
+    tenant_running_max: int
+    key_running_max: int
+    session_policy: str
     lease_ms: int
     suspend_max_ms: int
     grace_ms: int

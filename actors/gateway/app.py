@@ -21,6 +21,7 @@ from actors.gateway import (
     routes_jobs,
     routes_schedules,
     routes_server,
+    routes_sessions,
 )
 from actors.gateway.callers import Callers, authorize
 from actors.gateway.guard import Guard
@@ -36,6 +37,7 @@ _ROUTERS: Final = tuple(
         routes_dead_letters,
         routes_schedules,
         routes_control,
+        routes_sessions,
         routes_server,
         health,
     )

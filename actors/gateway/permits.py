@@ -75,6 +75,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "delete_schedule": _rule(Reach.TENANT, Scope.STEER),
         "pause_schedule": _rule(Reach.TENANT, Scope.STEER),
         "resume_schedule": _rule(Reach.TENANT, Scope.STEER),
+        "list_sessions": _rule(Reach.TENANT, Scope.READ),
+        "get_session": _rule(Reach.TENANT, Scope.READ),
         "list_pools": _LOOK_AT_HOUSE,
         "get_pool_health": _LOOK_AT_HOUSE,
         "list_replica_sets": _LOOK_AT_HOUSE,
@@ -105,10 +107,11 @@ PATH_IDS: Final = MappingProxyType(
         "schedule_id": Reach.TENANT,
         "pool": Reach.HOUSE,
         "command_id": Reach.HOUSE,
+        "session": Reach.TENANT,
     }
 )
-"""What an id in a path is of. A digest is looked for among those of the job before it, and a schedule among
-those of the tenant that the query names, which is narrowed to the caller's."""
+"""What an id in a path is of. A digest is looked for among those of the job before it, and a schedule or
+session among those of the tenant that the query names, which is narrowed to the caller's."""
 
 
 @dataclass(frozen=True, slots=True)

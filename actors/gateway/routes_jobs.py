@@ -47,6 +47,7 @@ IdempotencyKey = Annotated[
 _E: Final = ErrorCode
 _ADMISSION: Final = (
     _E.INVALID_SPEC, _E.INVALID_ID, _E.DEADLINE_UNMET, _E.IDEMPOTENCY_CONFLICT,
+    _E.SESSION_BUSY,
     _E.UNSUPPORTED_MEDIA_TYPE, _E.QUEUE_FULL, _E.RATE_LIMITED, _E.INTAKE_PAUSED,
 )  # fmt: skip
 

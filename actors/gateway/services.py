@@ -34,6 +34,8 @@ from contracts.record import (
     LogLine,
     Question,
     Replayed,
+    SessionList,
+    SessionRecord,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList
 from contracts.states import State
@@ -205,6 +207,18 @@ class Feed(Protocol):
         ...
 
 
+class Sessions(Protocol):
+    """Sessions with live jobs."""
+
+    async def page(self, *, tenant: str | None, limit: int, cursor: str | None) -> SessionList:
+        """See orch.store.sessions."""
+        ...
+
+    async def show(self, tenant: str, session: str) -> SessionRecord:
+        """See orch.store.sessions."""
+        ...
+
+
 class Connection(Protocol):
     """The way to Redis."""
 
@@ -259,6 +273,11 @@ class Store(Protocol):
     @property
     def pools(self) -> Pools:
         """Pools."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """Sessions with live jobs."""
         ...
 
     @property

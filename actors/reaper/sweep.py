@@ -41,6 +41,8 @@ class Swept:
     gaps: set[str]
     parked: Counter[str]
     """Scheduled jobs by tenant."""
+    waits: set[str]
+    """Ties that jobs stand aside for."""
 
 
 def pause_after(took_ms: int, *, proven: bool = True) -> int:
@@ -88,21 +90,29 @@ class Sweeper:
             log.warning("lines_with_gaps", lines=len(gaps), first=gaps[0])
             await self._gather(gaps)
             swept = await self._pages()
+        await self._call_in(sorted(swept.waits))
         self._proven = await self._recount(swept)
         return self._mended
 
     async def _pages(self, gathers: Sequence[str] = ()) -> Swept:
         moves = await self._store.repairs.moves()
-        depths, parked, gaps, cursor = Counter[str](), Counter[str](), set[str](), START
+        depths, parked, gaps, waits, cursor = (
+            Counter[str](),
+            Counter[str](),
+            set[str](),
+            set[str](),
+            START,
+        )
         while True:
             page = await self._store.repairs.page(cursor, most=self._page_keys, gathers=gathers)
             self._tell(page.repairs)
             depths += page.depths
             parked += page.parked
             gaps.update(page.gaps)
+            waits.update(page.waits)
             cursor = page.cursor
             if cursor == START:
-                return Swept(moves, depths, gaps, parked)
+                return Swept(moves, depths, gaps, parked, waits)
             await self._clock.sleep_ms(PAUSE_MS)
 
     async def _short(self, swept: Swept) -> list[str]:
@@ -118,6 +128,13 @@ class Sweeper:
             while left:
                 left, repairs = await self._store.repairs.realign(most=BATCH_ITEMS_MAX)
                 self._tell(repairs)
+
+    async def _call_in(self, waits: Sequence[str]) -> None:
+        """Who waits for a tie that has room. Not before the sweep has seen everybody who has one."""
+        for at in range(0, len(waits), LINES_MAX):
+            names = waits[at : at + LINES_MAX]
+            _, repairs = await self._store.repairs.realign(most=BATCH_ITEMS_MAX, waits=names)
+            self._tell(repairs)
 
     async def _recount(self, swept: Swept) -> bool:
         """Sets the counters when two counts in a row agree; while jobs move, none proves anything. Whether

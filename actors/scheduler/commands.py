@@ -31,10 +31,11 @@ class Commands:
         for the stream's first entry is the next, whoever was given it."""
         more = True
         while more:
-            if await self._settle_all():
-                await self._dispatch()
+            is_loose = await self._settle_all() > 0
             # A long cancel goes on between commands: a drain does not wait for its end.
             more = bool(await self._store.control.proceed())
+            if is_loose or more:
+                await self._dispatch()
 
     async def give_up(self, entry: Entry, error: OrchError) -> None:
         """Never asked: an entry that cannot be handled is refused in `handle`."""

@@ -79,10 +79,16 @@ CONTROL_COMMANDS: Final = (
     ("list", "orch.cli.control:list_commands", "List commands, newest first."),
 )
 
+SESSION_COMMANDS: Final = (
+    ("list", "orch.cli.sessions:list_sessions", "List sessions that have live jobs."),
+    ("show", "orch.cli.sessions:show", "Show the live jobs of a session, and who runs."),
+)
+
 GROUPS: Final = (
     ("control", "Commands of operators.", CONTROL_COMMANDS),
     ("dead-letter", "Jobs that were given up on.", DEAD_LETTER_COMMANDS),
     ("schedule", "Jobs made by time.", SCHEDULE_COMMANDS),
+    ("session", "Sessions that have live jobs.", SESSION_COMMANDS),
     ("token", "Who may call the gateway.", TOKEN_COMMANDS),
 )
 

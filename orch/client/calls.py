@@ -29,6 +29,8 @@ from contracts.record import (
     LedgerPage,
     LogPage,
     ReplayAnswer,
+    SessionList,
+    SessionRecord,
     Submitted,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
@@ -181,6 +183,20 @@ def dead_letters(
     """GET /v1/dead-letters, newest first."""
     query = _query(tenant=tenant, pool=pool, reason=reason, limit=limit, cursor=cursor)
     return Call("GET", "/v1/dead-letters", DeadLetterList.model_validate_json, query)
+
+
+def sessions(
+    *, tenant: str | None = None, limit: int | None = None, cursor: str | None = None
+) -> Call[SessionList]:
+    """GET /v1/sessions: those with live jobs, the one that got a job last first."""
+    query = _query(tenant=tenant, limit=limit, cursor=cursor)
+    return Call("GET", "/v1/sessions", SessionList.model_validate_json, query)
+
+
+def session(session_id: str, *, tenant: str | None = None) -> Call[SessionRecord]:
+    """GET /v1/sessions/{id}."""
+    path = f"/v1/sessions/{checked_id(session_id, what='session')}"
+    return Call("GET", path, SessionRecord.model_validate_json, _query(tenant=tenant))
 
 
 def replay(

@@ -26,6 +26,8 @@ from contracts.record import (
     LedgerPage,
     LogPage,
     ReplayAnswer,
+    SessionList,
+    SessionRecord,
     Submitted,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList
@@ -144,6 +146,14 @@ class Orch:
     async def dead_letters(self, **which: Any) -> DeadLetterList:
         """A page of jobs that were given up on, newest first; tenant, pool, reason, limit, cursor."""
         return await self.run(calls.dead_letters(**which))
+
+    async def sessions(self, **which: Any) -> SessionList:
+        """A page of sessions that have live jobs; tenant, limit, cursor."""
+        return await self.run(calls.sessions(**which))
+
+    async def session(self, session_id: str, *, tenant: str | None = None) -> SessionRecord:
+        """The live jobs of one session, in their order."""
+        return await self.run(calls.session(session_id, tenant=tenant))
 
     async def replay(
         self,

@@ -22,9 +22,61 @@ class Facts:
     queue_position: int | None = None
     """Jobs ahead of it in its own tenant's line; None when it does not queue or stands far behind."""
     predicted_start_ms: int | None = None
+    aside: str | None = None
+    """The tie that it stands aside for: `k:<concurrency key>` or `s:<session>`."""
+    aside_for: tuple[str, ...] = ()
+    """The jobs that have this tie."""
+    aside_running_max: int | None = None
+    """How many may have it."""
+    tenant_running: int | None = None
+    """Jobs of its tenant that count against the limit; None where there is none."""
+    tenant_running_max: int = 0
+    paused: tuple[str, ...] = ()
+    """Scopes of paused dispatch that the job falls under: `*`, `pool:…`, `queue:…`, `tenant:…`."""
+    draining: bool = False
+    """Its pool is drained."""
+    runners_draining: int = 0
+
+
+def _stands_aside(job: JobRecord, facts: Facts) -> tuple[str, str]:
+    kind, _, name = (facts.aside or "").partition(":")
+    holders = ", ".join(facts.aside_for) or "nobody"
+    if kind == "s":
+        whose = "" if job.tenant == "default" else f" --tenant {job.tenant}"
+        return (
+            f"it waits for its turn in session {name}: {holders} has it",
+            f"that job ends or pauses; `orch session show {name}{whose}` shows the order",
+        )
+    return (
+        f"concurrency key {name} is taken by {holders} ({facts.aside_running_max} at once)",
+        "one of them ends, or the key's limit is raised",
+    )
+
+
+def _held_up(job: JobRecord, facts: Facts) -> tuple[str, str] | None:
+    """What keeps a queued job from a slot that is free."""
+    if facts.aside is not None:
+        return _stands_aside(job, facts)
+    if facts.draining:
+        return (f"pool {job.pool} is drained", "undrain it")
+    if facts.paused:
+        scopes = ", ".join(facts.paused)
+        return (f"dispatch is paused for {scopes}", f"resume dispatch of {scopes}")
+    if facts.tenant_running is not None and facts.tenant_running >= facts.tenant_running_max:
+        running, most = facts.tenant_running, facts.tenant_running_max
+        return (
+            f"tenant {job.tenant} runs {running} jobs, its limit is {most}",
+            "one of them ends, or the tenant's running_max is raised",
+        )
+    return None
 
 
 def _queued(job: JobRecord, facts: Facts) -> tuple[str, str]:
+    held_up = _held_up(job, facts)
+    if held_up is not None:
+        return held_up
+    if facts.runners and facts.runners == facts.runners_draining:
+        return (f"all runners of pool {job.pool} are drained", "undrain one, or start another")
     if facts.runners == 0:
         return (
             f"no runner serves pool {job.pool}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_id
@@ -19,6 +19,26 @@ class PriorityClass:
 
 
 @dataclass(frozen=True, slots=True)
+class TiePolicy:
+    """What binds jobs to each other, where neither the spec nor an operator says otherwise."""
+
+    key_running_max: int = 1
+    """Jobs of one concurrency key that are ready or running; at least 1."""
+    tenant_running_max: int = 0
+    """Jobs of one tenant that are ready or running; 0: any number."""
+    session_policy: str = "enqueue"
+    """How a new job meets the live jobs of its session: reject, enqueue, interrupt or replace."""
+
+    def words(self) -> list[str]:
+        """`name=value` for what is not the default."""
+        return [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulingPolicy:
     """Classes from highest to lowest, and how they share."""
 
@@ -26,11 +46,13 @@ class SchedulingPolicy:
     default_class: str
     strict: bool
     aging_ms: int
+    ties: TiePolicy = TiePolicy()
 
     def text(self) -> str:
-        """As the Lua function `dispatch` takes it."""
+        """As the Lua function `dispatch` takes it; what is as by default costs no word."""
         words = [f"{one.name}:{one.weight}" for one in self.classes]
-        return " ".join(["strict" if self.strict else "fair", str(self.aging_ms), *words])
+        head = ["strict" if self.strict else "fair", str(self.aging_ms)]
+        return " ".join([*head, *words, *self.ties.words()])
 
     def class_of(self, wanted: str | None) -> str:
         """The class of a job that wants `wanted`, or nothing in particular.
@@ -62,9 +84,14 @@ def _class_from(word: str) -> PriorityClass:
 
 
 def scheduling_policy(
-    words: Iterable[str], *, default_class: str, scheduling: str, aging_ms: int
+    words: Iterable[str],
+    *,
+    default_class: str,
+    scheduling: str,
+    aging_ms: int,
+    ties: TiePolicy | None = None,
 ) -> SchedulingPolicy:
-    """The policy of the settings `classes`, `default_class`, `scheduling` and `aging_ms`.
+    """The policy of the settings `classes`, `default_class`, `scheduling`, `aging_ms` and those about ties.
 
     Raises:
         Refused: INVALID_CONFIG, when a class is malformed, doubled, or the default is none of them.
@@ -83,4 +110,5 @@ def scheduling_policy(
             f"default_class: {default_class!r} is none of {names}",
             details={"key": "default_class", "value": default_class},
         )
-    return SchedulingPolicy(classes, default_class, scheduling == "strict", aging_ms)
+    strict = scheduling == "strict"
+    return SchedulingPolicy(classes, default_class, strict, aging_ms, ties or TiePolicy())

@@ -82,7 +82,15 @@ def job_record(
         replay_of=fields.get("replay_of"),
         replayed_as=fields.get("replayed_as"),
         usage=usage(events),
+        session=tie_of(fields, "s"),
+        concurrency_key=tie_of(fields, "k"),
     )
+
+
+def tie_of(fields: Mapping[str, str], letter: str) -> str | None:
+    """The concurrency key (`k`) or the session (`s`) that a job is bound to."""
+    found = (word[2:] for word in fields.get("ties", "").split() if word[:2] == f"{letter}:")
+    return next(found, None)
 
 
 OUTPUT_NAME: Final = "output.log"

@@ -130,6 +130,7 @@ class Admission:
                 ask.entry_id,
                 ask.request_id,
                 placed,
+                _ties(spec),
             ),
             len(text),
         )
@@ -208,6 +209,14 @@ def _pool_of(spec: JobSpec, choice: Placed | Refused | None) -> tuple[str, str]:
     if isinstance(choice, Refused):
         return "", orjson.dumps(choice.details or {}).decode()
     return choice.pool, orjson.dumps({"pool": choice.pool, "why": choice.why}).decode()
+
+
+def _ties(spec: JobSpec) -> str:
+    """What else binds the job, as tie.lua reads it; `p:` is how it meets the others of its session."""
+    if spec.session is None and spec.concurrency_key is None:
+        return ""
+    said = {"k": spec.concurrency_key, "s": spec.session, "p": spec.session_policy}
+    return " ".join(f"{letter}:{word}" for letter, word in said.items() if word is not None)
 
 
 def _spec_of(ask: Ask) -> JobSpec:

@@ -39,6 +39,26 @@ class Keys:
         """As `queue`, by the name `pool:class:tenant` that a sweep uses."""
         return self._name(f"queue:{name}")
 
+    def active(self, tenant: str, tie: str) -> str:
+        """Set: who has a tie (`k:<key>`, `s:<session>`, `t`): ready and running jobs, and those called in."""
+        return self._name(f"active:{tenant}:{tie}")
+
+    def aside(self, tenant: str, tie: str) -> str:
+        """List: id:ticket of queued jobs that wait for a tie, the next one first."""
+        return self._name(f"aside:{tenant}:{tie}")
+
+    def parked(self, tenant: str) -> str:
+        """Set: `pool:class` in which the tenant has no turns now, because of its running limit."""
+        return self._name(f"parked:{tenant}")
+
+    def session(self, tenant: str, session: str) -> str:
+        """Sorted set: live jobs of a session by arrival."""
+        return self._name(f"session:{tenant}:{session}")
+
+    def sessions(self, tenant: str) -> str:
+        """Sorted set: sessions that have live jobs, by the arrival of the last one."""
+        return self._name(f"sessions:{tenant}")
+
     def ready(self, pool: str) -> str:
         """Stream: dispatched jobs of a pool, `j` = id:ticket; group `runners`."""
         return self._name(f"ready:{pool}")
@@ -153,6 +173,11 @@ class Keys:
         return self._name("astray")
 
     @property
+    def calling(self) -> str:
+        """Sorted set: tenant:tie whose next job is still to be called in, behind many stale entries."""
+        return self._name("calling")
+
+    @property
     def undecided(self) -> str:
         """Sorted set: id:seq of outcomes that wait for a decision."""
         return self._name("undecided")
@@ -224,6 +249,11 @@ OWNERS: dict[str, str] = {
     "affinity": "ttl",
     "schedule": "tenant",
     "schedules": "tenant",
+    "active": "tenant",
+    "aside": "tenant",
+    "parked": "tenant",
+    "session": "tenant",
+    "sessions": "tenant",
     "answer": "ttl",
     "command": "ttl",
     "rate": "ttl",
@@ -241,6 +271,7 @@ OWNERS: dict[str, str] = {
     "due": "shard",
     "undecided": "shard",
     "astray": "shard",
+    "calling": "shard",
     "beats": "shard",
     "seen": "shard",
     "instances": "shard",

@@ -22,9 +22,11 @@ from contracts.record import (
 from contracts.states import STATE_CODES, State
 from orch.core.explain import Facts, explain
 from orch.core.ledger import parse_entry, parse_ledger
+from orch.core.scheduling import SchedulingPolicy, TiePolicy
 from orch.core.views import artifacts_of, job_record, question_of
 from orch.store.connection import Connection
 from orch.store.cursors import cursor_in, cursor_out, scored
+from orch.store.obstacles import obstacles
 from orch.store.output import Output
 
 _LINE_LOOKED_AT = 1_000
@@ -41,9 +43,12 @@ def no_such_job(job_id: str) -> Refused:
 class Reading:
     """Views of jobs; nothing here writes."""
 
-    def __init__(self, connection: Connection, output: Output) -> None:
+    def __init__(
+        self, connection: Connection, output: Output, policy: SchedulingPolicy | None = None
+    ) -> None:
         self._connection = connection
         self._output = output
+        self._ties = policy.ties if policy is not None else TiePolicy()
 
     async def _fields(self, job_id: str) -> dict[str, str]:
         checked_id(job_id)
@@ -148,6 +153,12 @@ class Reading:
         depth = await self._connection.execute(
             "HGET", keys.counters, f"depth:{record.pool}:{record.priority}"
         )
+        is_queued = record.state is State.QUEUED
+        stopped_by = (
+            await obstacles(self._connection, record, fields, slots, self._ties)
+            if is_queued
+            else {}
+        )
         return explain(
             record,
             Facts(
@@ -158,13 +169,17 @@ class Reading:
                 undecided="undecided" in fields,
                 placed=parse_entry(1, fields["1"]).payload.get("placed"),
                 queue_position=await self._position(job_id, record, fields),
+                **stopped_by,
             ),
         )
 
     async def _position(self, job_id: str, record: JobRecord, fields: dict[str, str]) -> int | None:
         if record.state is not State.QUEUED:
             return None
-        line = self._connection.keys.queue(record.pool, record.priority, record.tenant)
+        keys, aside = self._connection.keys, fields.get("aside")
+        line = keys.queue(record.pool, record.priority, record.tenant)
+        if aside is not None:
+            line = keys.aside(record.tenant, aside)
         entry = f"{job_id}:{fields['ticket']}"
         place = await self._connection.execute("LPOS", line, entry, "MAXLEN", _LINE_LOOKED_AT)
         return None if place is None else int(place)

@@ -33,11 +33,15 @@ class Page:
     """Where the next page begins; START when the sweep is over."""
     repairs: Sequence[Repair]
     depths: Counter[str]
-    """Jobs that wait, by line `pool:class:tenant`, among those of the page."""
+    """Jobs that wait, by line `pool:class:tenant`, among those of the page; who stands aside counts for
+    `pool:class:tenant~tie`."""
     gaps: Sequence[str]
     """Lines from which a job is missing."""
     parked: Counter[str]
     """Scheduled jobs by tenant, among those of the page."""
+    """Lines from which a job is missing: `pool:class:tenant`, or `tenant~tie` of who stands aside."""
+    waits: Sequence[str]
+    """`tenant~tie` for which jobs stand aside."""
 
 
 class Repairs:
@@ -51,12 +55,13 @@ class Repairs:
         """Looks at about `most` keys and mends what disagrees with the jobs; collects jobs of the lines
         `gathers` for `realign`."""
         reply = await self._connection.call("repair", cursor, most, self._policy, *gathers)
-        repairs, gaps = _repairs(reply[2]), list(reply[4])
-        return Page(str(reply[1]), repairs, _counts(reply[3]), gaps, _counts(reply[5]))
+        repairs, gaps, waits = _repairs(reply[2]), list(reply[4]), list(reply[6])
+        return Page(str(reply[1]), repairs, _counts(reply[3]), gaps, _counts(reply[5]), waits)
 
-    async def realign(self, *, most: int) -> tuple[int, list[Repair]]:
-        """Puts collected jobs back into their lines; how many are left, and which had lost their place."""
-        reply = await self._connection.call("realign", most, self._policy)
+    async def realign(self, *, most: int, waits: Sequence[str] = ()) -> tuple[int, list[Repair]]:
+        """Puts collected jobs back into their lines, and calls in who stands aside for a tie of `waits` that
+        has room; how many collected ones are left, and which had lost their place."""
+        reply = await self._connection.call("realign", most, self._policy, *waits)
         return (0, []) if reply[0] == "none" else (int(reply[1]), _repairs(reply[2]))
 
     async def moves(self) -> int:
@@ -66,11 +71,15 @@ class Repairs:
 
     async def short_lines(self, depths: Counter[str]) -> list[str]:
         """Lines that have fewer entries than jobs were counted."""
-        lengths = {
-            line: int(await self._connection.execute("LLEN", self._connection.keys.line(line)))
-            for line in sorted(depths)
-        }
-        return [line for line, length in lengths.items() if length < depths[line]]
+        counted = Counter[str]()
+        for line, queued in depths.items():
+            counted[_list_name(line)] += queued
+        return [name for name in sorted(counted) if await self._length(name) < counted[name]]
+
+    async def _length(self, name: str) -> int:
+        keys, (tenant, _, tie) = self._connection.keys, name.partition("~")
+        line = keys.aside(tenant, tie) if tie else keys.line(name)
+        return int(await self._connection.execute("LLEN", line))
 
     async def wrong(self, depths: Counter[str], parked: Counter[str]) -> dict[str, int]:
         """Counters that do not say what was counted, with what they ought to say."""
@@ -101,15 +110,20 @@ def _counters(depths: Counter[str], parked: Counter[str]) -> Counter[str]:
     """What a sweep's counts make of the counters: places by their queue, tenants by all that waits."""
     counters = Counter({f"waits:{tenant}": waiting for tenant, waiting in parked.items()})
     for line, queued in depths.items():
-        place, _, tenant = line.rpartition(":")
-        counters[f"depth:{place}"] += queued
-        counters[f"waits:{tenant}"] += queued
+        pool, class_name, owner = line.split(":", 2)
+        counters[f"depth:{pool}:{class_name}"] += queued
+        counters[f"waits:{owner.partition('~')[0]}"] += queued
     return counters
 
 
 def _counts(flat: Sequence[Any]) -> Counter[str]:
     words = iter(flat)
     return Counter({name: int(count) for name, count in zip(words, words, strict=True)})
+
+
+def _list_name(line: str) -> str:
+    """Of `pool:class:tenant~tie` the list is `tenant~tie`: it holds jobs of any pool and class."""
+    return line.split(":", 2)[2] if "~" in line else line
 
 
 def _repairs(pairs: Sequence[tuple[str, str]]) -> list[Repair]:

@@ -67,7 +67,7 @@ class Steering:
             Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when the job is over in another way.
         """
         reply = await self._connection.call(
-            "cancel", checked_id(job_id), _who(by, note), self._actor
+            "cancel", checked_id(job_id), _who(by, note), self._actor, self._policy
         )
         _raise_for(reply, job_id, Event.CANCEL)
         return await self._reading.job(job_id)
@@ -79,7 +79,7 @@ class Steering:
             Refused: INVALID_ID; NOT_FOUND; INVALID_TRANSITION, when it is over or waits for an answer.
         """
         reply = await self._connection.call(
-            "pause", checked_id(job_id), _who(by, note), self._actor
+            "pause", checked_id(job_id), _who(by, note), self._actor, self._policy
         )
         _raise_for(reply, job_id, Event.PAUSE)
         return await self._reading.job(job_id)

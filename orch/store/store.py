@@ -21,6 +21,7 @@ from orch.store.pools import Pools
 from orch.store.reading import Reading
 from orch.store.repairs import Repairs
 from orch.store.schedules import Schedules
+from orch.store.sessions import Sessions
 from orch.store.steering import Questions, Steering
 from orch.store.timers import Timers
 from orch.store.tokens import Tokens
@@ -44,6 +45,7 @@ class Store:
     reading: Reading
     repairs: Repairs
     schedules: Schedules
+    sessions: Sessions
     steering: Steering
     timers: Timers
     tokens: Tokens
@@ -54,7 +56,7 @@ def open_store(
 ) -> Store:
     """The store for one actor; `actor` is the name in the ledger entries it causes."""
     output = Output(connection)
-    reading = Reading(connection, output)
+    reading = Reading(connection, output, policy)
     admission = Admission(connection, ids, policy, actor=actor, bounds=bounds)
     return Store(
         connection=connection,
@@ -71,6 +73,7 @@ def open_store(
         reading=reading,
         repairs=Repairs(connection, policy),
         schedules=Schedules(connection, ids, admission),
+        sessions=Sessions(connection),
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),
         tokens=Tokens(connection),

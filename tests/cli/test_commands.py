@@ -21,6 +21,25 @@ SUBMITTED = {
     "duplicate": False,
 }
 RUNNING = record(state="running", finished_at_ms=None, outcome=None, result=None)
+SESSION = {
+    "session": "chat",
+    "tenant": "a",
+    "running": "j1",
+    "jobs": [
+        {
+            "job_id": "j1",
+            "name": "a job",
+            "state": "running",
+            "pool": "default",
+            "priority": "batch",
+            "created_at_ms": 1,
+        }
+    ],
+}
+SESSIONS = {
+    "sessions": [{"session": "chat", "tenant": "a", "live_jobs": 1, "running": "j1"}],
+    "next_cursor": None,
+}
 EXPLAINED = {
     "job_id": "j1",
     "state": "queued",
@@ -60,6 +79,8 @@ def spec_file(tmp_path: Path, spec: Any = SPEC) -> str:
         (["explain", "j1"], ("GET", "/v1/jobs/j1/explain"), EXPLAINED),
         (["artifacts", "j1"], ("GET", "/v1/jobs/j1/artifacts"), ARTIFACTS),
         (["wait", "j1"], ("GET", "/v1/jobs/j1"), record()),
+        (["session", "list"], ("GET", "/v1/sessions"), SESSIONS),
+        (["session", "show", "chat"], ("GET", "/v1/sessions/chat"), SESSION),
         (["cancel", "j1"], ("POST", "/v1/jobs/j1/cancel"), record()),
         (["pause", "j1"], ("POST", "/v1/jobs/j1/pause"), record()),
         (["resume", "j1"], ("POST", "/v1/jobs/j1/resume"), record()),
@@ -338,3 +359,17 @@ def test_an_answer_to_a_job_that_asks_nothing_is_refused(
         1,
         "ALREADY_ANSWERED: job j1 is completed and asks nothing",
     )
+
+
+@pytest.mark.req("SCH-4", "CLI-3")
+def test_sessions_are_shown_as_tables_that_name_who_runs(
+    at_gateway: Orch, gateway: FakeGateway
+) -> None:
+    gateway.on("GET", "/v1/sessions", ok(SESSIONS))
+    gateway.on("GET", "/v1/sessions/chat", ok(SESSION))
+    listed = at_gateway("session", "list").out.splitlines()
+    assert listed[1].split() == ["chat", "a", "1", "j1"]
+    shown = at_gateway("session", "show", "chat", "--tenant", "a").out.splitlines()
+    assert shown[0] == "chat of a: j1 runs"
+    assert shown[2].split()[:4] == ["j1", "running", "default", "batch"]
+    assert gateway.asked[-1].query == {"tenant": "a"}

@@ -36,6 +36,25 @@ SUBMITTED = {
     "duplicate": False,
 }
 SPEC = {"name": "x", "adapter": {"name": "command", "config": {"argv": ["true"]}}}
+SESSION = {
+    "session": "chat",
+    "tenant": "a",
+    "running": "j1",
+    "jobs": [
+        {
+            "job_id": "j1",
+            "name": "a job",
+            "state": "running",
+            "pool": "default",
+            "priority": "batch",
+            "created_at_ms": 1,
+        }
+    ],
+}
+SESSIONS = {
+    "sessions": [{"session": "chat", "tenant": "a", "live_jobs": 1, "running": "j1"}],
+    "next_cursor": None,
+}
 EXPLAINED = {"job_id": "j1", "state": "queued", "reason": "r", "unblocks": "u", "facts": {}}
 SHA = "a" * 64
 
@@ -67,6 +86,8 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[str, str], Any]] =
     ("artifacts", ("j1",), {}, ("GET", "/v1/jobs/j1/artifacts"), {"artifacts": []}),
     ("artifact_bytes", ("j1", SHA), {}, ("GET", f"/v1/jobs/j1/artifacts/{SHA}"), {"raw": 1}),
     ("explain", ("j1",), {}, ("GET", "/v1/jobs/j1/explain"), EXPLAINED),
+    ("sessions", (), {"tenant": "a"}, ("GET", "/v1/sessions"), SESSIONS),
+    ("session", ("chat",), {"tenant": "a"}, ("GET", "/v1/sessions/chat"), SESSION),
     ("cancel", ("j1",), {}, ("POST", "/v1/jobs/j1/cancel"), record()),
     ("pause", ("j1",), {}, ("POST", "/v1/jobs/j1/pause"), record()),
     ("resume", ("j1",), {}, ("POST", "/v1/jobs/j1/resume"), record()),

@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import orjson
@@ -120,8 +121,11 @@ def possible(ops: Sequence[Op], holder: Mapping[str, str]) -> bool:
     return False
 
 
-def ops_by_job(history: History, deadlines: Iterable[str]) -> dict[str, list[Op]]:
-    """Every call, taken apart into what it meant for each job."""
+def ops_by_job(
+    history: History, deadlines: Iterable[str], replaced: Iterable[str] = ()
+) -> dict[str, list[Op]]:
+    """Every call, taken apart into what it meant for each job; a deadline, and a newcomer that replaces it,
+    end a job at any time."""
     found: dict[str, list[Op]] = defaultdict(list)
     jobs_of: dict[str, set[str]] = defaultdict(set)
     for call in history.calls:
@@ -136,6 +140,8 @@ def ops_by_job(history: History, deadlines: Iterable[str]) -> dict[str, list[Op]
                 found[job_id].append(_op(call, "bury", claim=call.args[0]))
     for job_id in deadlines:
         found[job_id].append(Op("expire", 0.0, math.inf))
+    for job_id in replaced:
+        found[job_id].append(Op("cancel", 0.0, math.inf))
     return found
 
 
@@ -164,10 +170,15 @@ def _ops_of(call: Call) -> Iterable[tuple[str, Op]]:
             return
 
 
+def _is_replaced(fields: Mapping[str, str]) -> bool:
+    return any(event.payload.get("reason") == "replaced" for event in parse_ledger(fields))
+
+
 def check_claims(history: History, jobs: Mapping[str, Mapping[str, str]]) -> None:
     """Every job's calls must be explainable."""
     deadlines = [job_id for job_id, fields in jobs.items() if "deadline" in fields]
-    for job_id, ops in ops_by_job(history, deadlines).items():
+    replaced = [job_id for job_id, fields in jobs.items() if _is_replaced(fields)]
+    for job_id, ops in ops_by_job(history, deadlines, replaced).items():
         try:
             if not possible(ops, history.holder):
                 story = "; ".join(f"{op.kind} {op.claim} {op.verdict}" for op in ops)
@@ -281,6 +292,8 @@ def check_turns(history: History, jobs: Mapping[str, Mapping[str, str]]) -> None
     """
     lines: dict[str, list[Stay]] = defaultdict(list)
     for job_id, fields in jobs.items():
+        if _ties_of(fields):
+            continue  # whoever stands aside is overtaken
         line = f"{fields['pool']}:{fields['class']}:{fields['tenant']}"
         lines[line] += _stays(job_id, fields)
     for stays in lines.values():
@@ -292,6 +305,41 @@ def check_turns(history: History, jobs: Mapping[str, Mapping[str, str]]) -> None
             ]
             if passed:
                 history.violation("broken", f"{stay} went before {passed[0]}, out of turn")
+
+
+def _ties_of(fields: Mapping[str, str]) -> list[str]:
+    return [word for word in fields.get("ties", "").split() if word[:2] in {"k:", "s:"}]
+
+
+def _active(fields: Mapping[str, str]) -> Iterable[tuple[int, float]]:
+    """From when to when the job was ready or running."""
+    since: int | None = None
+    for event in parse_ledger(fields):
+        if "cause" not in event.payload:
+            continue
+        is_active = event.payload["to"] in {State.READY, State.RUNNING}
+        if is_active and since is None:
+            since = event.at_ms
+        elif not is_active and since is not None:
+            yield since, event.at_ms
+            since = None
+    if since is not None:
+        yield since, math.inf
+
+
+def check_ties(history: History, jobs: Mapping[str, Mapping[str, str]]) -> None:
+    """Jobs of one key and of one session are ready or run one after the other; a moment shared is none."""
+    taken: dict[str, list[tuple[int, float, str]]] = defaultdict(list)
+    for job_id, fields in jobs.items():
+        for tie in _ties_of(fields):
+            name = f"{fields['tenant']} {tie}"
+            taken[name] += [(*span, job_id) for span in _active(fields) if span[0] < span[1]]
+    for tie, spans in taken.items():
+        spans.sort()
+        for (_, until, first), (since, _, second) in pairwise(spans):
+            history.sometimes["one after another"] += 1
+            if since < until:
+                history.violation("double", f"{first} and {second} had {tie} at once, at {since}")
 
 
 class Terminals:

@@ -57,6 +57,7 @@ class _Client:
         self._store = store
         self._jobs = jobs
         self._rng = Random(f"{self._world.plan.seed}/{unit.name}")
+        self._tie_rng = Random(f"{self._world.plan.seed}/{unit.name}/ties")
         self._known: list[str] = []
         self._made = 0
 
@@ -92,6 +93,7 @@ class _Client:
             document["not_before_ms"] = now_ms + self._rng.randrange(200, 5_000)
         elif self._rng.random() < 0.05:
             document["deadline_ms"] = now_ms + self._rng.randrange(1_000, 20_000)
+        document |= self._ties()
         if roll < 0.4:
             document["id"] = f"job-{mark}"
         elif roll < 0.8:
@@ -99,6 +101,18 @@ class _Client:
         submission = Submission(mark, "direct")
         self._world.history.submissions[mark] = submission
         return document, submission
+
+    def _ties(self) -> dict[str, Any]:
+        """A key or a session that others have too; drawn apart, so that all else is drawn as without."""
+        rng, tied = self._tie_rng, self._world.plan.tied
+        found: dict[str, Any] = {}
+        if rng.random() < tied:
+            found["concurrency_key"] = rng.choice(("repo", "site"))
+        if rng.random() < tied:
+            found["session"] = rng.choice(("chat", "mail"))
+            how = rng.choice((None, "enqueue", "enqueue", "reject", "interrupt", "replace"))
+            found |= {"session_policy": how} if how else {}
+        return found
 
     async def _submit_direct(self) -> None:
         batch = [

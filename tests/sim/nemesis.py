@@ -25,7 +25,12 @@ HINTS = (Keys(0).outcomes, Keys(0).alarm, Keys(0).wake("default"))
 """Streams that only say where to look; what is true stands elsewhere."""
 
 
-INDEXES = frozenset("queue turn ready due undecided held jobs dead retire slots counters".split())
+INDEXES = frozenset(
+    (
+        "queue turn ready due undecided held jobs dead retire slots counters active aside parked session "
+        "sessions"
+    ).split()
+)
 """What the reaper rebuilds from the job hashes; idempotency keys too, but what is submitted twice before that
 is two jobs."""
 

@@ -66,6 +66,9 @@ class Plan:
     """Runners that die are buried at once, as a supervisor does that saw them die."""
     faults: Mapping[str, float] = field(default_factory=dict)
     schedules: int = 0
+    tied: float = 0.0
+    """How likely a job has a concurrency key, and how likely a session."""
+    tenant_running_max: int = 0
 
     @property
     def bound_ms(self) -> int:
@@ -76,6 +79,8 @@ class Plan:
         attempt that all jobs together may still need, each with the longest back-off.
         """
         slots = self.replicas["runner"] * self.slots
+        # Jobs of one tie, or of a tenant at its limit, run one after the other.
+        slots = 1 if self.tied or self.tenant_running_max else slots
         rounds = self.attempts_max + 3
         work_ms = rounds * (6 * self.work_ms * self.jobs // slots + 4_000 + 2_000)
         return 2 * (3 * self.lease_ms + 10_000) + 32_000 + work_ms
@@ -104,6 +109,8 @@ class Plan:
             value = getattr(self, name)
             if value > least:
                 found += [self._with(name, smaller) for smaller in {least, value // 2 or 1}]
+        if self.tied or self.tenant_running_max:
+            found += [replace(self, tied=0.0), replace(self, tenant_running_max=0)]
         if self.safety_ms > 2_000:
             found.append(replace(self, safety_ms=self.safety_ms // 2))
         return found
@@ -123,6 +130,7 @@ def plan_of(seed: int, tier: str) -> Plan:
     for name in LATER_FAULTS:
         if later.random() < share:
             faults[name] = _rate(name, later)
+    ties = Random(f"{seed}/plan/ties")
     # Long work meets leases that end, short work the ends of attempts.
     work_ms = rng.choice((30, 300, 1_000, 3_000))
     plan = Plan(
@@ -141,6 +149,8 @@ def plan_of(seed: int, tier: str) -> Plan:
         faults=faults,
         # Drawn apart, as later faults are; most seeds stay what they were.
         schedules=Random(f"{seed}/plan/schedules").choice((0, 0, 0, 1, 3)),
+        tied=ties.choice((0.0, 0.3, 0.6)),
+        tenant_running_max=ties.choice((0, 0, 1, 3)),
     )
     if rng.random() < 0.2:
         changes: dict[str, Any] = rng.choice(FOCUSED)

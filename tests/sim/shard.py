@@ -53,7 +53,7 @@ def faults_of(
     if not indexed:
         return faults
     faults += invariants._count_faults(jobs, data) + invariants._held_faults(jobs, data)
-    return faults + invariants._schedule_faults(data)
+    return faults + invariants._tie_faults(jobs, data) + invariants._schedule_faults(data)
 
 
 def _ledger_faults(job_id: str, fields: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,7 @@ from tests.sim.checker import (
     check_claims,
     check_job,
     check_submissions,
+    check_ties,
     check_turns,
 )
 from tests.sim.clients import Clients, settle_operators
@@ -198,6 +199,7 @@ class _Run:
                 check_claims(history, jobs)
             if not lost_index and not history.faults["clock_jump"]:
                 check_turns(history, jobs)
+                check_ties(history, jobs)
         self._check_watermarks()
         self._check_agents(jobs)
 

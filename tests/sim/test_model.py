@@ -18,6 +18,7 @@ from fakeredis._socket._fakesocket import FakeSocket
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contracts.errors import Unavailable
+from contracts.states import Event
 from orch.system import SystemClock
 from tests.sim.model import instances
 from tests.sim.model.call import Call, Job
@@ -126,7 +127,17 @@ class SlotsStay(Call):
         pass
 
 
-@pytest.mark.parametrize("mutant", [NoTickets, NoFence, ForgetsTimers, SlotsStay])
+class TiesStay(Call):
+    """Whoever ends keeps his key and his session."""
+
+    def move(self, job: Job, event: Event, actor: str, payload: str = "{}") -> None:
+        tied = job.fields.pop("ties", None)
+        super().move(job, event, actor, payload)
+        if tied is not None:
+            job.fields["ties"] = tied
+
+
+@pytest.mark.parametrize("mutant", [NoTickets, NoFence, ForgetsTimers, SlotsStay, TiesStay])
 def test_a_model_that_forgets_a_duty_is_found_out(mutant: type[Call], real: ToldRedis) -> None:
     assert first_difference(real, 10_000, ToldModel(mutant))
 
@@ -160,8 +171,10 @@ def runner(name: str, pool: str, slots: int, at_ms: int) -> Step:
     return Step("register", (name, "runner", about, pool, slots, 0), at_ms)
 
 
-def submission(job_id: str, pool: str, class_name: str, at_ms: int, deadline_ms: int = 0) -> Step:
-    item = (job_id, "d", "t", pool, class_name, "{}", 0, deadline_ms, "", "", "", "", "")
+def submission(
+    job_id: str, pool: str, class_name: str, at_ms: int, deadline_ms: int = 0, ties: str = ""
+) -> Step:
+    item = (job_id, "d", "t", pool, class_name, "{}", 0, deadline_ms, "", "", "", "", "", ties)
     return Step("admit", ("gateway", POLICY, "queue_jobs_max=100", 1, *item), at_ms)
 
 
@@ -181,7 +194,7 @@ def test_an_entry_of_a_job_long_gone_is_no_place_of_a_new_one_in_another_pool(
     reply = tell(
         real,
         submission("job", "b", "lo", EPOCH_MS),
-        Step("cancel", ("job", '"by":"me"', "gateway"), EPOCH_MS),
+        Step("cancel", ("job", '"by":"me"', "gateway", POLICY), EPOCH_MS),
         Step("retire", (0, 1_000, 24), later),
         submission("job", "a", "lo", later),
         runner("r3", "b", 1, later),
@@ -222,7 +235,7 @@ def test_a_class_is_as_old_as_its_head_once_a_stale_entry_has_left(real: ToldRed
     reply = tell(
         real,
         submission("canceled", "a", "hi", EPOCH_MS),
-        Step("cancel", ("canceled", '"by":"me"', "gateway"), EPOCH_MS),
+        Step("cancel", ("canceled", '"by":"me"', "gateway", POLICY), EPOCH_MS),
         submission("older", "a", "lo", EPOCH_MS + 50_000),
         submission("younger", "a", "hi", EPOCH_MS + 60_000),
         runner("r1", "a", 1, EPOCH_MS + 60_000),

@@ -30,7 +30,7 @@ from actors.runner.tools import Tools
 from contracts.errors import OrchError
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS, SOCKET_TIMEOUT_FRACTION
 from orch.blobs import Blobs
-from orch.core.scheduling import scheduling_policy
+from orch.core.scheduling import TiePolicy, scheduling_policy
 from orch.ports import Beating, Heard
 from orch.settings import Settings, settings_of
 from orch.store.connection import Connection
@@ -106,6 +106,7 @@ class World:
                 "backoff_ms_max": 2_000,
                 "grace_ms": 1_000,
                 "question_ttl_ms": 3_600_000,
+                "tenant_running_max": plan.tenant_running_max,
             }
         )
 
@@ -234,8 +235,9 @@ class World:
             client.greet = unit.connection._greet
         s = self.settings
         policy = scheduling_policy(
-            s.classes, default_class=s.default_class, scheduling=s.scheduling, aging_ms=s.aging_ms
-        )
+            s.classes, default_class=s.default_class, scheduling=s.scheduling, aging_ms=s.aging_ms,
+            ties=TiePolicy(s.key_running_max, s.tenant_running_max, s.session_policy),
+        )  # fmt: skip
         ids = SimIds(f"{self.plan.seed}/ids/{unit.name}")
         return open_store(unit.connection, ids, policy, actor=unit.role, bounds=bounds_of(s))
 

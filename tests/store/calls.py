@@ -53,6 +53,13 @@ async def dead(world: World) -> Scene:
     return scene
 
 
+async def in_a_session(world: World) -> Scene:
+    await world.pool()
+    await world.submit("job", session="chat")
+    await world.submit("next", session="chat")
+    return Scene(world)
+
+
 async def paused(world: World) -> Scene:
     scene = await waiting(world)
     await world.store.steering.pause("job", by="me")
@@ -236,6 +243,13 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         ),
         "claims.note": Call(running, _note),
         "claims.reclaim": Call(running, _reclaim),
+        "sessions.page": Call(
+            in_a_session,
+            lambda store, _: store.sessions.page(tenant="default", limit=9, cursor=None),
+        ),
+        "sessions.show": Call(
+            in_a_session, lambda store, _: store.sessions.show("default", "chat")
+        ),
         "dead_letters.page": Call(
             dead, lambda store, _: store.dead_letters.page(LetterFilter(), limit=9, cursor=None)
         ),

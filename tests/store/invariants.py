@@ -45,7 +45,8 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
             faults += _index_faults(job_id, fields, data)
     if half_written:
         return faults
-    return faults + _count_faults(jobs, data) + _held_faults(jobs, data) + _schedule_faults(data)
+    faults += _count_faults(jobs, data) + _held_faults(jobs, data)
+    return faults + _tie_faults(jobs, data) + _schedule_faults(data)
 
 
 def _owner_faults(
@@ -81,17 +82,81 @@ def _ledger_faults(job_id: str, fields: Mapping[str, str]) -> list[str]:
     return faults
 
 
+def _ties_of(fields: Mapping[str, str]) -> list[str]:
+    words = fields.get("ties", "").split()
+    return [word for word in words if word == "t" or word[:2] in {"k:", "s:"}]
+
+
+def _tie_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
+    """Nobody has a tie who is gone; whoever waits for one waits for somebody."""
+    faults = []
+    for name, members in data.items():
+        family, _, rest = name.partition(":")
+        if family == "active":
+            gone = [one for one in members if one not in jobs]
+            faults += [f"{name}: {one} is gone" for one in gone]
+        if family == "aside":
+            waits = [entry for entry in members if _waits_here(jobs, entry, rest)]
+            if waits and not data.get(f"active:{rest}") and f"{rest}" not in _open_calls(data):
+                faults.append(f"{name}: {waits} wait, and nobody has it")
+        if family == "sessions":
+            faults += [
+                f"{name}: {one} has no live job"
+                for one, _ in members
+                if f"session:{rest}:{one}" not in data
+            ]
+    return faults
+
+
+def _waits_here(jobs: Jobs, entry: str, rest: str) -> bool:
+    job_id, _, ticket = entry.rpartition(":")
+    job, tie = jobs.get(job_id, {}), rest.partition(":")[2]
+    return (job.get("state"), job.get("ticket"), job.get("aside")) == ("q", ticket, tie)
+
+
+def _open_calls(data: Mapping[str, Any]) -> set[str]:
+    return {name for name, _ in data.get("calling", [])}
+
+
+def _tie_holds(
+    job_id: str, fields: Mapping[str, str], data: Mapping[str, Any]
+) -> dict[str, tuple[bool, bool]]:
+    """What a job's ties ask for, and whether it is so."""
+    state, ticket = state_of(fields["state"]), f"{job_id}:{fields.get('ticket')}"
+    tenant, stood, ties = fields["tenant"], fields.get("aside"), _ties_of(fields)
+    aside = data.get(f"aside:{tenant}:{stood}", [])
+    has = {tie for tie in ties if job_id in data.get(f"active:{tenant}:{tie}", ())}
+    session = next((tie[2:] for tie in ties if tie.startswith("s:")), None)
+    lives = job_id in dict(data.get(f"session:{tenant}:{session}", []))
+    may_have = state in (State.QUEUED, State.READY, State.RUNNING)
+    return {
+        "stands aside once": (stood is not None, aside.count(ticket) == 1),
+        "has all its ties": (state in (State.READY, State.RUNNING), has == set(ties)),
+        "has its session": (
+            state is State.QUEUED and stood != f"s:{session}" and session is not None,
+            f"s:{session}" in has,
+        ),
+        "is among the live jobs of its session": (
+            session is not None,
+            lives == (state not in TERMINAL),
+        ),
+        "stands aside only while it is queued": (stood is not None, state is State.QUEUED),
+        "has its ties only while it waits or runs": (bool(has), may_have),
+    }
+
+
 def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any]) -> list[str]:
     state = state_of(fields["state"])
     pool, ticket = fields["pool"], f"{job_id}:{fields.get('ticket')}"
     ready = [entry["j"] for _, entry in data.get(f"ready:{pool}", [])]
     line = data.get(f"queue:{pool}:{fields['class']}:{fields['tenant']}", [])
+    stood = fields.get("aside")
     timers = {member for member, _ in data.get("due", [])}
     waiting = {member for member, _ in data.get("undecided", [])}
     retired = {one for name, ids in data.items() if name.startswith("retire:") for one in ids}
     deadline = f"deadline:{job_id}:0"
     holds = {
-        "is in its line once": (state is State.QUEUED, line.count(ticket) == 1),
+        "is in its line once": (state is State.QUEUED and not stood, line.count(ticket) == 1),
         "is in ready once": (state is State.READY, ready.count(ticket) == 1),
         "has its timer": (state is State.SCHEDULED, f"later:{ticket}" in timers),
         "has its question's timer": (
@@ -117,9 +182,11 @@ def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any
             data.get(f"idem:{fields['tenant']}:{fields.get('idem')}") == job_id,
         ),
         "has its turn": (
-            state is State.QUEUED,
-            fields["tenant"] in dict(data.get(f"turn:{pool}:{fields['class']}", [])),
+            state is State.QUEUED and not stood,
+            fields["tenant"] in dict(data.get(f"turn:{pool}:{fields['class']}", []))
+            or f"{pool}:{fields['class']}" in data.get(f"parked:{fields['tenant']}", ()),
         ),
+        **_tie_holds(job_id, fields, data),
         "has its deadline": ("deadline" in fields and state not in TERMINAL, deadline in timers),
     }
     faults = [

@@ -15,7 +15,7 @@ from orch.core.asks import Ask
 from orch.core.bounds import Bounds
 from orch.core.handover import ClaimEnding, Cycled, EndingVerb, Offer, Undecided, Verdict
 from orch.core.ledger import parse_ledger, state_of
-from orch.core.scheduling import SchedulingPolicy, scheduling_policy
+from orch.core.scheduling import SchedulingPolicy, TiePolicy, scheduling_policy
 from orch.store.connection import Connection
 from orch.store.leases import Burial, Instance
 from orch.store.library import library
@@ -34,12 +34,18 @@ ENDINGS: Mapping[str, dict[str, Any]] = {
 
 
 def policy(
-    *classes: str, scheduling: str = "fair", aging_ms: int = 24 * HOUR_MS
+    *classes: str, scheduling: str = "fair", aging_ms: int = 24 * HOUR_MS, **ties: Any
 ) -> SchedulingPolicy:
     """A policy; aging is so slow that it decides nothing unless a test wants it to."""
     words = classes or ("interactive:8", "batch:1")
     last = words[-1].partition(":")[0]
-    return scheduling_policy(words, default_class=last, scheduling=scheduling, aging_ms=aging_ms)
+    return scheduling_policy(
+        words,
+        default_class=last,
+        scheduling=scheduling,
+        aging_ms=aging_ms,
+        ties=TiePolicy(**ties),
+    )
 
 
 def spec(**keys: Any) -> dict[str, Any]:
@@ -183,6 +189,17 @@ class World:
         answers = await self.ask(*(spec(id=job_id, **keys) for job_id in ids))
         assert all(isinstance(answer, Submitted) for answer in answers), answers
         return ids
+
+    async def wish(self, **fields: str | int) -> None:
+        """What operators wish, as `apply` writes it: `pool__a__drain="c1"` is the field `pool:a:drain`."""
+        flat = [word for name, value in fields.items() for word in (name.replace("__", ":"), value)]
+        await self.redis("HSET", self.connection.keys.desired, "rev", 1)
+        await self.redis("HSET", self.connection.keys.desired, *flat)
+
+    async def unwish(self, *fields: str) -> None:
+        """Takes fields back."""
+        await self.redis("HSET", self.connection.keys.desired, "rev", 1)
+        await self.redis("HDEL", self.connection.keys.desired, *fields)
 
     async def runner(self, slots: int = 1, pool: str = "default") -> Runner:
         """Registers a runner."""

@@ -3,19 +3,19 @@
 -- ARGV[1] actor string who admits
 -- ARGV[2] policy string as in dispatch
 -- ARGV[3] bounds string words `name=number`, as bound.lua reads them
--- ARGV[4] count integer items, 1 to 1,000; then per item 13 arguments:
--- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits
+-- ARGV[4] count integer items, 1 to 1,000; then per item 14 arguments:
+-- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits; ties, as session.lua reads them
 -- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}}; answer {"new" | "duplicate", id, state, position, starts in}
 -- or {"refused", code, message, details}, for load also with retry_after_ms and the policy's label; -1: not known
 -- No flag on purpose: under OOM the server refuses the call before it starts, and that is backpressure.
-local ITEM = 13
+local ITEM = 14
 
 local function item_at(argv, base)
   return {
     id = argv[base], digest = argv[base + 1], tenant = argv[base + 2], pool = argv[base + 3],
     class = argv[base + 4], spec = argv[base + 5], not_before = tonumber(argv[base + 6]),
     deadline = tonumber(argv[base + 7]), idem = argv[base + 8], nonce = argv[base + 9],
-    entry = argv[base + 10], request = argv[base + 11], placed = argv[base + 12]
+    entry = argv[base + 10], request = argv[base + 11], placed = argv[base + 12], ties = argv[base + 13]
   }
 end
 
@@ -27,10 +27,11 @@ end
 
 -- What the call has let in so far, and what it made of it.
 local function begin_batch(call, bounds_text, policy_text)
-  call.policy = policy_of(policy_text)
+  follow(call, policy_text)
   return {
     bounds = bounds_of(bounds_text), places = {}, tenants = {}, free = {}, jobs = {}, keys = {}, pools = {},
-    coming = {}, pending = {}, items = {}, made = {}, lines = {}, listed = {}, evicted = {}, lengthened = {}
+    coming = {}, pending = {}, items = {}, made = {}, lines = {}, listed = {}, evicted = {}, lengthened = {},
+    sessions = {}, victims = 0
   }
 end
 
@@ -133,7 +134,7 @@ local function judge(call, item, batch)
     item.place.is_known, item.place.fields[#item.place.fields + 1] = true, item.bounds.waits
     know(call, item.place.fields)
   end
-  return refuse_too_fast(item, item.bounds) or refuse_late(call, batch, item)
+  return refuse_too_fast(item, item.bounds) or sessions.judge(call, item, batch) or refuse_late(call, batch, item)
 end
 
 -- What the first entry of a ledger says of where the job came from.
@@ -160,15 +161,20 @@ local function make_job(call, item, actor, batch)
     redis.call('ZADD', call.shard .. 'due', int(item.deadline), 'deadline:' .. item.id .. ':0')
     call.timer = math.min(call.timer or item.deadline, item.deadline)
   end
+  local is_next = item.ties ~= '' and sessions.bind(call, job, item, batch.arrival + 1, actor)
   if item.not_before > call.now then
     move(call, job, 'schedule', actor, with_member(origin_of(item), '"due_at_ms":' .. int(item.not_before)))
     set(job, 'not_before', int(item.not_before))
     park(call, job, 'later', item.not_before)
   else
     move(call, job, 'admit', actor, origin_of(item))
-    local line, entry = take_place(call, job)
-    add(batch.lines, line, entry)
-    batch.lengthened[item.pool] = true
+    local line, entry = take_place(call, job, is_next)
+    if job.aside then
+      redis.call(is_next and 'LPUSH' or 'RPUSH', line, entry)
+    else
+      add(batch.lines, line, entry)
+      batch.lengthened[item.pool] = true
+    end
   end
   batch.arrival = batch.arrival + 1
   set(job, 'arrival', tostring(batch.arrival))
@@ -215,6 +221,7 @@ local function find_room(call, item, batch, policy, actor)
     batch.evicted[rule] = (batch.evicted[rule] or 0) + #victims
   end
   let_in(batch, item, call.now)
+  sessions.count(call, item, batch)
   item.answer = { 'new', item.id, 'q', -1, -1 }
   return item.answer
 end

@@ -83,11 +83,20 @@ local function writes_of(argv, count)
   return writes
 end
 
+-- Who was held back by what changes may go on.
+local function loosen(call, field)
+  local tenant, what = string.match(field, '^tenant:([^:]+):(.+)$')
+  if what == 'running_max' or what == 'dispatch' then return ties.loosen(call, tenant, 't') end
+  local owner, key = string.match(field, '^key:([^:]+):([^:]+):running_max$')
+  if key then ties.loosen(call, owner, 'k:' .. key) end
+end
+
 local function write_desired(call, writes)
   local desired = call.shard .. 'desired'
   for _, write in ipairs(writes) do
     local field, value = write[1], write[2]
     if field == 'reload' or string.sub(field, -6) == ':drain' then supersede(call, field) end
+    loosen(call, field)
     local ahead = string.match(value, '^%+(%d+)$')
     if ahead then value = int(call.now + tonumber(ahead)) end
     if value == '' then redis.call('HDEL', desired, field) else redis.call('HSET', desired, field, value) end

@@ -3,11 +3,12 @@
 -- ARGV[1] job string id
 -- ARGV[2] who string JSON members `by` and, if given, `note`
 -- ARGV[3] actor string which door
+-- ARGV[4] policy string as in dispatch
 -- returns {"ok", incarnation, seq} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
 -- Ends a job that may be canceled; `who` are members of its ledger entry.
-local function cancel_job(call, job, who, actor)
-  local payload = '{' .. who .. ',"reason":"canceled"'
+local function cancel_job(call, job, who, actor, reason)
+  local payload = '{' .. who .. ',"reason":"' .. (reason or 'canceled') .. '"'
   if job.state == 'r' and job.claim then
     payload = payload .. ',"outcome":"canceled"'
     tell_runner(call, job, 'cancel')
@@ -25,12 +26,13 @@ local function cancel_job(call, job, who, actor)
 end
 
 local function cancel(keys, argv)
-  local shard, id, who, actor = keys[1], argv[1], argv[2], argv[3]
+  local shard, id, who, actor, policy = keys[1], argv[1], argv[2], argv[3], argv[4]
   local call = begin(shard)
   local job = load_job(call, id)
   if not job then return { 'unknown' } end
   if job.state == 'X' then return { 'same' } end
   if not allowed(job, 'cancel') then return { 'refused', job.state } end
   cancel_job(call, job, who, actor)
+  dispatch_touched(call, policy, actor)
   return done(call)
 end

@@ -2,7 +2,7 @@
 -- returns per job {id, claim, attempt, spec, progress, answer, wish, outs, epoch}
 -- XREADGROUP NOACK takes an entry for exactly one runner and leaves no pending list to take over;
 -- what was read is deleted at once, and the ticket says whether it is still the job's.
-local CLAIM_FIELDS = { 'state', 'seq', 'ticket', 'pool', 'class', 'attempt', 'epoch', 'spec' }
+local CLAIM_FIELDS = { 'state', 'seq', 'ticket', 'pool', 'class', 'attempt', 'epoch', 'spec', 'ties' }
 local LATER_FIELDS = { 'progress', 'answer', 'wish', 'outs' }
 
 local function read_ready(ready, runner, most)

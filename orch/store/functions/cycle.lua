@@ -82,9 +82,14 @@ local function cycle(keys, argv)
     end
   end
   free_slots(call)
+  local policy = follow(call, policy_text)
+  ties.pass_on(call)
   local offers = offers_again(call, shard, runner, number)
   if not offers then
-    offers = dispatch_and_claim(call, pool, begin_claims(runner, free, random), policy_of(policy_text))
+    offers = dispatch_and_claim(call, pool, begin_claims(runner, free, random), policy)
+    -- Other pools have work by what ended here.
+    call.pools[pool] = nil
+    dispatch_touched(call, policy_text, 'runner')
     local ids = {}
     for n, offer in ipairs(offers) do ids[n] = offer[1] end
     redis.call('HSET', shard .. 'lastcall:' .. runner, 'number', number, 'jobs', table.concat(ids, ' '))

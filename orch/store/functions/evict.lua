@@ -6,7 +6,8 @@
 -- when its policy says reject. A tenant whose line may have changed is only marked, and looked at when it comes
 -- first: what was looked at once is not looked at again before it changes.
 local VICTIM_FIELDS = {
-  'state', 'seq', 'ticket', 'attempt', 'epoch', 'pool', 'class', 'tenant', 'deadline', 'queued_at', 'arrival', 'wish'
+  'state', 'seq', 'ticket', 'attempt', 'epoch', 'pool', 'class', 'tenant', 'deadline', 'queued_at', 'arrival', 'wish',
+  'ties'
 }
 -- Ages are exact integers below 2^53: milliseconds since this moment, then the arrival within the millisecond.
 local AGE_BEGIN, AGE_STEP = 1600000000000, 4096

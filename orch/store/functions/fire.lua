@@ -73,6 +73,7 @@ local function fire(keys, argv)
   local shard, actor, policy, bounds = keys[1], argv[1], argv[2], argv[3]
   local revision, expected, fire_at, next_at = argv[6], argv[7], argv[8], tonumber(argv[9])
   local call, wish = begin(shard), wish_of(argv)
+  follow(call, policy)
   local key = shard .. 'schedule:' .. wish.place
   local found = redis.call('HMGET', key, 'rev', 'next', 'job', 'mark', 'said')
   if not found[1] then return { 'unknown' } end

@@ -3,9 +3,20 @@
 local MEND_FIELDS = { 'due_at', 'queued_at', 'finished_at', 'arrival', 'idem', 'replayed_as' }
 
 -- One page of a sweep: what was mended, how many wait in each line, which lines have gaps, and what several
--- jobs of the page ask for. `gathers` are the lines whose jobs are collected.
+-- jobs of the page ask for. `gathers` are the lines whose jobs are collected, `waits` the ties that jobs wait for.
 local function begin_page(gathers)
-  return { repairs = {}, depths = {}, parked = {}, gaps = {}, heads = {}, ready = {}, gathers = gathers, looked = 0 }
+  return {
+    repairs = {}, depths = {}, parked = {}, gaps = {}, heads = {}, ready = {}, gathers = gathers, looked = 0, waits = {}
+  }
+end
+
+-- The list that a queued job stands in, and its name in a sweep: a line, or where it stands aside.
+local function list_of(call, job)
+  if job.aside then
+    return call.shard .. 'aside:' .. job.tenant .. ':' .. job.aside, job.tenant .. '~' .. job.aside
+  end
+  local name = job.pool .. ':' .. job.class .. ':' .. job.tenant
+  return call.shard .. 'queue:' .. name, name
 end
 
 local function mended(call, sweep, job, index, was)
@@ -23,13 +34,13 @@ end
 
 -- When the oldest job of a line began to wait; entries before it that are nobody's place are dropped, as
 -- dispatch does. Then whether the line is empty.
-local function live_head(call, pool, line)
+local function live_head(call, line)
   for _ = 1, DROPS_MAX do
     local entry = redis.call('LINDEX', line, 0)
     if not entry then return nil, true end
     local id, ticket = string.match(entry, '^(.+):(%d+)$')
     local job = load_job(call, id)
-    if stands_here(job, 'q', pool, ticket) then
+    if job and stands_here(job, 'q', job.pool, ticket) and list_of(call, job) == line then
       return tonumber(redis.call('HGET', job.key, 'queued_at') or '0'), false
     end
     redis.call('LPOP', line)
@@ -48,23 +59,32 @@ local function is_missing(sweep, job, line)
   return not redis.call('LPOS', line, job.id .. ':' .. (job.ticket or '0'))
 end
 
+-- A tenant with a job in line has its turns, or is parked for a limit that is still reached.
+local function mend_turn(call, sweep, job, place)
+  if redis.call('ZSCORE', call.shard .. 'turn:' .. place, job.tenant) then return end
+  local parked = call.shard .. 'parked:' .. job.tenant
+  if redis.call('SISMEMBER', parked, place) == 1 then
+    if ties.tenant_room(call, job.tenant) == 0 then return end
+    redis.call('SREM', parked, place)
+  end
+  wake_tenant(call, job.pool, job.class, job.tenant)
+  call.pools[job.pool] = true
+  sweep.repairs[#sweep.repairs + 1] = { 'turn', job.id }
+end
+
 -- A line with a gap is named in the reply; the next sweep collects all its jobs, and realign puts them back.
 local function mend_queued(call, sweep, job)
   local place = job.pool .. ':' .. job.class
-  local name = place .. ':' .. job.tenant
-  sweep.depths[name] = (sweep.depths[name] or 0) + 1
-  if not redis.call('ZSCORE', call.shard .. 'turn:' .. place, job.tenant) then
-    wake_tenant(call, job.pool, job.class, job.tenant)
-    call.pools[job.pool] = true
-    sweep.repairs[#sweep.repairs + 1] = { 'turn', job.id }
-  end
+  local line, name = list_of(call, job)
+  local counted = job.aside and place .. ':' .. name or name
+  sweep.depths[counted] = (sweep.depths[counted] or 0) + 1
+  if not job.aside then mend_turn(call, sweep, job, place) end
   if sweep.gathers[name] then
     redis.call('ZADD', call.shard .. 'astray', job.queued_at or 0, job.id .. ':' .. (job.ticket or '0'))
     return
   end
-  local line = call.shard .. 'queue:' .. name
   if not sweep.heads[line] then
-    local queued_at, is_empty = live_head(call, job.pool, line)
+    local queued_at, is_empty = live_head(call, line)
     sweep.heads[line] = { queued_at = queued_at, is_empty = is_empty }
   end
   if not sweep.gaps[name] and is_missing(sweep, job, line) then sweep.gaps[name] = true end
@@ -152,6 +172,40 @@ local function mend_names(call, sweep, job)
   end
 end
 
+-- Ready and running jobs have their ties, those of a limited tenant count against the limit, and the one of its
+-- session that stands in line has the session, unless another took it meanwhile.
+local function mend_ties(call, sweep, job)
+  local has_all = job.state == 'y' or job.state == 'r'
+  if has_all and ties.tenant_limit(call, job.tenant) > 0 then
+    ties.count_tenant(job)
+    job.is_mended = job.is_mended or #job.writes > 0
+  end
+  if not job.ties then return end
+  for _, tie in ipairs(ties.of(call, job)) do
+    local active = call.shard .. 'active:' .. job.tenant .. ':' .. tie
+    local is_due = has_all or (job.state == 'q' and job.aside ~= tie and string.sub(tie, 1, 1) == 's')
+    if is_due and redis.call('SISMEMBER', active, job.id) == 0 and (has_all or redis.call('SCARD', active) == 0) then
+      redis.call('SADD', active, job.id)
+      mended(call, sweep, job, 'active', 'without ' .. tie)
+    end
+  end
+end
+
+-- A live job of a session is listed among its jobs, and the session among its tenant's.
+local function mend_session(call, sweep, job)
+  local session = ties.session_of(job)
+  if not session then return end
+  local live, all = call.shard .. 'session:' .. job.tenant .. ':' .. session, call.shard .. 'sessions:' .. job.tenant
+  if not redis.call('ZSCORE', live, job.id) then
+    redis.call('ZADD', live, job.arrival or 0, job.id)
+    mended(call, sweep, job, 'session', 'not among the live jobs of ' .. session)
+  end
+  if not redis.call('ZSCORE', all, session) then
+    redis.call('ZADD', all, redis.call('ZRANGE', live, -1, -1, 'WITHSCORES')[2], session)
+    sweep.repairs[#sweep.repairs + 1] = { 'sessions', session }
+  end
+end
+
 local function mend_place(call, sweep, job)
   if job.claim and (job.state ~= 'r' or job.undecided) then mend_left_claim(call, sweep, job) end
   if job.state == 'q' then
@@ -178,6 +232,8 @@ local function mend_job(call, sweep, id)
   end
   mend_names(call, sweep, job)
   mend_place(call, sweep, job)
+  mend_ties(call, sweep, job)
+  if STATES[job.state]['cancel'] then mend_session(call, sweep, job) end
   if not STATES[job.state]['cancel'] then
     mend_over(call, sweep, job)
   elseif job.deadline then

@@ -3,8 +3,9 @@
 -- ARGV[1] cursor string where the last page ended, 0 at first
 -- ARGV[2] most integer keys looked at, about so many, 1 to 1,000
 -- ARGV[3] policy string as in dispatch
--- ARGV[n] lines strings `pool:class:tenant`, whose jobs are collected for realign
--- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}, {tenant, scheduled…}}; cursor 0 ends the sweep
+-- ARGV[n] lines strings `pool:class:tenant` or, of who stands aside, `tenant~tie`; their jobs are collected for realign
+-- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}, {tenant, scheduled…}, {`tenant~tie` that jobs wait for…}}; cursor 0 ends the sweep
+-- Of who stands aside the line is `pool:class:tenant~tie`.
 -- flags: allow-oom
 -- Nothing is taken on trust but the job hash: after a lost index, a call that a server error cut in half, or
 -- a restored backup, the sweep finds what is left of it.
@@ -95,6 +96,41 @@ local function mend_schedules(call, sweep, tenant)
   end
 end
 
+-- Whoever has a tie is ready or runs, or was called in and waits in its line.
+local function mend_active(call, sweep, rest)
+  local tenant, tie = string.match(rest, '^([^:]+):(.+)$')
+  local active = call.shard .. 'active:' .. rest
+  for _, id in ipairs(redis.call('SMEMBERS', active)) do
+    local job = load_job(call, id)
+    local has = job and job.ties and string.find(' ' .. job.ties .. ' ', ' ' .. tie .. ' ', 1, true)
+    if not has or not (job.state == 'y' or job.state == 'r' or (job.state == 'q' and job.aside ~= tie and tie ~= 't')) then
+      redis.call('SREM', active, id)
+      ties.loosen(call, tenant, tie)
+      sweep.repairs[#sweep.repairs + 1] = { 'active', id }
+    end
+  end
+end
+
+local function mend_live(call, sweep, rest)
+  for _, id in ipairs(redis.call('ZRANGE', call.shard .. 'session:' .. rest, 0, -1)) do
+    local job = load_job(call, id)
+    if not job or not STATES[job.state]['cancel'] then
+      redis.call('ZREM', call.shard .. 'session:' .. rest, id)
+      sweep.repairs[#sweep.repairs + 1] = { 'session', id }
+    end
+  end
+end
+
+local function mend_sessions(call, sweep, tenant)
+  local all = call.shard .. 'sessions:' .. tenant
+  for _, session in ipairs(redis.call('ZRANGE', all, 0, BATCH_MAX - 1)) do
+    if redis.call('EXISTS', call.shard .. 'session:' .. tenant .. ':' .. session) == 0 then
+      redis.call('ZREM', all, session)
+      sweep.repairs[#sweep.repairs + 1] = { 'sessions', session }
+    end
+  end
+end
+
 local function mend_key(call, sweep, name)
   local family, rest = string.match(name, '^(%a+):?(.*)$')
   if family == 'job' then
@@ -109,6 +145,14 @@ local function mend_key(call, sweep, name)
     mend_schedule(call, sweep, rest)
   elseif family == 'schedules' then
     mend_schedules(call, sweep, rest)
+  elseif family == 'active' then
+    mend_active(call, sweep, rest)
+  elseif family == 'session' then
+    mend_live(call, sweep, rest)
+  elseif family == 'sessions' then
+    mend_sessions(call, sweep, rest)
+  elseif family == 'aside' then
+    sweep.waits[#sweep.waits + 1] = (string.gsub(rest, ':', '~', 1))
   elseif family == 'inbox' or family == 'lastcall' then
     mend_leftover(call, sweep, name, is_known(call, rest))
   elseif family == 'out' then
@@ -139,6 +183,7 @@ local function repair(keys, argv)
   local gathers = {}
   for n = 4, #argv do gathers[argv[n]] = true end
   local call, sweep = begin(shard), begin_page(gathers)
+  follow(call, policy)
   local page = redis.call('SCAN', cursor, 'MATCH', shard .. '*', 'COUNT', most)
   -- The server gives them in the order of its table, and one twice while it resizes that.
   table.sort(page[2])
@@ -146,5 +191,6 @@ local function repair(keys, argv)
     if key ~= page[2][n - 1] then mend_key(call, sweep, string.sub(key, #shard + 1)) end
   end
   dispatch_touched(call, policy, 'reaper')
-  return done(call, page[1], sweep.repairs, flat_of(sweep.depths), sorted_names(sweep.gaps), flat_of(sweep.parked))
+  return done(call, page[1], sweep.repairs, flat_of(sweep.depths), sorted_names(sweep.gaps), flat_of(sweep.parked),
+    sweep.waits)
 end

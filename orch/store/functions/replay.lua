@@ -11,6 +11,18 @@
 -- neither by the old deadline nor by the old idempotency key: both belong to the first submission.
 local LETTER = 2
 
+-- The item's ties of a job that was made before; how it meets its session stands only in the spec.
+local function ties_again(old, spec)
+  if not old.ties then return '' end
+  local words = {}
+  for word in string.gmatch(old.ties, '%S+') do
+    if word ~= 't' then words[#words + 1] = word end
+  end
+  local policy = ties.session_of(old) and cjson.decode(spec).session_policy
+  if type(policy) == 'string' then words[#words + 1] = 'p:' .. policy end
+  return table.concat(words, ' ')
+end
+
 local function replay_one(call, old_id, new_id, policy, actor, by, batch)
   local old = load_job(call, old_id)
   if not old then return { 'unknown' } end
@@ -22,7 +34,8 @@ local function replay_one(call, old_id, new_id, policy, actor, by, batch)
   if kept[1] then return { 'replayed', kept[1] } end
   local item = {
     id = new_id, digest = kept[3], tenant = old.tenant, pool = old.pool, class = old.class, spec = kept[2],
-    not_before = 0, deadline = 0, idem = '', nonce = '', entry = '', request = '', placed = '', replay_of = old_id
+    not_before = 0, deadline = 0, idem = '', nonce = '', entry = '', request = '', placed = '',
+    ties = ties_again(old, kept[2]), replay_of = old_id
   }
   local answer = take_in(call, item, batch, policy, actor)
   if answer[1] == 'refused' then return answer end

@@ -37,19 +37,23 @@ local function field_of(entry, name)
   return nil
 end
 
+-- What else a job is bound to, and what operators wish: filled in by `tie` and `desired`, needed before them.
+local ties = {}
+local desired = {}
+
 -- A call's own scratch: the shard, the time, what the feed will say, which pools may dispatch, and what is
 -- written for many jobs at once: a command costs as much as ten of its arguments.
 local function begin(shard)
   local now = now_ms()
   return {
     shard = shard, now = now, now_text = int(now), touched = {}, said = {}, counts = {}, turns = {}, pools = {},
-    retired = {}, freed = {}, made = {}, known = {}, fairs = {}, marks = {}
+    retired = {}, freed = {}, made = {}, known = {}, fairs = {}, marks = {}, loose = {}, wishes = {}, steps = 0
   }
 end
 
 local JOB_FIELDS = {
   'state', 'seq', 'ticket', 'attempt', 'epoch', 'claim', 'runner', 'pool', 'class', 'tenant',
-  'past', 'undecided', 'wish', 'deadline', 'not_before', 'question_id', 'notes', 'outs'
+  'past', 'undecided', 'wish', 'deadline', 'not_before', 'question_id', 'notes', 'outs', 'ties', 'aside'
 }
 
 -- The part of a job that transitions need; nil when there is no such job. A verb that runs for every job names
@@ -65,7 +69,7 @@ local function load_job(call, id, fields)
   local job = {
     id = id, key = key, writes = { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil },
     drops = {}, state = false, seq = false, ticket = false, attempt = false, epoch = false, claim = false,
-    runner = false, pool = false, class = false, spec = false, past = false, seq_text = false
+    runner = false, pool = false, class = false, spec = false, past = false, seq_text = false, ties = false
   }
   for i = 1, #fields do
     if values[i] then job[fields[i]] = values[i] end
@@ -115,6 +119,7 @@ local function move(call, job, event, actor, payload)
   if not to then error('ORCH no transition ' .. tostring(from) .. ' ' .. event) end
   record(call, job, event .. ':' .. (from or '-') .. '>' .. to, actor, payload)
   set(job, 'state', to)
+  if job.ties then ties.moved(call, job, from, to) end
 end
 
 -- Whether the table lets `event` happen to the job.
@@ -179,21 +184,25 @@ local function wake_tenant(call, pool, class, tenant)
 end
 
 -- Puts a queued job into its line. A ticket is the ledger seq that put it there: an entry whose
--- ticket is no longer the job's is dropped when it is popped, so cancel never searches a list.
-local function take_place(call, job)
+-- ticket is no longer the job's is dropped when it is popped, so cancel never searches a list. While another
+-- of its session is on its way the job stands aside instead; `is_next` of those.
+local function take_place(call, job, is_next)
   set(job, 'ticket', job.seq_text)
   set(job, 'queued_at', call.now_text)
-  wake_tenant(call, job.pool, job.class, job.tenant)
   bump(call, 'depth:' .. job.pool .. ':' .. job.class, 1)
   count_waiting(call, job.tenant, 1)
+  local aside = job.ties and ties.session_waits(call, job, is_next)
+  if aside then return aside, job.id .. ':' .. job.ticket end
   mark(call, 'youngest', job.pool, job.class, job.tenant)
+  wake_tenant(call, job.pool, job.class, job.tenant)
   call.pools[job.pool] = true
   return call.shard .. 'queue:' .. job.pool .. ':' .. job.class .. ':' .. job.tenant, job.id .. ':' .. job.ticket
 end
 
+-- What was begun goes on before what was not, where it stands aside too.
 local function enqueue(call, job, at_head)
   local line, entry = take_place(call, job)
-  redis.call(at_head and 'LPUSH' or 'RPUSH', line, entry)
+  redis.call((at_head or (job.aside and job.attempt)) and 'LPUSH' or 'RPUSH', line, entry)
 end
 
 -- Whether an entry of a line or a stream is the job's place. Its pool is compared too: an entry of a job that
@@ -272,35 +281,22 @@ local function still_recalled(call)
   return math.abs(call.now - at) < RECALL_MS_MAX
 end
 
--- Which of these runners an operator drains, or the whole pool (`pool` in the answer): read in one command.
-local function drained(call, pool, slots)
-  local fields = { '*:drain', 'pool:' .. pool .. ':drain' }
-  for i = 1, #slots, 2 do fields[#fields + 1] = 'runner:' .. slots[i] .. ':drain' end
-  local found = redis.call('HMGET', call.shard .. 'desired', unpack(fields))
-  local drains = { pool = found[1] or found[2], runners = {} }
-  for i = 1, #slots, 2 do drains.runners[slots[i]] = drains.pool or found[2 + (i + 1) / 2] end
-  return drains
-end
-
--- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted. Then how many
--- runners serve the pool, whether nothing may be given out yet, how much is unclaimed, and who is drained: such
--- a runner has no slot to give, and in a drained pool nobody has.
+-- Free slots of live runners that nobody drains, less what is dispatched and unclaimed: computed, never counted.
+-- Then how many runners serve the pool, whether nothing may be given out yet, and how much is unclaimed.
 local function allowance(call, pool)
   local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
-  local drains = drained(call, pool, slots)
+  local wishes = desired.pool(call, pool, slots)
   local free = 0
   for i = 1, #slots, 2 do
-    if not is_recalled(slots[i + 1]) then
+    if is_recalled(slots[i + 1]) then
+      if still_recalled(call) then return 0, #slots / 2, true, 0 end
+    elseif not wishes.drains and not wishes.drained[slots[i]] then
       local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
-      if not drains.runners[slots[i]] then
-        free = free + math.max(0, tonumber(slots[i + 1]) - held)
-      end
-    elseif still_recalled(call) then
-      return 0, #slots / 2, true, 0, drains
+      free = free + math.max(0, tonumber(slots[i + 1]) - held)
     end
   end
   local unclaimed = redis.call('XLEN', call.shard .. 'ready:' .. pool)
-  return free - unclaimed, #slots / 2, false, unclaimed, drains
+  return free - unclaimed, #slots / 2, false, unclaimed
 end
 
 -- One token wakes one idle runner, who then claims as much as it has room for.
@@ -329,6 +325,10 @@ local function done(call, ...)
   end
   if #call.retired > 0 then
     redis.call('SADD', call.shard .. 'retire:' .. int(math.floor(call.now / 3600000)), unpack(call.retired))
+  end
+  -- Who waits for these is called in by the next dispatch: this verb gave none.
+  for _, one in ipairs(call.loose) do
+    redis.call('ZADD', call.shard .. 'calling', 0, one.tenant .. ':' .. one.tie)
   end
   local said = call.said
   for n = 1, #said do said[n] = said[n] .. ':' .. call.touched[said[n]] end

@@ -24,5 +24,7 @@ local function unready(keys, argv)
       moved = moved + 1
     end
   end
+  -- A tenant that was parked for what is ready no more has its turns again.
+  ties.pass_on(call)
   return done(call, moved)
 end

@@ -35,6 +35,7 @@ from contracts.record import (
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, LetterFilter
+from tests.actors.gateway.fake_sessions import FakeSessions
 from tests.actors.gateway.modelled import modelled_schedules
 
 
@@ -70,6 +71,7 @@ class FakeStore:
         self.pools: Any = None
         """Those of a real store, where a test wants them."""
         self.letters: list[DeadLetter] = []
+        self.sessions = FakeSessions(self._called)
 
     # ---- the verbs
 

@@ -42,8 +42,9 @@ def test_operations_have_stable_readable_names() -> None:
         "answer_question", "cancel_job", "command", "delete_schedule", "drain_pool", "explain_job",
         "fire_schedule", "get_artifact", "get_capabilities", "get_command", "get_job", "get_ledger",
         "get_liveness", "get_logs", "get_metrics", "get_pool_health", "get_readiness", "get_scale",
-        "get_schedule", "list_artifacts", "list_commands", "list_dead_letters", "list_jobs", "list_pools",
-        "list_replica_sets", "list_schedules", "pause_job", "pause_pool", "pause_schedule", "put_schedule",
+        "get_schedule", "get_session", "list_artifacts", "list_commands", "list_dead_letters",
+        "list_jobs", "list_pools", "list_replica_sets", "list_schedules", "list_sessions", "pause_job",
+        "pause_pool", "pause_schedule", "put_schedule",
         "reload_pool", "replay_dead_letters", "resume_job", "resume_pool", "resume_schedule",
         "submit_batch", "submit_job", "undrain_pool", "watch_job",
     ]  # fmt: skip

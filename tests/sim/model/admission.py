@@ -13,7 +13,7 @@ from contracts.states import STATE_CODES, State
 from tests.sim.model import evict
 from tests.sim.model.batch import ITEM, Batch, Item, item_of, request_waits
 from tests.sim.model.bound import refused
-from tests.sim.model.call import QUEUED, READY, Call, Reply
+from tests.sim.model.call import QUEUED, READY, Call, Job, Reply
 from tests.sim.model.reading import parse_id
 
 _STATE_NAMES = {code: state.value for state, code in STATE_CODES.items()}
@@ -117,7 +117,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Ba
         state = QUEUED if job is None else job.state
         return ["new", new_id, state] if known == new_id else ["replayed", known]
     names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
-    item = item_of(new_id, *names, "0", "0", "", "", "", "", "")
+    item = item_of(new_id, *names, "0", "0", "", "", "", "", "", _ties_again(old))
     item.replay_of = old_id
     batch.take_in(item)
     if item.answer[0] == "refused":
@@ -126,6 +126,15 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Ba
     old.fields["replayed_as"] = new_id
     call.space.zset(f"{call.shard}dead:{old.fields['tenant']}").remove(old_id)
     return item.answer
+
+
+def _ties_again(old: Job) -> str:
+    """How the new job meets its session stands only in the spec."""
+    words = [word for word in old.fields.get("ties", "").split() if word != "t"]
+    policy = orjson.loads(old.fields["spec"]).get("session_policy")
+    if policy and any(word.startswith("s:") for word in words):
+        words.append(f"p:{policy}")
+    return " ".join(words)
 
 
 def refuse(call: Call, argv: Sequence[str]) -> Reply:

@@ -19,9 +19,10 @@ from tests.sim.model.bound import (
 from tests.sim.model.call import QUEUED, READY, SCHEDULED, Call, Job, Reply, with_member
 from tests.sim.model.pace import ahead_in_class, gap_of, starts_in
 from tests.sim.model.reading import parse_id
+from tests.sim.model.sessions import Sessions
 from tests.sim.model.turns import dispatch_lengthened, policy_of
 
-ITEM = 13
+ITEM = 14
 
 
 @dataclass(slots=True)
@@ -42,6 +43,8 @@ class Item:
     request_id: str
     placed: str
     """The pool chosen and why, as JSON; without a pool, why none fits."""
+    ties: str = ""
+    """How it is bound: key, session, and what it does to the session's other jobs."""
     replay_of: str = ""
     """The dead letter that it repeats."""
     origin: str = "{}"
@@ -55,10 +58,9 @@ def item_of(*words: str) -> Item:
     """An item as a function takes it."""
     job_id, digest, tenant, pool, class_name, spec, not_before, deadline, *names = words
     when = int(not_before), int(deadline)
-    key, nonce, entry, request, placed = names
-    return Item(
-        job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry, request, placed
-    )
+    key, nonce, entry, request, placed, ties = names
+    judged = job_id, digest, tenant, pool, class_name, spec
+    return Item(*judged, *when, key, nonce, entry, request, placed, ties)
 
 
 class Batch:
@@ -77,6 +79,7 @@ class Batch:
         self._made: list[Item] = []
         self._places: list[Place] = []
         self._free: dict[str, int] = {}
+        self._sessions = Sessions(call)
         self._lengthened: set[str] = set()
         self.evicted: dict[str, int] = {}
 
@@ -106,6 +109,7 @@ class Batch:
                 evict.evict(self._call, victim, item.job_id, place.policy, self._actor)
                 self.evicted[place.policy] = self.evicted.get(place.policy, 0) + 1
         self._let_in(item, tenant)
+        self._sessions.count(item.tenant, item.ties, item.job_id)
 
     def _let_in(self, item: Item, tenant: Tenant) -> None:
         self._jobs[item.job_id] = item
@@ -157,7 +161,8 @@ class Batch:
             return refuse_paused(place.paused or tenant.paused)
         if tenant.rate > 0 and tenant.tokens < 0.999999:
             return refuse_too_fast(tenant)
-        return self._late(item) if item.deadline else []
+        busy = self._sessions.judge(item.tenant, item.ties)
+        return busy or (self._late(item) if item.deadline else [])
 
     def _late(self, item: Item) -> Reply:
         now = self._call.now
@@ -197,8 +202,8 @@ class Batch:
         if not self._pending:
             return
         for item in self._pending:
-            make_job(self._call, item, self._actor)
-            if item.not_before <= self._call.now:
+            job = make_job(self._call, item, self._actor, self._sessions)
+            if item.not_before <= self._call.now and "aside" not in job.fields:
                 self._lengthened.add(item.pool)
         self._made += self._pending
         self._pending = []
@@ -268,7 +273,8 @@ def _judge_repeat(item: Item, job_id: str, digest: str, state: str, *, again: bo
     return ["new" if again else "duplicate", job_id, state, -1, -1]
 
 
-def make_job(call: Call, item: Item, actor: str) -> None:
+def make_job(call: Call, item: Item, actor: str, sessions: Sessions) -> Job:
+    """The job of an accepted item, in its line, aside or parked."""
     fields = call.hash(f"job:{item.job_id}")
     fields |= {
         "pool": item.pool,
@@ -293,6 +299,8 @@ def make_job(call: Call, item: Item, actor: str) -> None:
     if item.placed:
         told = with_member(told, f'"placed":{item.placed}')
     job = Job(item.job_id, fields)
+    arrival, waits = call.count("arrivals", 1), item.not_before > call.now
+    is_next = bool(item.ties) and sessions.bind(job, item.ties, arrival, actor, waits=waits)
     if item.not_before > call.now:
         due_at = f'"due_at_ms":{item.not_before}'
         call.move(job, Event.SCHEDULE, actor, with_member(told, due_at))
@@ -300,8 +308,8 @@ def make_job(call: Call, item: Item, actor: str) -> None:
         call.park(job, "later", item.not_before)
     else:
         call.move(job, Event.ADMIT, actor, told)
-        call.enqueue(job)
-    arrival = call.count("arrivals", 1)
+        call.enqueue(job, is_next=is_next)
     job.fields["arrival"] = str(arrival)
     call.space.zset(f"{call.shard}jobs:{item.tenant}").put(item.job_id, arrival)
     call.space.members(f"{call.shard}tenants")[item.tenant] = None
+    return job

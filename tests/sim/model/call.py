@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from contracts import limits
 from contracts.states import FIRST, STATE_CODES, TERMINAL, TRANSITIONS, Event, State
-from tests.sim.model import turns
+from tests.sim.model import ties, turns
 from tests.sim.model.keyspace import Keyspace
 from tests.sim.model.values import ZSet
 
@@ -114,6 +114,9 @@ class Call:
         """Old tickets that were dropped from lines in search of a victim."""
         self.lengthened: dict[str, None] = {}
         """Pools whose line this call made longer: they are dispatched before it ends."""
+        self.loose: dict[tuple[str, str], None] = {}
+        """Tenants and ties that may have room: who waits is called in before anything is dispatched."""
+        self.steps = 0
         self._timer: int | None = None
         self._moved: dict[str, int] = {}
 
@@ -168,6 +171,8 @@ class Call:
             raise ResponseError(f"ORCH no transition {origin} {event}")
         self.record(job, f"{event}:{origin or '-'}>{target}", actor, payload)
         job.fields["state"] = target
+        if "ties" in job.fields:
+            ties.moved(self, job, origin, target)
 
     def judge_claim(self, job: Job | None, claim: str) -> Verdict:
         """Whether a claim may still write."""
@@ -185,11 +190,18 @@ class Call:
 
     # -- where a job waits
 
-    def enqueue(self, job: Job, *, at_head: bool = False) -> None:
-        """Puts a queued job into its line."""
+    def enqueue(self, job: Job, *, at_head: bool = False, is_next: bool = False) -> None:
+        """Puts a queued job into its line, or aside while another of its session is on its way."""
         fields = job.fields
         job.take_ticket()
         fields["queued_at"] = str(self.now)
+        if "ties" in fields and ties.session_waits(self, job, is_next=is_next):
+            waiting = ties.aside(self, fields["tenant"], fields["aside"])
+            is_first = at_head or is_next or "attempt" in fields
+            (waiting.appendleft if is_first else waiting.append)(job.entry)
+            self.deepen(job, 1)
+            self.count_waiting(fields["tenant"], 1)
+            return
         line = self.space.line(f"{self.shard}queue:{job.place}:{fields['tenant']}")
         (line.appendleft if at_head else line.append)(job.entry)
         turns.wake_tenant(self, fields["pool"], fields["class"], fields["tenant"])
@@ -316,9 +328,8 @@ class Call:
 
     def drains(self, pool: str, runner: str = "") -> bool:
         """Whether operators drain the pool, or this runner of it."""
-        desired = self.hash("desired")
         scopes = ("*", f"pool:{pool}", f"runner:{runner}")
-        return any(f"{scope}:drain" in desired for scope in scopes)
+        return any(ties.wished(self, f"{scope}:drain") is not None for scope in scopes)
 
     def allowance(self, pool: str) -> tuple[int, int, bool]:
         """Free slots of a pool less what is dispatched and unclaimed, how many runners serve it, and whether
@@ -327,11 +338,10 @@ class Call:
         told = {name: n for name, n in slots.items() if not n.startswith(RECALLED)}
         if len(told) < len(slots) and self._recalls():
             return 0, len(slots), True
-        free = sum(
-            max(0, int(n) - len(self.hash(f"held:{name}")))
-            for name, n in told.items()
-            if not self.drains(pool, name)
-        )
+        if self.drains(pool):
+            told = {}
+        serving = {name: n for name, n in told.items() if not self.drains(pool, name)}
+        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in serving.items())
         ready = self.space.stream(f"{self.shard}ready:{pool}")
         return free - (0 if ready is None else len(ready)), len(slots), False
 
@@ -357,6 +367,8 @@ class Call:
         if self._timer is not None and first is not None and self._timer <= first[0]:
             fields = {"at": str(self._timer)}
             self.space.append(f"{self.shard}alarm", fields, most=16, exactly=True)
+        for tenant, tie in self.loose:
+            self.space.zset(f"{self.shard}calling").put(f"{tenant}:{tie}", 0)
         if self.touched:
             said = [f"{job_id}:{seq}" for job_id, seq in self.touched.items()]
             self.append("feed", limits.FEED_ENTRIES_MAX, j=",".join(said))

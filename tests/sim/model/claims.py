@@ -22,7 +22,8 @@ from tests.sim.model.call import (
     with_member,
 )
 from tests.sim.model.grants import Grants, offer_of
-from tests.sim.model.turns import Policy, dispatch_pool, policy_of
+from tests.sim.model.ties import pass_on
+from tests.sim.model.turns import Policy, dispatch_lengthened, dispatch_pool, policy_of
 
 ENDING = 6
 _ROOM_MAX = limits.EVENTS_PER_JOB_MAX - limits.EVENTS_RESERVED
@@ -158,13 +159,18 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
         return ["recalled"]
     rows = [argv[at : at + ENDING] for at in range(7, 7 + int(count) * ENDING, ENDING)]
     verdicts = [_end(call, runner, row) for row in rows]
+    call.policy = policy_of(policy)
+    pass_on(call)
     last = call.hash(f"lastcall:{runner}")
     if int(number) <= int(last.get("number", "-1")):
         # A late copy of an older call gets nothing: nobody reads its reply, nobody would run its jobs.
         offers = _offers_again(call, runner, last["jobs"]) if last.get("number") == number else []
     else:
         grants = Grants(call, runner, int(free), random)
-        offers = _offers_now(call, pool, grants, policy_of(policy))
+        offers = _offers_now(call, pool, grants, call.policy)
+        # Other pools have work by what ended here.
+        call.lengthened.pop(pool, None)
+        dispatch_lengthened(call, policy, "runner")
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}
     return call.done(verdicts, offers)
 

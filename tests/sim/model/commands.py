@@ -237,6 +237,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             0 if field in space.hash(name) else _hset(space, name, field, value)
         ),
         "HDEL": _hdel,
+        "SCARD": lambda space, name: len(space.members(name)),
         "SMEMBERS": lambda space, name: set(space.members(name)),
         "SADD": lambda space, name, *more: space.members(name).update(dict.fromkeys(more)),
         "LLEN": lambda space, name: len(space.line(name)),

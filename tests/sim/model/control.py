@@ -11,6 +11,7 @@ import orjson
 from contracts import limits
 from contracts.errors import CATALOGUE, ErrorCode
 from contracts.states import STATE_CODES, Event
+from tests.sim.model import ties
 from tests.sim.model.call import Call, Job, Reply
 from tests.sim.model.reading import parse_id
 
@@ -149,11 +150,21 @@ def _supersede(call: Call, field: str) -> None:
         _close(call, str(old), "done", '{"withdrawn":true}')
 
 
+def _loosen(call: Call, field: str) -> None:
+    kind, _, rest = field.partition(":")
+    words = rest.split(":")
+    if kind == "tenant" and words[1:] in (["running_max"], ["dispatch"]):
+        ties.loosen(call, words[0], "t")
+    elif kind == "key" and words[2:] == ["running_max"]:
+        ties.loosen(call, words[0], f"k:{words[1]}")
+
+
 def _write(call: Call, writes: Sequence[str]) -> int:
     desired = call.hash("desired")
     for field, value in zip(writes[::2], writes[1::2], strict=True):
         if field == "reload" or field.endswith(":drain"):
             _supersede(call, field)
+        _loosen(call, field)
         if value == "":
             desired.pop(field, None)
         elif re.fullmatch(r"\+\d+", value):

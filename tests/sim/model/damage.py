@@ -15,8 +15,8 @@ from tests.sim.model.telling import (
 )
 
 INDEXES = (
-    "queue turn ready due held undecided jobs dead idem slots retire counters tenants inbox instances "
-    "schedules"
+    "queue turn ready due held undecided jobs dead idem slots retire counters tenants inbox instances active "
+    "aside parked session sessions schedules"
 ).split()
 
 
@@ -53,8 +53,11 @@ class Damage(Telling):
                 rows += (place, self._rng.choice((0, 1, 3)))
             return self._say("recount", self._any(moves, moves, 0), 2, *rows)
         if self._rng.random() < 0.3:
-            return self._say("realign", self._any(1, 1_000), self._policy)
+            waits = [f"{one}~{tie}" for one in TENANTS for tie in ("k:k1", "s:s1")]
+            some = self._rng.sample(waits, k=self._rng.choice((0, 0, 4)))
+            return self._say("realign", self._any(1, 1_000), self._policy, *some)
         tenants = [f"{pool}:{name}:{one}" for pool in POOLS for name in CLASSES for one in TENANTS]
+        tenants += [f"{one}~{tie}" for one in TENANTS for tie in ("k:k1", "s:s1", "s:s2")]
         gathers = self._rng.sample(tenants, k=self._rng.choice((0, 0, 3, 18)))
         return self._say("repair", "0", 1_000, self._policy, *gathers)
 

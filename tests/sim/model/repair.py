@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import orjson
 
 from contracts import limits
 from contracts.states import Event
+from tests.sim.model import ties
 from tests.sim.model.call import (
     BLOCKED,
     OVER,
@@ -20,43 +20,26 @@ from tests.sim.model.call import (
     Call,
     Job,
     Reply,
-    quoted,
 )
 from tests.sim.model.instances import MAILBOXES
 from tests.sim.model.schedules import mend, mend_list
-from tests.sim.model.turns import dispatch_lengthened, wake_tenant
+from tests.sim.model.tie_repair import TieMender
+from tests.sim.model.turns import dispatch_lengthened, policy_of, wake_tenant
 from tests.sim.model.values import Stream
 
 FAILED = "F"
 
 
-@dataclass
-class _Page:
-    repairs: list[list[str]] = field(default_factory=list)
-    gathers: frozenset[str] = frozenset()
-    depths: Counter[str] = field(default_factory=Counter)
-    gaps: set[str] = field(default_factory=set)
-    parked: Counter[str] = field(default_factory=Counter)
-    heads: dict[str, tuple[int | None, bool]] = field(default_factory=dict)
-    ready: dict[str, set[str]] = field(default_factory=dict)
-    looked: int = 0
+def _list_of(call: Call, job: Job) -> tuple[str, str]:
+    """The list that a queued job stands in, and its name in a sweep."""
+    tenant, tie = job.fields["tenant"], job.fields.get("aside")
+    if tie is not None:
+        return f"{call.shard}aside:{tenant}:{tie}", f"{tenant}~{tie}"
+    return f"{call.shard}queue:{job.place}:{tenant}", f"{job.place}:{tenant}"
 
 
-class _Mender:
+class _Mender(TieMender):
     """One page of a sweep."""
-
-    def __init__(self, call: Call, gathers: Sequence[str] = ()) -> None:
-        self.call = call
-        self.page = _Page(gathers=frozenset(gathers))
-
-    def mended(self, job: Job, index: str, was: str) -> None:
-        self.page.repairs.append([index, job.job_id])
-        if job.seq < limits.EVENTS_PER_JOB_MAX - limits.EVENTS_RESERVED:
-            payload = f'{{"index":"{index}","was":{quoted(was)}}}'
-            self.call.record(job, "repaired", "reaper", payload)
-
-    def is_known(self, instance: str) -> bool:
-        return any(instance in self.call.hash(name) for name in ("beats", "instances"))
 
     # -- a job's places
 
@@ -66,6 +49,9 @@ class _Mender:
             return
         self._names(job)
         self._place(job)
+        self.ties(job)
+        if job.state not in OVER:
+            self.session(job)
         if job.state in OVER:
             self._over(job)
         elif "deadline" in job.fields:
@@ -104,23 +90,34 @@ class _Mender:
             self._undecided(job)
 
     def _queued(self, job: Job) -> None:
-        call, fields, page = self.call, job.fields, self.page
-        pool, tenant = fields["pool"], fields["tenant"]
-        name = f"{job.place}:{tenant}"
-        page.depths[name] += 1
-        if tenant not in call.space.zset(f"{call.shard}turn:{job.place}"):
-            wake_tenant(call, pool, fields["class"], tenant)
-            call.lengthened[pool] = None
-            page.repairs.append(["turn", job.job_id])
+        call, page = self.call, self.page
+        line, name = _list_of(call, job)
+        page.depths[f"{job.place}:{name}" if "aside" in job.fields else name] += 1
+        if "aside" not in job.fields:
+            self._turn(job)
         if name in page.gathers:
             call.space.zset(f"{call.shard}astray").put(job.entry, job.number("queued_at"))
-        elif self._is_missing(job, f"{call.shard}queue:{name}", known=name in page.gaps):
+        elif self._is_missing(job, line, known=name in page.gaps):
             page.gaps.add(name)
+
+    def _turn(self, job: Job) -> None:
+        call, fields = self.call, job.fields
+        pool, tenant = fields["pool"], fields["tenant"]
+        if tenant in call.space.zset(f"{call.shard}turn:{job.place}"):
+            return
+        parked = call.space.members(f"{call.shard}parked:{tenant}")
+        if job.place in parked:
+            if ties.tenant_room(call, tenant) == 0:
+                return
+            del parked[job.place]
+        wake_tenant(call, pool, fields["class"], tenant)
+        call.lengthened[pool] = None
+        self.page.repairs.append(["turn", job.job_id])
 
     def _is_missing(self, job: Job, name: str, *, known: bool) -> bool:
         page, line = self.page, self.call.space.line(name)
         if name not in page.heads:
-            page.heads[name] = self._live_head(job.fields["pool"], name)
+            page.heads[name] = self._live_head(name)
         head, is_empty = page.heads[name]
         if is_empty or known:
             return True
@@ -133,14 +130,15 @@ class _Mender:
         page.looked += len(line)
         return job.entry not in line
 
-    def _live_head(self, pool: str, name: str) -> tuple[int | None, bool]:
+    def _live_head(self, name: str) -> tuple[int | None, bool]:
         line = self.call.space.line(name)
         for _ in range(limits.BATCH_ITEMS_MAX):
             if not line:
                 return None, True
             job_id, _, ticket = line[0].rpartition(":")
             job = self.call.load(job_id)
-            if job is not None and self.call.holds_ticket(job, QUEUED, ticket, pool):
+            stands = job is not None and self.call.holds_ticket(job, QUEUED, ticket)
+            if job is not None and stands and _list_of(self.call, job)[0] == name:
                 return job.number("queued_at"), False
             line.popleft()
         return None, False
@@ -150,7 +148,7 @@ class _Mender:
         job = call.load(job_id)
         if job is None or not call.holds_ticket(job, QUEUED, ticket):
             return
-        line = call.space.line(f"{call.shard}queue:{job.place}:{job.fields['tenant']}")
+        line = call.space.line(_list_of(call, job)[0])
         stood = False
         if self.page.looked + len(line) <= limits.REPAIR_LOOKS_MAX:
             self.page.looked += len(line)
@@ -158,10 +156,14 @@ class _Mender:
         if stood:
             line.remove(entry)
         line.appendleft(entry)
-        wake_tenant(call, job.fields["pool"], job.fields["class"], job.fields["tenant"])
-        call.lengthened[job.fields["pool"]] = None
+        tenant, tie = job.fields["tenant"], job.fields.get("aside")
+        if tie is not None:
+            ties.loosen(call, tenant, tie)
+        else:
+            wake_tenant(call, job.fields["pool"], job.fields["class"], tenant)
+            call.lengthened[job.fields["pool"]] = None
         if not stood:
-            self.mended(job, "queue", "not in its line")
+            self.mended(job, "aside" if tie else "queue", "not in its line")
 
     def _ready(self, job: Job) -> None:
         call, pool = self.call, job.fields["pool"]
@@ -272,12 +274,17 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
     cursor, most, policy = argv[0], int(argv[1]), argv[2]
     names = sorted(name for name in call.space.names() if name.startswith(call.shard))
     page = [name for name in names if cursor == "0" or name > cursor][:most]
+    call.policy = policy_of(policy)
     mender = _Mender(call, argv[3:])
     families = {
         "job": mender.job,
         "held": mender.held,
         "slots": mender.slots,
         "instances": mender.instances,
+        "active": mender.active,
+        "session": mender.live,
+        "sessions": mender.sessions,
+        "aside": mender.aside,
     }
     for name in page:
         family, _, rest = name.removeprefix(call.shard).partition(":")
@@ -292,7 +299,8 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
     dispatch_lengthened(call, policy, "reaper")
     cursor = page[-1] if len(page) == most else "0"
     found, gaps = mender.page, sorted(mender.page.gaps)
-    return call.done(cursor, found.repairs, _flat(found.depths), gaps, _flat(found.parked))
+    parked = _flat(found.parked)
+    return call.done(cursor, found.repairs, _flat(found.depths), gaps, parked, found.waits)
 
 
 def _flat(counts: Counter[str]) -> list[str | int]:
@@ -305,9 +313,12 @@ def realign(call: Call, argv: Sequence[str]) -> Reply:
     most, policy = int(argv[0]), argv[1]
     astray = call.space.zset(f"{call.shard}astray")
     youngest = [member for _, member in astray][::-1][:most]
-    if not youngest:
+    if not youngest and len(argv) == 2:
         return ["none"]
     mender = _Mender(call)
+    for name in argv[2:]:
+        tenant, _, tie = name.partition("~")
+        ties.loosen(call, tenant, tie)
     for entry in youngest:
         astray.remove(entry)
         mender.realign(entry)

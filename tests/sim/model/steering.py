@@ -13,7 +13,7 @@ from tests.sim.model.turns import dispatch_lengthened
 
 def cancel(call: Call, argv: Sequence[str]) -> Reply:
     """cancel: ends a job at once, wherever it is; a running agent is told, and its result is refused."""
-    job_id, who, actor = argv
+    job_id, who, actor, policy = argv
     job = call.load(job_id)
     if job is None:
         return ["unknown"]
@@ -23,18 +23,28 @@ def cancel(call: Call, argv: Sequence[str]) -> Reply:
         return ["refused", job.state]
     payload = f'{{{who},"reason":"canceled"'
     call.end_early(job, Event.CANCEL, actor, payload, "canceled")
+    dispatch_lengthened(call, policy, actor)
     return call.done()
 
 
 def pause(call: Call, argv: Sequence[str]) -> Reply:
     """pause: stops a waiting job now, and a running one at its next step."""
-    job_id, who, actor = argv
+    job_id, who, actor, policy = argv
     job = call.load(job_id)
     if job is None:
         return ["unknown"]
-    payload, wished = f"{{{who}}}", job.fields.get("wish") == "pause"
+    verdict = pause_one(call, job, f"{{{who}}}", actor)
+    if verdict != "ok":
+        return [verdict] if verdict == "same" else [verdict, job.state]
+    dispatch_lengthened(call, policy, actor)
+    return call.done()
+
+
+def pause_one(call: Call, job: Job, payload: str, actor: str) -> str:
+    """ok, same, or refused."""
+    wished = job.fields.get("wish") == "pause"
     if job.state == PAUSED or (job.state == RUNNING and wished):
-        return ["same"]
+        return "same"
     if job.state == RUNNING:
         call.record(job, "pause_wished", actor, payload)
         job.fields["wish"] = "pause"
@@ -45,8 +55,8 @@ def pause(call: Call, argv: Sequence[str]) -> Reply:
         call.move(job, Event.PAUSE, actor, payload)
         job.drop("wish")
     else:
-        return ["refused", job.state]
-    return call.done()
+        return "refused"
+    return "ok"
 
 
 def resume(call: Call, argv: Sequence[str]) -> Reply:

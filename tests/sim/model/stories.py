@@ -23,6 +23,7 @@ from tests.sim.model.telling import (
     POOLS,
     PREFIX,
     RUNNERS,
+    SESSION_POLICIES,
     TENANTS,
     Step,
     Word,
@@ -36,6 +37,7 @@ class Story(Commanding, Timetables):
     def __init__(self, seed: int, model: ModelServer) -> None:
         super().__init__(seed, model)
         self._jobs_max = self._rng.choice((5, 30, 80))
+        self._tied = self._rng.choice((0.0, 0.2, 0.6))
         self._open: list[Step] = [
             Step("hello", (0, "", SCHEMA), self._now),
             Step("declare", POOLS, self._now),
@@ -60,6 +62,7 @@ class Story(Commanding, Timetables):
             self._reclaim: 3,
             self._schedule: 3,
             self._fire: 4,
+            self._steer_desired: 2,
             self._tamper: 1,
             self._damage: 1,
             self._steer_intake: 1,
@@ -110,7 +113,39 @@ class Story(Commanding, Timetables):
             "",
             "",
             '{"pool":"a","why":"pinned"}' if odd or chance() < 0.1 else "",
+            self._ties(),
         )
+
+    def _ties(self) -> str:
+        """Mostly none; few keys and sessions, so that jobs meet."""
+        words = []
+        if self._rng.random() < self._tied:
+            words.append(self._rng.choice(("k:k1", "k:k1", "k:k2")))
+        if self._rng.random() < self._tied:
+            words.append(self._rng.choice(("s:s1", "s:s1", "s:s2")))
+            if self._rng.random() < 0.6:
+                words.append(f"p:{self._rng.choice(SESSION_POLICIES)}")
+        return " ".join([*words, *(["w"] if self._rng.random() < 0.02 else [])])
+
+    def _steer_desired(self) -> Step:
+        """What `apply` would write: pauses, drains and limits, mostly taken back."""
+        tenant, pool = self._rng.choice(TENANTS), self._rng.choice(POOLS)
+        names: dict[str, tuple[Word, ...]] = {
+            "*:dispatch": ("paused",),
+            f"pool:{pool}:dispatch": ("paused",),
+            f"pool:{pool}:drain": ("c1",),
+            f"queue:{pool}:{self._rng.choice(CLASSES)}:dispatch": ("paused",),
+            f"runner:{self._rng.choice(list(RUNNERS))}:drain": ("c2",),
+            f"tenant:{tenant}:dispatch": ("paused",),
+            f"tenant:{tenant}:running_max": (0, 1, 2, 3),
+            f"tenant:{tenant}:weight": (1, 2, 3, 8),
+            f"key:{tenant}:k1:running_max": (0, 1, 2, 3),
+        }
+        if self._rng.random() < 0.6:
+            return self._say("HDEL", f"{PREFIX}desired", *names)
+        name = self._rng.choice(list(names))
+        value = self._rng.choice(names[name])
+        return self._say("HSET", f"{PREFIX}desired", "rev", self._count, name, value)
 
     def _request(self) -> Step:
         """A raw request: written, read, then admitted or refused and answered."""
@@ -123,8 +158,8 @@ class Story(Commanding, Timetables):
         self._open.append(self._say("GET", f"{PREFIX}answer:{request}"))
         if self._rng.random() < 0.3:
             return self._say("refuse", entry, request, '{"code":"INVALID_SPEC"}')
-        *head, _, _, placed = self._item()
-        item = (*head, entry, request, placed)
+        *head, _, _, placed, ties = self._item()
+        item = (*head, entry, request, placed, ties)
         return self._say("admit", "admission", self._policy, self._limit(), 1, *item)
 
     def _cycle(self) -> Step:
@@ -241,7 +276,7 @@ class Story(Commanding, Timetables):
         state = self._rng.choice(likely.get(verb, tuple(State)))
         fitting = self._in_state(state) if self._rng.random() < 0.7 else []
         words = (self._rng.choice(fitting) if fitting else self._job(), who, "gateway")
-        return self._say(verb, *words, *((self._policy,) if verb == "resume" else ()))
+        return self._say(verb, *words, self._policy)
 
     def _steer_intake(self) -> Step:
         """What an operator sets over the settings, and takes back."""

@@ -19,6 +19,8 @@ POLICIES = (
     "fair 60000 hi:8 mid:3 lo:1",
     "fair 700 hi:3 mid:2 lo:1",
     "strict 1000 hi:8 mid:3 lo:1",
+    "fair 5000 hi:8 mid:3 lo:1 key_running_max=2 session_policy=replace",
+    "fair 5000 hi:2 mid:1 lo:1 tenant_running_max=2 session_policy=interrupt",
 )
 BOUNDS = (
     "queue_jobs_max=10000",
@@ -28,6 +30,7 @@ BOUNDS = (
     "queue_jobs_max=3 tenant_jobs_max=4 full_policy=drop-lru",
     "queue_jobs_max=10000 tenant_jobs_max=3 full_policy=shed-low-priority",
 )
+SESSION_POLICIES = ("reject", "enqueue", "interrupt", "replace")
 RUNNERS = {"r1": "a", "r2": "a", "r3": "b"}
 ACTORS = {"ad1": "admission", "ad2": "admission", "fb1": "fallback", "fb2": "fallback"} | {
     "sc1": "scheduler",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from contracts.limits import HOUR_MS
 from contracts.states import Event
+from tests.sim.model import ties
 from tests.sim.model.call import BLOCKED, READY, SCHEDULED, Call, Job, Reply
 from tests.sim.model.schedules import hand_out
 from tests.sim.model.turns import dispatch_lengthened
@@ -74,6 +75,7 @@ def unready(call: Call, argv: Sequence[str]) -> Reply:
             call.move(job, Event.UNREADY, "scheduler")
             call.enqueue(job, at_head=True)
             moved += 1
+    ties.pass_on(call)
     return call.done(moved)
 
 

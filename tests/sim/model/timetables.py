@@ -64,4 +64,5 @@ class Timetables(Telling):
         spec = '{"name":"x"}'
         job_id = f"f{fire_at}" if self._rng.random() < 0.8 else self._job()
         placed = self._any("", "", '{"pool":"a","why":"only"}')
-        return job_id, digest, tenant, pool, class_name, spec, 0, 0, "", "", "", "", placed
+        ties = self._any("", "", "k:k1", "s:s1", "s:s1 p:replace")
+        return job_id, digest, tenant, pool, class_name, spec, 0, 0, "", "", "", "", placed, ties

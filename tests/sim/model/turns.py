@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from contracts.limits import BATCH_ITEMS_MAX
 from contracts.states import Event
+from tests.sim.model import ties
 from tests.sim.model.pace import measure
 from tests.sim.model.values import number_text
 
@@ -31,6 +32,9 @@ class Policy:
     classes: tuple[tuple[str, int], ...]
     strict: bool
     aging_ms: int
+    key_running_max: int = 1
+    tenant_running_max: int = 0
+    session_policy: str = "enqueue"
 
 
 NO_POLICY = Policy((), strict=False, aging_ms=1)
@@ -40,9 +44,17 @@ NO_POLICY = Policy((), strict=False, aging_ms=1)
 def policy_of(text: str) -> Policy:
     """The policy in its argument's form, `fair 60000 interactive:8 batch:1`."""
     scheduling, aging_ms, *words = text.split()
-    parts = (word.rpartition(":") for word in words)
+    parts = (word.rpartition(":") for word in words if "=" not in word)
     classes = tuple((name, int(weight)) for name, _, weight in parts)
-    return Policy(classes, scheduling == "strict", int(aging_ms))
+    said = dict(word.split("=") for word in words if "=" in word)
+    return Policy(
+        classes,
+        scheduling == "strict",
+        int(aging_ms),
+        int(said.get("key_running_max", "1")),
+        int(said.get("tenant_running_max", "0")),
+        said.get("session_policy", "enqueue"),
+    )
 
 
 class PoolTurns:
@@ -76,7 +88,12 @@ class PoolTurns:
     def waiting(self, policy: Policy) -> list[tuple[str, int]]:
         """The classes in which somebody waits, the highest first."""
         space, prefix = self._call.space, f"{self._call.shard}turn:{self._pool}:"
-        return [one for one in policy.classes if space.zset(prefix + one[0])]
+        return [
+            one
+            for one in policy.classes
+            if space.zset(prefix + one[0])
+            and not ties.is_paused(self._call, f"queue:{self._pool}:{one[0]}")
+        ]
 
     def next_class(self, waiting: Sequence[tuple[str, int]], policy: Policy) -> tuple[str, int]:
         """The class whose turn it is, among those that wait."""
@@ -102,15 +119,25 @@ class PoolTurns:
         call, name = self._call, f"{self._pool}:{class_name}"
         first = call.space.zset(f"{call.shard}turn:{name}").first()
         assert first is not None, "somebody waits in this class"
-        start, tenant = first
+        _, tenant = first
         line = call.space.line(f"{call.shard}queue:{name}:{tenant}")
-        taken = [line.popleft() for _ in range(min(most, len(line)))]
+        room = ties.tenant_room(call, tenant)
+        if room == 0:
+            ties.park(call, tenant, name)
+            self._pay(class_name, weight, 0)
+            self._rest_or_stay(name, tenant, 0, rests=True)
+            call.unmark(name, tenant)
+            return 0, 1
+        taken = [line.popleft() for _ in range(min(most, len(line), room or most))]
         if grants is not None:
             grants.reserve(min(len(taken), grants.room))
-        served = sum(_serve(call, self._pool, entry, actor, grants) for entry in taken)
+        limited = room is not None
+        served = sum(
+            _serve(call, self._pool, entry, actor, grants, limited=limited) for entry in taken
+        )
         call.count_waiting(tenant, -served)
         self._pay(class_name, weight, served)
-        self._rest_or_stay(name, tenant, start + served, rests=not line)
+        self._rest_or_stay(name, tenant, served, rests=not line)
         if not line:
             call.unmark(name, tenant)
         elif taken:
@@ -126,13 +153,15 @@ class PoolTurns:
         self.set_clock("v", clock)
         self.set_clock(f"c:{class_name}", finish)
 
-    def _rest_or_stay(self, name: str, tenant: str, finish: float, *, rests: bool) -> None:
-        """A tenant pays too; without more to do it leaves, and what it used up is remembered for a while."""
+    def _rest_or_stay(self, name: str, tenant: str, served: int, *, rests: bool) -> None:
+        """A tenant pays too, by its weight; without more to do it leaves, and what it used up is remembered
+        for a while."""
         space, shard = self._call.space, self._call.shard
         waiting = space.zset(f"{shard}turn:{name}")
-        start = waiting.score(tenant) or 0
+        share = ties.weight_of(self._call, tenant)
+        finish = (waiting.score(tenant) or 0) + served / share
         clock_name = f"v:{name.rpartition(':')[2]}"
-        clock = max(self.clock(clock_name), finish - min(finish - start, 1))
+        clock = max(self.clock(clock_name), finish - min(served, 1) / share)
         self.set_clock(clock_name, clock)
         if not rests:
             waiting.put(tenant, finish)
@@ -149,11 +178,17 @@ def wake_tenant(call: Call, pool: str, class_name: str, tenant: str) -> None:
     PoolTurns(call, pool).wake(class_name, tenant)
 
 
-def _serve(call: Call, pool: str, entry: str, actor: str, grants: Grants | None) -> bool:
+def _serve(
+    call: Call, pool: str, entry: str, actor: str, grants: Grants | None, *, limited: bool
+) -> bool:
     job_id, _, ticket = entry.rpartition(":")
     job = call.load(job_id)
     if job is None or not call.holds_ticket(job, "q", ticket, pool):
         return False
+    if "ties" in job.fields and ties.hold_back(call, job):
+        return False
+    if limited:
+        ties.count_tenant(job)
     call.move(job, Event.DISPATCH, actor)
     call.deepen(job, -1)
     if grants is not None and grants.room:
@@ -170,12 +205,17 @@ def dispatch_pool(
 ) -> tuple[int, int]:
     """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool. A runner that
     claims takes first what was made ready before."""
+    call.policy = policy
     free, runners, waits = call.allowance(pool)
-    if grants is not None and grants.drained(pool):
-        grants = None
+    if call.drains(pool):
+        return 0, runners
+    if grants is not None:
+        grants.obey_drain(pool)
     if grants is not None and not waits:
         free += grants.claim_ready(pool)
     want, done, looked = min(free, most), 0, 0
+    if ties.is_paused(call, "*", f"pool:{pool}"):
+        want = 0
     turns = PoolTurns(call, pool)
     while done < want and looked < want + STALE_MAX:
         waiting = turns.waiting(policy)
@@ -194,17 +234,23 @@ def dispatch_pool(
 
 def dispatch_lengthened(call: Call, policy_text: str, actor: str) -> None:
     """Dispatches every pool whose line this call made longer, and wakes who may claim."""
+    call.policy = policy_of(policy_text)
+    ties.pass_on(call)
     for pool in sorted(call.lengthened):
-        policy = policy_of(policy_text)
-        done, runners = dispatch_pool(call, pool, BATCH_ITEMS_MAX, policy, actor)
+        done, runners = dispatch_pool(call, pool, BATCH_ITEMS_MAX, call.policy, actor)
         call.wake(pool, min(done, runners))
 
 
 def dispatch(call: Call, argv: Sequence[str]) -> Reply:
     """dispatch: gives the free slots of a pool to waiting jobs, in fair order."""
     pool, most, policy, actor = argv[0], int(argv[1]), policy_of(argv[2]), argv[3]
+    call.policy = policy
+    ties.go_on_calling(call)
+    ties.pass_on(call)
     done, runners = dispatch_pool(call, pool, most, policy, actor)
     call.wake(pool, min(done, runners))
+    call.lengthened.pop(pool, None)
+    dispatch_lengthened(call, argv[2], actor)
     tenants = f"{call.shard}turn:{pool}:"
     waiting = sum(len(call.space.zset(tenants + name)) for name, _ in policy.classes)
     return call.done(done, waiting)
