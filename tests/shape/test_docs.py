@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from actors.gateway.frames import _BAD_END_CODES
 from actors.start import ROLES
 from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
 from contracts.errors import ErrorCode, OrchError
@@ -171,7 +170,7 @@ def vocabulary() -> frozenset[str]:
 def capitals() -> frozenset[str]:
     modules = (defaults, errors, events, limits, outcomes, record, spec, states)
     names = {name for module in modules for name in vars(module)}
-    return frozenset(names | {code.value for code in ErrorCode} | set(_BAD_END_CODES.values()))
+    return frozenset(names | {code.value for code in ErrorCode})
 
 
 def _flag_faults(command: str, rest: str) -> list[str]:
