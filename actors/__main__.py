@@ -18,7 +18,7 @@ from actors.start import ROLES, run_role
 from actors.tokens import act as act_on_tokens
 from actors.tokens import add_options as add_token_options
 from contracts.errors import ErrorCode, ExitCode, Misuse, OrchError
-from orch.settings import Settings, home_path, load_settings
+from orch.settings import Settings, home_path, load_settings, settings_of
 
 _PR_SET_PDEATHSIG = 1
 
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--parent", type=int, help="end when this process does")
         if name in ROLES:
             command.add_argument("--url")
+            command.add_argument("--settings", help="all settings, as the supervisor wrote them")
             command.add_argument("--ready-fd", type=int)
             command.add_argument("--socket-fd", type=int)
             command.add_argument("--lifeline-fd", type=int)
@@ -93,7 +94,7 @@ def _up(options: argparse.Namespace, settings: Settings, home: Path) -> None:
     if options.parent is not None:
         _die_with(options.parent)
     configure_logs(settings.log_level, actor="supervisor")
-    anyio.run(supervise, home, settings, options.config, tuple(options.set))
+    anyio.run(supervise, home, settings, options.config, _flags(options))
 
 
 def main() -> int:
@@ -113,8 +114,16 @@ def main() -> int:
     return int(error.entry.exit_code)
 
 
+def _settings(options: argparse.Namespace, home: Path) -> Settings:
+    written = getattr(options, "settings", None)
+    if written is None:
+        return load_settings(flags=_flags(options), home=home, config=options.config)
+    values = json.loads(Path(written).read_bytes())
+    return settings_of({**values, "redis_url": os.environ["ORCH_REDIS_URL"], **_flags(options)})
+
+
 def _dispatch(options: argparse.Namespace, home: Path) -> int:
-    settings = load_settings(flags=_flags(options), home=home, config=options.config)
+    settings = _settings(options, home)
     if options.command == "doctor":
         from actors.doctor import report
 

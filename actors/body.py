@@ -15,8 +15,10 @@ from pathlib import Path
 import anyio
 import anyio.abc
 
+from actors.desired import LISTEN_MS, Follow, as_it_stands, follow
 from actors.instance import Stop, about, depart, keep_beating, register, unless_stopped
 from contracts.errors import ErrorCode, Refused
+from orch.core.bounds import Bounds
 from orch.core.scheduling import scheduling_policy
 from orch.settings import Settings
 from orch.store.connection import Connection
@@ -54,6 +56,12 @@ class Body:
     instance: Instance
     place: Place
 
+    @property
+    def follow(self) -> Follow:
+        """Hears of operators' wishes on a connection of its own; one for each process."""
+        reader = self.store.connection.reader(LISTEN_MS)
+        return partial(follow, store=self.store, reader=reader, clock=self.clock)
+
 
 def make_store(settings: Settings, *, actor: str) -> Store:
     """The store that the settings describe.
@@ -74,8 +82,18 @@ def make_store(settings: Settings, *, actor: str) -> Store:
         aging_ms=settings.aging_ms,
     )
     connection = Connection(settings.redis_url, SystemClock(), shard=settings.shard)
-    return open_store(
-        connection, SystemIds(), policy, actor=actor, queue_jobs_max=settings.queue_jobs_max
+    return open_store(connection, SystemIds(), policy, actor=actor, bounds=bounds_of(settings))
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """What the settings say of submissions."""
+    return Bounds(
+        queue_jobs_max=settings.queue_jobs_max,
+        pool_jobs_max=settings.pool_jobs_max,
+        tenant_jobs_max=settings.tenant_jobs_max,
+        full_policy=settings.full_policy,
+        tenant_rate=settings.tenant_rate,
+        tenant_burst=settings.tenant_burst,
     )
 
 
@@ -112,6 +130,7 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
                 keep_beating, leases, body.instance, body.clock, lease_ms=body.settings.lease_ms
             )
         )
+        tasks.start_soon(body.follow, body.instance, as_it_stands)
         yield tasks
         await body.stop.event.wait()
         tasks.cancel_scope.cancel()

@@ -26,7 +26,8 @@ from orch.telemetry.health import Health
 log = structlog.get_logger()
 
 BLOCK_MS = 5_000
-_ENTRIES = 100
+ENTRIES_READ = 100
+"""What one read takes at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Mailbox:
     async def take(self, start: str) -> list[Entry]:
         """Entries after `start`: `>` waits for new ones, `0` are ours, unsettled."""
         streams = await self.reader.read(
-            "XREADGROUP", "GROUP", self.group, self.instance_id, "COUNT", _ENTRIES,
+            "XREADGROUP", "GROUP", self.group, self.instance_id, "COUNT", ENTRIES_READ,
             "BLOCK", BLOCK_MS, "STREAMS", self.stream, start,
         )  # fmt: skip
         return [Entry(entry_id, fields) for entry_id, fields in streams.get(self.stream, [])]

@@ -32,6 +32,9 @@ def _describe(metrics: Metrics, store: Store, role: str) -> None:
     watermark = store.connection.watermark
     metrics.counted_elsewhere("orch_acked_writes_lost_total", lambda: watermark.lost_writes)
     metrics.counted_elsewhere("orch_server_restarts_total", lambda: watermark.restarts)
+    admission = store.admission
+    metrics.counted_by("orch_admission_refusals_total", lambda: admission.refused_for_load)
+    metrics.counted_by("orch_admission_evictions_total", lambda: admission.evicted)
 
 
 async def run_role(

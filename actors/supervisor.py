@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,26 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.abc
 import structlog
+from anyio.abc import TaskGroup, TaskStatus
 
 from actors.body import make_store
-from actors.children import Child, Part, leave_together
-from actors.instance import Stop, stop_on_signal
+from actors.burials import bury_predecessors, bury_processes
+from actors.children import Part
+from actors.desired import LISTEN_MS, follow
+from actors.generation import Generation, Terms
+from actors.instance import Stop, about, depart, keep_beating, register, stop_on_signal
 from actors.listening import tls_of, url_of
-from contracts.errors import ErrorCode, OrchError, Refused
-from contracts.limits import BATCH_ITEMS_MAX
-from orch.settings import Settings
+from actors.reload import Means, Reloads, digest_of
+from contracts.defaults import DEFAULTS
+from contracts.errors import ErrorCode, Refused
+from orch.settings import Settings, load_settings
+from orch.store.connection import BlockingReader
 from orch.store.embedded import private_server
+from orch.store.leases import Instance
 from orch.store.store import Store
-from orch.system import SystemClock
+from orch.system import SystemClock, SystemIds
 
 log = structlog.get_logger()
-
-RESTART_MS_FIRST = 200
-RESTART_MS_MAX = 5_000
-EXIT_MS = 3_000
-"""Above twice the grace (an agent may finish, then is asked to leave): the farewell itself."""
 
 
 @dataclass(slots=True)
@@ -45,18 +46,22 @@ class Stack:
 
     home: Path
     settings: Settings
+    """As they were loaded: without the address of a private server."""
     config: str | None
-    overrides: tuple[str, ...]
+    flags: Mapping[str, object]
+    listener: socket.socket
     stop: Stop = field(default_factory=Stop)
     clock: SystemClock = field(default_factory=SystemClock)
-    children: dict[str, Child] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
+    generations: list[Generation] = field(default_factory=list)
+    current: Generation | None = None
+    """The one that is shown."""
     url: str = ""
+    redis_url: str = ""
     started_at_ms: int = 0
 
 
 @asynccontextmanager
-async def _server(stack: Stack, tasks: anyio.abc.TaskGroup) -> AsyncIterator[str]:
+async def _server(stack: Stack, tasks: TaskGroup) -> AsyncIterator[str]:
     """The Redis URL: the settings', or that of a private server, which is started again when it dies."""
     if stack.settings.redis_url is not None:
         yield stack.settings.redis_url
@@ -77,7 +82,7 @@ async def _keep_server(
     done: anyio.Event,
     stopped: anyio.Event,
     *,
-    task_status: anyio.abc.TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
+    task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     first = True
     try:
@@ -107,22 +112,13 @@ async def _cancel_when(fact: Any, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-def _parts(stack: Stack, listener: socket.socket) -> list[Part]:
-    common = ["--home", str(stack.home)]
-    if stack.config:
-        common += ["--config", stack.config]
-    for word in stack.overrides:
-        common += ["--set", word]
+def _parts(stack: Stack, settings: Settings, written: Path) -> list[Part]:
+    common = ("--home", str(stack.home), "--settings", str(written))
     roles = [
-        Part(f"{role}-1", role, tuple(common))
-        for role in ("admission", "scheduler", "reaper", "fallback")
+        Part(f"{role}-1", role, common) for role in ("admission", "scheduler", "reaper", "fallback")
     ]
-    gateway = Part(
-        "gateway-1",
-        "gateway",
-        (*common, "--socket-fd", str(listener.fileno())),
-        (listener.fileno(),),
-    )
+    fd = stack.listener.fileno()
+    gateway = Part("gateway-1", "gateway", (*common, "--socket-fd", str(fd)), (fd,))
     runners = [
         Part(
             f"runner-{pool}-{n}",
@@ -130,78 +126,21 @@ def _parts(stack: Stack, listener: socket.socket) -> list[Part]:
             (*common, "--set", f"pool={pool}", "--url", stack.url),
             has_lifeline=True,
         )
-        for pool in stack.settings.pools
-        for n in range(1, stack.settings.runners + 1)
+        for pool in settings.pools
+        for n in range(1, settings.runners + 1)
     ]
     return [*roles, gateway, *runners]
 
 
-async def _keep(
-    part: Part, stack: Stack, store: Store, env: dict[str, str], first_up: anyio.Event
-) -> None:
-    """Starts a part again whenever it ends, with a growing pause when it ends at once."""
-    pause_ms = RESTART_MS_FIRST
-    while not stack.stop.wished:
-        started_ms = stack.clock.monotonic_ms()
-        child = Child(part, env)
-        stack.children[part.name] = child
-        port = await child.ready()
-        if port is not None:
-            stack.metrics[part.name] = f"http://127.0.0.1:{port}/metrics"
-            first_up.set()
-            write_endpoint(stack)
-        code = await child.ended()
-        if stack.stop.wished:
-            return
-        log.error("part_ended", part=part.name, pid=child.pid, code=code)
-        if part.has_lifeline:
-            await _bury_runner(child, store)
-        lived_ms = stack.clock.monotonic_ms() - started_ms
-        pause_ms = (
-            RESTART_MS_FIRST if lived_ms > RESTART_MS_MAX else min(pause_ms * 2, RESTART_MS_MAX)
-        )
-        await stack.clock.sleep_ms(pause_ms)
-
-
-async def _bury_runner(child: Child, store: Store) -> None:
-    """At once, but only when its guards have exited: until then an agent of its could still act."""
-    await child.guards_gone()
-    try:
-        await bury_processes(store, {child.pid})
-    except OrchError as error:
-        log.warning("burial_left_to_reaper", pid=child.pid, error=error.message)
-
-
-async def bury_processes(store: Store, pids: set[int]) -> None:
-    """Buries the instances of processes of this host that are known to be dead."""
-    beats = await store.leases.beats()
-    for instance_id, about in (await store.leases.instances()).items():
-        if about.get("host") == socket.gethostname() and about.get("pid") in pids:
-            await _bury(store, instance_id, beats.get(instance_id, 0))
-
-
-async def _bury(store: Store, instance_id: str, counter: int) -> None:
-    while True:
-        burial = await store.leases.bury(instance_id, counter, age_ms=0, most=BATCH_ITEMS_MAX)
-        log.info("buried_at_once", instance=instance_id, freed=burial.freed)
-        if not burial.left:
-            return
-
-
-async def bury_predecessors(store: Store) -> None:
-    """With a private server only our own processes ever connect; those of an earlier start are dead once
-    no process with their id is an actor."""
-    pids = {int(about["pid"]) for about in (await store.leases.instances()).values()}
-    await bury_processes(store, {pid for pid in pids if not is_actor(pid)})
-
-
-def is_actor(pid: int) -> bool:
-    """Whether a process of this id is an actor of ours."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return b"actors" in words
+def write_settings(stack: Stack, settings: Settings) -> Path:
+    """What all processes of a generation live by; the URL of Redis, with its password, is handed on in the
+    environment."""
+    values = {key: settings.value(key) for key in DEFAULTS if key != "redis_url"}
+    folder = stack.home / "settings"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{digest_of(settings)}.json"
+    write_private(path, values)
+    return path
 
 
 def write_endpoint(stack: Stack) -> None:
@@ -209,8 +148,8 @@ def write_endpoint(stack: Stack) -> None:
     document = {
         "url": stack.url,
         "pid": os.getpid(),
-        "redis_url": stack.settings.redis_url,
-        "metrics": dict(sorted(stack.metrics.items())),
+        "redis_url": stack.redis_url,
+        "metrics": dict(sorted(stack.current.metrics.items())) if stack.current else {},
         "started_at_ms": stack.started_at_ms,
         "tls_cert": str(Path(cert).absolute()) if (cert := stack.settings.tls_cert) else None,
     }
@@ -227,56 +166,124 @@ def write_private(path: Path, document: dict[str, Any]) -> None:
 
 
 async def supervise(
-    home: Path, settings: Settings, config: str | None, overrides: tuple[str, ...]
+    home: Path, settings: Settings, config: str | None, flags: Mapping[str, object]
 ) -> None:
-    """Runs the stack of `home` until SIGTERM or SIGINT.
+    """Runs the stack of `home` until SIGTERM or SIGINT; `flags` stay above the files in every reload.
 
     Raises:
         Refused: HOME_IN_USE, INVALID_CONFIG, DEPENDENCY_MISSING.
         Unavailable: the server did not start or cannot be reached.
     """
-    stack = Stack(home, settings, config, overrides)
-    stack.started_at_ms = stack.clock.wall_ms()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stop_on_signal, stack.stop)
-        async with _server(stack, tasks) as redis_url:
-            stack.settings = replace(settings, redis_url=redis_url)
-            await _run_stack(stack, redis_url, private=settings.redis_url is None)
-        tasks.cancel_scope.cancel()
-
-
-async def _run_stack(stack: Stack, redis_url: str, *, private: bool) -> None:
-    tls = tls_of(stack.settings)
-    store = make_store(stack.settings, actor="supervisor")
-    listener = _listen(stack.settings.host, stack.settings.port)
-    stack.url = url_of(listener, is_tls=tls is not None)
-    env = {**os.environ, "ORCH_REDIS_URL": redis_url}
-    try:
-        await store.timers.declare(stack.settings.pools)
-        if private:
-            await bury_predecessors(store)
-        parts = _parts(stack, listener)
-        ups = {part.name: anyio.Event() for part in parts}
+    with _listen(settings.host, settings.port) as listener:
+        stack = Stack(home, settings, config, flags, listener)
+        stack.started_at_ms = stack.clock.wall_ms()
         async with anyio.create_task_group() as tasks:
-            for part in parts:
-                tasks.start_soon(partial(_keep, part, stack, store, env, ups[part.name]))
-            tasks.start_soon(_tell_when_up, stack, list(ups.values()))
-            await stack.stop.event.wait()
-            (stack.home / "endpoint.json").unlink(missing_ok=True)
-            within_ms = 2 * stack.settings.grace_ms + EXIT_MS
-            with anyio.CancelScope(shield=True):
-                await leave_together(
-                    list(stack.children.values()), stack.clock, within_ms=within_ms
-                )
+            tasks.start_soon(stop_on_signal, stack.stop)
+            async with _server(stack, tasks) as redis_url:
+                stack.redis_url = redis_url
+                await _run_stack(stack)
+            tasks.cancel_scope.cancel()
+
+
+async def _run_stack(stack: Stack) -> None:
+    stack.url = url_of(stack.listener, is_tls=tls_of(stack.settings) is not None)
+    settings = replace(stack.settings, redis_url=stack.redis_url)
+    store = make_store(settings, actor="supervisor")
+    try:
+        await store.timers.declare(settings.pools)
+        if stack.settings.redis_url is None:
+            await bury_predecessors(store)
+        async with anyio.create_task_group() as tasks:
+            await _live(stack, store, tasks)
             tasks.cancel_scope.cancel()
     finally:
-        listener.close()
         await store.connection.aclose()
 
 
-async def _tell_when_up(stack: Stack, ups: list[anyio.Event]) -> None:
-    for up in ups:
-        await up.wait()
+async def _live(stack: Stack, store: Store, tasks: TaskGroup) -> None:
+    for left in (stack.home / "settings").glob("*.json"):
+        left.unlink()
+    obeyed = (await store.control.wanted()).reload
+    first = _begin(stack, store, tasks, stack.settings)
+    stack.current = first
+    instance = _instance(stack.settings)
+    means = _means(stack, store, tasks, instance)
+    reloads = Reloads(means, stack.settings, first, obeyed=obeyed)
+    reader = store.connection.reader(LISTEN_MS)
+    tasks.start_soon(_tell_when_up, stack, first)
+    tasks.start_soon(partial(_be_known, stack, store, instance, reloads, reader=reader))
+    await stack.stop.event.wait()
+    (stack.home / "endpoint.json").unlink(missing_ok=True)
+    with anyio.CancelScope(shield=True):
+        await depart(store.leases, instance.instance_id)
+        async with anyio.create_task_group() as farewells:
+            for generation in stack.generations:
+                farewells.start_soon(generation.retire)
+
+
+def _begin(stack: Stack, store: Store, tasks: TaskGroup, settings: Settings) -> Generation:
+    """Starts a generation beside those that run."""
+
+    async def bury(pid: int) -> None:
+        await bury_processes(store, {pid})
+
+    env = {**os.environ, "ORCH_REDIS_URL": stack.redis_url}
+    terms = Terms(stack.clock, env, bury, partial(write_endpoint, stack))
+    written = write_settings(stack, settings)
+    generation = Generation(terms, _parts(stack, settings, written), settings.grace_ms, written)
+    stack.generations = [one for one in stack.generations if not one.retired]
+    stack.generations.append(generation)
+    tasks.start_soon(generation.run)
+    return generation
+
+
+def _instance(settings: Settings) -> Instance:
+    about_us = {**about(settings.lease_ms), "serves": " ".join(settings.pools)}
+    return Instance(f"supervisor-{SystemIds().token()}", "supervisor", about_us)
+
+
+async def _be_known(
+    stack: Stack, store: Store, instance: Instance, reloads: Reloads, *, reader: BlockingReader
+) -> None:
+    """As an instance: operators' commands reach the supervisor like everybody else."""
+    await register(store.leases, instance, stack.clock)
+    async with anyio.create_task_group() as tasks:
+        lease_ms = stack.settings.lease_ms
+        tasks.start_soon(
+            partial(keep_beating, store.leases, instance, stack.clock, lease_ms=lease_ms)
+        )
+        tasks.start_soon(reloads.run)
+        await follow(instance, reloads.obey, store=store, reader=reader, clock=stack.clock)
+
+
+def _means(stack: Stack, store: Store, tasks: TaskGroup, instance: Instance) -> Means:
+    def load() -> Settings:
+        return load_settings(flags=stack.flags, home=stack.home, config=stack.config)
+
+    async def begin(settings: Settings) -> Generation:
+        await store.timers.declare(settings.pools)
+        return _begin(stack, store, tasks, settings)
+
+    async def switch(settings: Settings, generation: Generation) -> None:
+        stack.settings, stack.current = settings, generation
+        write_endpoint(stack)
+        await store.leases.register(replace(instance, about=_instance(settings).about), again=True)
+
+    async def runners(generation: Generation) -> list[str]:
+        pids, host = generation.pids("runner"), socket.gethostname()
+        known = await store.leases.instances()
+        return sorted(
+            name
+            for name, one in known.items()
+            if one.get("pid") in pids and one.get("host") == host and one["role"] == "runner"
+        )
+
+    return Means(store, stack.clock, instance.instance_id, load, begin, switch, runners)
+
+
+async def _tell_when_up(stack: Stack, first: Generation) -> None:
+    while len(first.ports) < len(first.parts):
+        await stack.clock.sleep_ms(50)
     log.info("stack_up", url=stack.url, home=str(stack.home))
 
 

@@ -12,6 +12,9 @@ from typing import Final
 
 from contracts import limits
 
+FULL_POLICIES: Final = ("reject", "drop-lru", "shed-low-priority")
+"""What becomes of a submission that meets a bound, and of whom it displaces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Default:
@@ -61,7 +64,12 @@ def _rows() -> tuple[Default, ...]:
         d("runners", 1, "processes", "How many runner processes `orch up` starts for each pool.", 1, 64),
         d("slots", 16, "jobs", "How many jobs one runner runs at once.", 1, 1000),
         d("python_workers", 2, "processes", "Worker processes a runner keeps for python callables.", 1, 64),
-        d("queue_jobs_max", 1_000_000, "jobs", "Capacity of one pool and class; above it a submission is refused QUEUE_FULL.", 0, 100_000_000),
+        d("queue_jobs_max", 1_000_000, "jobs", "Waiting jobs of one pool and class; at the bound full_policy decides. 0 admits nothing.", 0, 100_000_000),
+        d("pool_jobs_max", 0, "jobs", "Waiting jobs of one pool, all classes together; 0 is no bound.", 0, 100_000_000),
+        d("tenant_jobs_max", 0, "jobs", "Waiting jobs of one tenant, scheduled ones too; 0 is no bound.", 0, 100_000_000),
+        d("full_policy", "reject", "word", "Who gives way at a bound: the newcomer, the oldest of the lowest class, or the youngest of a lower class.", choices=FULL_POLICIES),
+        d("tenant_rate", 0, "jobs", "Submissions a second of one tenant; 0 is no limit.", 0, 1_000_000),
+        d("tenant_burst", 0, "jobs", "Submissions of one tenant at once, when it rested; 0 is one second's worth of tenant_rate.", 0, 1_000_000),
         d("classes", ("interactive:8", "batch:1"), "name:weight", "Priority classes, highest first, with their weights."),
         d("default_class", "batch", "name", "The class of a job that names none."),
         d("scheduling", "fair", "word", "How classes share a pool: by weight, or strictly by order.", choices=("fair", "strict")),
@@ -69,6 +77,7 @@ def _rows() -> tuple[Default, ...]:
         d("lease_ms", 15_000, "ms", "How long a silent runner keeps its jobs.", limits.LEASE_MS_MIN, limits.HOUR_MS),
         d("suspend_max_ms", 600_000, "ms", "How long a stopped agent waits for its lease to be confirmed before it is killed.", 0, limits.DAY_MS),
         d("grace_ms", 5_000, "ms", "Between TERM and KILL of an agent, and for a runner's exit.", 0, limits.HOUR_MS),
+        d("reload_drain_ms", 10 * limits.MINUTE_MS, "ms", "How long a reload waits until the running jobs have ended; after that it is taken back.", 0, 7 * limits.DAY_MS),
         d("attempts_max", 3, "attempts", "Attempts of a job whose spec says nothing.", 1, limits.ATTEMPTS_MAX),
         d("backoff_ms", 2_000, "ms", "First retry's delay; doubles with each further failure, full jitter.", 0, limits.DAY_MS),
         d("backoff_ms_max", 60_000, "ms", "Longest delay between two attempts.", 0, limits.DAY_MS),

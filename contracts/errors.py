@@ -45,9 +45,11 @@ class ErrorCode(StrEnum):
     INVALID_ANSWER = "INVALID_ANSWER"
     LEASE_OVER = "LEASE_OVER"
     LEASE_CONFLICT = "LEASE_CONFLICT"
+    DUPLICATE_COMMAND = "DUPLICATE_COMMAND"
     QUEUE_FULL = "QUEUE_FULL"
     RATE_LIMITED = "RATE_LIMITED"
     NO_POOL = "NO_POOL"
+    INTAKE_PAUSED = "INTAKE_PAUSED"
     DEADLINE_UNMET = "DEADLINE_UNMET"
     REVISION_CONFLICT = "REVISION_CONFLICT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -97,10 +99,12 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.INVALID_ANSWER, 400, x.BAD_INPUT, False, "The answer does not fit the question's kind or options.", "`orch status ID` shows the kind and the options."),
         ErrorEntry(e.LEASE_OVER, 409, x.JOB_FAILED, False, "The claim presented is not the one in force.", "Stop the work: another attempt owns the job."),
         ErrorEntry(e.LEASE_CONFLICT, 409, x.JOB_FAILED, False, "Another runner holds the job; details.holder names it.", "Wait until the holder finishes or its lease ends."),
-        ErrorEntry(e.QUEUE_FULL, 429, x.JOB_FAILED, True, "The queue of this pool and class is at its capacity.", "Try again after retry_after_ms."),
-        ErrorEntry(e.RATE_LIMITED, 429, x.JOB_FAILED, True, "Too many requests.", "Try again after retry_after_ms."),
+        ErrorEntry(e.DUPLICATE_COMMAND, 409, x.BAD_INPUT, False, "A command with this id was given before.", "`orch control status ID` shows it; give a new command a new id."),
+        ErrorEntry(e.QUEUE_FULL, 429, x.JOB_FAILED, True, "What waits has reached a bound: of the pool and class, of the pool, or of the tenant; details name it.", "Try again after retry_after_ms."),
+        ErrorEntry(e.RATE_LIMITED, 429, x.JOB_FAILED, True, "Too many submissions at once: the tenant's rate is used up, or the gateway is busy.", "Try again after retry_after_ms."),
+        ErrorEntry(e.INTAKE_PAUSED, 503, x.JOB_FAILED, True, "An operator paused intake; details.scope says of what.", "Try again later; an operator has to resume intake."),
+        ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed, or lies before the predicted start.", "Give a later deadline_ms."),
         ErrorEntry(e.NO_POOL, 503, x.DEPENDENCY_MISSING, True, "No pool fits the placement now; details.candidates says why, pool by pool.", "Start a runner with these capabilities, or ask for less."),
-        ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed or cannot be met.", "Give a later deadline_ms."),
         ErrorEntry(e.REVISION_CONFLICT, 409, x.JOB_FAILED, False, "It was changed since the revision that if_revision names; details.revision is the one it has.", "Read it again, and send if_revision with the revision read."),
         ErrorEntry(e.UNAUTHENTICATED, 401, x.UNSAFE, False, "No valid token.", "Set ORCH_TOKEN."),
         ErrorEntry(e.FORBIDDEN, 403, x.UNSAFE, False, "The caller may not do this; also a foreign Host or Origin header.", "Call the address in endpoint.json, not through another name."),
@@ -120,6 +124,19 @@ CATALOGUE = MappingProxyType({row.code: row for row in _rows()})
 assert set(CATALOGUE) == set(ErrorCode), "every code has exactly one row"
 
 
+POLICY_LABELS = (
+    "reject",
+    "drop-lru",
+    "shed-low-priority",
+    "rate-limit",
+    "tenant-quota",
+    "intake-paused",
+    "requests-backlog",
+    "gateway-backlog",
+)
+"""Which rule refused for load: the full_policy in force at a bound of a queue or pool, or another bound."""
+
+
 class OrchError(Exception):
     """An error with a code from the catalogue; raise one of its four kinds, not this."""
 
@@ -130,6 +147,7 @@ class OrchError(Exception):
         *,
         details: dict[str, Any] | None = None,
         retry_after_ms: int | None = None,
+        policy_label: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -137,6 +155,8 @@ class OrchError(Exception):
         self.message = message
         self.details = details
         self.retry_after_ms = retry_after_ms
+        self.policy_label = policy_label
+        """Which rule said no, when the reason is load: a value of POLICY_LABELS."""
         self.hint = hint if hint is not None else CATALOGUE[code].hint
 
     @property
@@ -155,6 +175,8 @@ class OrchError(Exception):
         }
         if self.retry_after_ms is not None:
             body["retry_after_ms"] = self.retry_after_ms
+        if self.policy_label is not None:
+            body["policy_label"] = self.policy_label
         if self.details:
             body["details"] = self.details
         return body

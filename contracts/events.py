@@ -55,7 +55,7 @@ class EventEntry:
 
 _ENDING_FIELDS = {
     "outcome": "settle, release, bury, ask, handback, stop, cancel, expire: outcome class of the attempt",
-    "reason": "with outcome: reason code; else why, in a word",
+    "reason": "with outcome: reason code; else why, in a word (evict: evicted)",
     "message": "with outcome: one line for a human",
     "exit_code": "with outcome: the command's own code",
     "retry_after_ms": "with outcome throttled: what the provider asked for",
@@ -72,7 +72,7 @@ def _rows() -> tuple[EventEntry, ...]:
 
     step = {"step_id": "the step", "key": "its idempotency key"}
     return (
-        row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", "runner": "claim: who", "claim": "claim: the whole claim", "due_at_ms": "schedule and backoff: when", "delay_ms": "backoff: how long", "after": "retry and backoff: outcome class of the attempt before", "last": "fail: outcome class of the last attempt", "failures": "retry, backoff, fail: attempts that failed", "crashes": "retry, backoff, fail: runners it lost", "by": "cancel, pause, resume: who", "note": "cancel, pause, resume: why, in their words", "replay_of": "admit: the dead letter it replays", "schedule_id": "admit: the schedule that made it", "fire_at_ms": "admit: the time of the schedule that it is for", "placed": "admit and schedule: the pool that the placement chose, and why", "block_reason": "ask and block: why"}, **_ENDING_FIELDS),
+        row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", "runner": "claim: who", "claim": "claim: the whole claim", "due_at_ms": "schedule and backoff: when", "delay_ms": "backoff: how long", "after": "retry and backoff: outcome class of the attempt before", "last": "fail: outcome class of the last attempt", "failures": "retry, backoff, fail: attempts that failed", "crashes": "retry, backoff, fail: runners it lost", "by": "cancel, pause, resume: who", "note": "cancel, pause, resume: why, in their words", "replay_of": "admit: the dead letter it replays", "newcomer": "evict: the job that was admitted in its stead", "policy": "evict: the pool's full_policy", "schedule_id": "admit: the schedule that made it", "fire_at_ms": "admit: the time of the schedule that it is for", "placed": "admit and schedule: the pool that the placement chose, and why", "block_reason": "ask and block: why"}, **_ENDING_FIELDS),
         row(t.STALE_RECOVERED, "reaper", "A runner was silent for a lease; its job was taken from it.", **{"from": "state before", "to": "state after", "worker": "the dead runner", "epoch": "the claim's number", "age_ms": "how long it was silent"}),
         row(t.LEASE_LOST, "runner", "A runner learned that its claim is over and stopped the work.", claim="the claim that is over"),
         row(t.ORPHANED_RESULT, "settle", "A result came with a claim that was over: kept, not counted.", claim="the late claim", result="the result, or its digest when large"),

@@ -96,6 +96,9 @@ these."""
 REPAIR_LOOKS_MAX: Final = 100_000
 """Entries of lines that one such call compares when it looks for a lost place."""
 REQUESTS_BACKLOG_MAX: Final = 50_000
+"""Raw submissions that may wait in `requests`; the youngest beyond it are refused, never trimmed unread."""
+EVICTION_LOOKS_MAX: Final = 2_000
+"""Lines that one call looks at to find who gives way; beyond it, the best found so far does."""
 SUBMISSIONS_BYTES_MAX: Final = 8 * MIB
 """Documents that one call of admission takes together."""
 SUBMISSIONS_WAITING_MAX: Final = 10_000
@@ -116,6 +119,26 @@ POOLS_MAX: Final = 64
 CAPABILITIES_MAX: Final = 32
 AFFINITY_TTL_MS: Final = HOUR_MS
 """How long a session is drawn to the pool of its last placed job."""
+
+# The control stream
+COMMAND_ARGS_BYTES_MAX: Final = 4 * KIB
+COMMANDS_WAITING_MAX: Final = 1_000
+"""Commands that stand in the stream unread; above that a push is refused."""
+COMMANDS_OPEN_MAX: Final = 1_000
+"""Commands whose acknowledgements are counted; of more, the oldest are not waited for."""
+COMMANDS_LISTED_MAX: Final = 10_000
+COMMAND_TTL_MS: Final = 7 * DAY_MS
+"""How long a record is kept, and how long its id cannot be used again."""
+ACKS_ENTRIES_MAX: Final = 10_000
+REVISIONS_ENTRIES_MAX: Final = 64
+DESIRED_FIELDS_MAX: Final = 10_000
+CANCEL_LOOKS_MAX: Final = 250
+"""Jobs that one call of a cancel by filter looks at."""
+POOL_HEADS_MAX: Final = 100
+"""Lines of a class whose heads are looked at for the oldest."""
+LIMIT_JOBS_MAX: Final = 100_000_000
+LIMIT_RATE_MAX: Final = 1_000_000
+LIMIT_WEIGHT_MAX: Final = 1_000
 
 # Time
 LEASE_MS_MIN: Final = 1_000
@@ -143,6 +166,13 @@ last that both had."""
 ANSWER_KEY_TTL_MS: Final = 10 * MINUTE_MS
 REPLY_DEADLINE_MS: Final = 30 * SECOND_MS
 DEADLINE_AHEAD_MS_MAX: Final = 366 * DAY_MS
+RETRY_AFTER_MS_START: Final = 1_000
+"""What a refusal for load names while no dispatch of the pool was measured."""
+RETRY_AFTER_MS_PAUSED: Final = 5_000
+"""What it names while an operator has paused intake: when that ends cannot be computed."""
+PACE_DISPATCHES: Final = 64
+PACE_MS: Final = 30_000
+"""The measured pace is that of about the last so many dispatches, and of at least so long a time."""
 
 # Schedules
 SCHEDULES_PER_TENANT_MAX: Final = 1_000

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
+from contracts.defaults import FULL_POLICIES
+from contracts.errors import POLICY_LABELS
 from contracts.limits import POOLS_MAX
 
 SCHEMA_VERSION: Final = 1
@@ -61,8 +63,12 @@ REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
     "schedules", "slots", "group", "leftover", "counters",
 )  # fmt: skip
+COMMAND_NAMES: Final = (
+    "drain", "undrain", "pause", "resume", "cancel", "set-limit", "reload", "other",
+)  # fmt: skip
+"""Of the control stream; `other` is what is no command."""
 _POOL: Final = Label("pool", max=POOLS_MAX)
-_ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
+_ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway", "supervisor")
 
 
 def _rows() -> tuple[Metric, ...]:
@@ -71,7 +77,9 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_build_info", "gauge", "info", "Always 1; the labels say what runs.", "actors/start.py", (Label("version", max=2), Label("role", _ROLES))),
         m("orch_acked_writes_lost_total", "counter", "writes", "Writes that Redis acknowledged and later did not have: at least so many.", "orch/store/connection.py"),
         m("orch_server_restarts_total", "counter", "restarts", "Times this process met another incarnation of the server.", "orch/store/connection.py"),
-        m("orch_admission_answers_total", "counter", "answers", "Raw requests answered, by result.", "actors/admission/perform.py", (Label("result", ("accepted", "refused")),)),
+        m("orch_admission_answers_total", "counter", "answers", "Raw requests answered, by result.", "actors/admission/perform.py", (Label("result", ("accepted", "refused", "backlog")),)),
+        m("orch_admission_refusals_total", "counter", "refusals", "Submissions that this process refused for load, by the rule that said no.", "orch/store/admission.py", (Label("policy_label", POLICY_LABELS),)),
+        m("orch_admission_evictions_total", "counter", "jobs", "Waiting jobs that gave way to a newcomer, by the pool's full_policy.", "orch/store/admission.py", (Label("policy", FULL_POLICIES[1:]),)),
         m("orch_fallback_decisions_total", "counter", "decisions", "What fallback decided about outcomes.", "actors/fallback/perform.py", (Label("verb", ("retry", "backoff", "fail", "block")),)),
         m("orch_reaper_burials_total", "counter", "burials", "Instances declared dead by this reaper.", "actors/reaper/perform.py"),
         m("orch_reaper_announced_total", "counter", "hints", "Outcome hints that had to be repeated.", "actors/reaper/perform.py"),
@@ -79,6 +87,8 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_scheduler_timers_total", "counter", "timers", "Timers handled when they were due.", "actors/scheduler/perform.py"),
         m("orch_scheduler_fires_total", "counter", "fires", "Times of schedules that this scheduler carried out, by what came of them.", "actors/scheduler/schedules.py", (Label("result", ("fired", "skipped", "refused", "missed", "moved", "broken")),)),
         m("orch_runner_slots", "gauge", "jobs", "Jobs this runner may run at once.", "actors/runner/perform.py", (_POOL,)),
+        m("orch_runner_draining", "gauge", "state", "1 while operators drain this runner: it takes nothing new.", "actors/runner/drain.py", (_POOL,)),
+        m("orch_control_commands_total", "counter", "commands", "Commands of operators that this scheduler settled, by result.", "actors/scheduler/commands.py", (Label("command", COMMAND_NAMES), Label("result", ("applied", "refused")))),
         m("orch_runner_attempts", "gauge", "jobs", "Jobs this runner holds now.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_endings_total", "counter", "attempts", "Attempts that ended, by how the store was told.", "actors/runner/perform.py", (Label("verb", ("settle", "release", "ask", "handback", "stop")), Label("accepted", ("ok", "same", "over")))),
         m("orch_runner_attempt_seconds", "histogram", "seconds", "From claim to end of an attempt on this runner.", "actors/runner/perform.py", (), RUN_BUCKETS_S),

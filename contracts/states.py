@@ -97,6 +97,8 @@ class Event(StrEnum):
     """As resume, for a job whose not_before is still ahead."""
     CANCEL = "cancel"
     """Somebody canceled it."""
+    EVICT = "evict"
+    """A bound was reached, and by the pool's policy this job's place went to a newcomer."""
     EXPIRE = "expire"
     """Its deadline passed."""
 
@@ -147,6 +149,7 @@ TRANSITIONS: Final = MappingProxyType(
         (_S.PAUSED, _E.RESUME_LATER): _S.SCHEDULED,
         **{(state, _E.RECLAIM): _S.RUNNING for state in _WAITING},
         **{(state, _E.PAUSE): _S.PAUSED for state in _WAITING},
+        (_S.QUEUED, _E.EVICT): _S.CANCELED,
         **{(state, _E.CANCEL): _S.CANCELED for state in _LIVE},
         **{(state, _E.EXPIRE): _S.EXPIRED for state in _LIVE},
     }
@@ -156,6 +159,7 @@ _NEEDS: Final = MappingProxyType(
     {
         _E.DUE: _R.NOT_SCHEDULED,
         _E.DISPATCH: _R.NOT_QUEUED,
+        _E.EVICT: _R.NOT_QUEUED,
         _E.UNREADY: _R.NOT_READY,
         _E.CLAIM: _R.NOT_READY,
         _E.RECLAIM: _R.NOT_WAITING,

@@ -87,6 +87,11 @@ class Settings:
     slots: int
     python_workers: int
     queue_jobs_max: int
+    pool_jobs_max: int
+    tenant_jobs_max: int
+    full_policy: str
+    tenant_rate: int
+    tenant_burst: int
     classes: tuple[str, ...]
     default_class: str
     scheduling: str
@@ -94,6 +99,7 @@ class Settings:
     lease_ms: int
     suspend_max_ms: int
     grace_ms: int
+    reload_drain_ms: int
     attempts_max: int
     backoff_ms: int
     backoff_ms_max: int

@@ -15,6 +15,7 @@ from actors.gateway import (
     health,
     openapi,
     permits,
+    routes_control,
     routes_dead_letters,
     routes_evidence,
     routes_jobs,
@@ -35,6 +36,7 @@ _ROUTERS: Final = tuple(
         routes_evidence,
         routes_dead_letters,
         routes_schedules,
+        routes_control,
         routes_server,
         health,
     )

@@ -15,11 +15,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from contracts.errors import ErrorCode, OrchError, Refused
+from contracts.limits import RETRY_AFTER_MS_START
 
 Methods = Callable[[str], frozenset[str]]
 REQUEST_ID: Final = "request_id"
-_BACKOFF_MS_DEFAULT: Final = 1_000
-"""Sent with a 429 that brings no measured time, so that its headers are never absent."""
 
 
 def request_id_of(request: Request) -> str:
@@ -44,12 +43,12 @@ def _waiting_headers(error: OrchError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     wait_ms = error.retry_after_ms
     if status == 429 and wait_ms is None:
-        wait_ms = _BACKOFF_MS_DEFAULT
+        wait_ms = RETRY_AFTER_MS_START  # its headers are never absent
     if status not in {429, 503} or wait_ms is None:
         return {}
+    # Whole seconds, rounded up: who comes back then is not too early.
     headers = {"Retry-After": str(max(1, -(-wait_ms // 1000)))}
-    if status == 429:
-        headers["X-Backoff-Ms"] = str(wait_ms)
+    headers["X-Backoff-Ms"] = str(wait_ms)
     return headers
 
 

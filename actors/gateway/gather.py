@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import anyio
 
@@ -18,8 +18,6 @@ from contracts import limits
 from contracts.errors import Corrupt, ErrorCode, Refused, Unavailable
 from contracts.record import Submitted
 from orch.core.asks import Ask
-
-_RETRY_AFTER_MS: Final = 1_000
 
 Answer = Submitted | Refused
 
@@ -84,8 +82,13 @@ class Gathering:
     def _sit_down(self, ask: Ask, size: int) -> _Seat:
         many = len(self._line) >= limits.SUBMISSIONS_WAITING_MAX
         if many or self._line_bytes + size > limits.SUBMISSIONS_WAITING_BYTES_MAX:
-            message = "too many submissions wait in this gateway"
-            raise Refused(ErrorCode.RATE_LIMITED, message, retry_after_ms=_RETRY_AFTER_MS)
+            raise Refused(
+                ErrorCode.RATE_LIMITED,
+                "too many submissions wait in this gateway",
+                details={"waiting": len(self._line), "waiting_bytes": self._line_bytes},
+                retry_after_ms=limits.RETRY_AFTER_MS_START,
+                policy_label="gateway-backlog",
+            )
         seat = _Seat(ask, size)
         self._line.append(seat)
         self._line_bytes += size

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from contracts import limits
+from contracts.control import CommandRequest, DrainRequest, GateRequest
 from contracts.events import Frame
 from contracts.record import ErrorBody, View
 from contracts.schedules import ScheduleSpec
@@ -86,5 +87,15 @@ class NotReady(ErrorBody):
     checks: dict[str, str]
 
 
-REQUEST_MODELS = (JobSpec, ScheduleSpec, BatchRequest, ReplayRequest, SteerRequest, AnswerRequest)
+REQUEST_MODELS = (
+    JobSpec,
+    ScheduleSpec,
+    BatchRequest,
+    ReplayRequest,
+    SteerRequest,
+    AnswerRequest,
+    CommandRequest,
+    DrainRequest,
+    GateRequest,
+)
 """Bodies that routes read themselves (duplicate keys!), so the framework does not know of them."""

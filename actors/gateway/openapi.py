@@ -43,6 +43,7 @@ _OF_STATUS: Final = {
         "Content-Range": {"description": "The size of the file.", "schema": {"type": "string"}}
     },
     "429": _WAITS,
+    "503": _WAITS,
 }
 
 

@@ -47,6 +47,8 @@ def _rule(reach: Reach, *scopes: Scope, for_agents: bool = False) -> Rule:
 _OPEN: Final = Rule(frozenset(), Reach.NOBODY, is_open=True)
 _READ_JOB: Final = _rule(Reach.JOB, Scope.READ, for_agents=True)
 _STEER_JOB: Final = _rule(Reach.JOB, Scope.STEER)
+_LOOK_AT_HOUSE: Final = _rule(Reach.HOUSE, Scope.READ, Scope.CONTROL)
+_COMMAND: Final = _rule(Reach.HOUSE, Scope.CONTROL)
 
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
@@ -73,6 +75,18 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "delete_schedule": _rule(Reach.TENANT, Scope.STEER),
         "pause_schedule": _rule(Reach.TENANT, Scope.STEER),
         "resume_schedule": _rule(Reach.TENANT, Scope.STEER),
+        "list_pools": _LOOK_AT_HOUSE,
+        "get_pool_health": _LOOK_AT_HOUSE,
+        "list_replica_sets": _LOOK_AT_HOUSE,
+        "get_scale": _LOOK_AT_HOUSE,
+        "list_commands": _COMMAND,
+        "get_command": _COMMAND,
+        "command": _COMMAND,
+        "drain_pool": _COMMAND,
+        "undrain_pool": _COMMAND,
+        "pause_pool": _COMMAND,
+        "resume_pool": _COMMAND,
+        "reload_pool": _COMMAND,
         "get_capabilities": Rule(SCOPES, Reach.NOBODY, for_agents=True),
         "get_liveness": _OPEN,
         "get_readiness": _OPEN,
@@ -85,7 +99,13 @@ OPEN_PATHS: Final = frozenset({"/livez", "/readyz"})
 """Where nobody is asked who they are: probes have no token, and nothing of a job is told."""
 
 PATH_IDS: Final = MappingProxyType(
-    {"job_id": Reach.JOB, "sha256": Reach.NOBODY, "schedule_id": Reach.TENANT}
+    {
+        "job_id": Reach.JOB,
+        "sha256": Reach.NOBODY,
+        "schedule_id": Reach.TENANT,
+        "pool": Reach.HOUSE,
+        "command_id": Reach.HOUSE,
+    }
 )
 """What an id in a path is of. A digest is looked for among those of the job before it, and a schedule among
 those of the tenant that the query names, which is narrowed to the caller's."""

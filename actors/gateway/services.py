@@ -21,7 +21,9 @@ from actors.gateway.permits import Identity
 from actors.gateway.refusals import Refusals
 from actors.gateway.throttle import Seats, Throttle
 from contracts import limits
+from contracts.control import Command, ControlList, ControlRecord
 from contracts.errors import ErrorCode, Refused
+from contracts.pools import PoolHealth, PoolList, ReplicaSetList
 from contracts.record import (
     Artifact,
     DeadLetterList,
@@ -152,6 +154,46 @@ class Schedules(Protocol):
         ...
 
 
+class Control(Protocol):
+    """Operators' commands."""
+
+    async def push(self, command: Command) -> None:
+        """Into the stream; DUPLICATE_COMMAND, QUEUE_FULL."""
+        ...
+
+    async def command(self, command_id: str) -> ControlRecord:
+        """What became of it; NOT_FOUND."""
+        ...
+
+    async def commands(self, *, limit: int) -> ControlList:
+        """The newest, newest first."""
+        ...
+
+
+class Pools(Protocol):
+    """Looks at pools; an unknown one is NOT_FOUND."""
+
+    async def pools(self) -> PoolList:
+        """All of them."""
+        ...
+
+    async def check(self, pool: str) -> None:
+        """That it exists."""
+        ...
+
+    async def health(self, pool: str) -> PoolHealth:
+        """How one does."""
+        ...
+
+    async def replica_sets(self) -> ReplicaSetList:
+        """Equal runners taken together."""
+        ...
+
+    async def workload(self, pool: str) -> int:
+        """What its runners must work off."""
+        ...
+
+
 class Feed(Protocol):
     """News of all jobs, packed."""
 
@@ -208,6 +250,16 @@ class Store(Protocol):
     @property
     def tokens(self) -> Tokens:
         """Who may call."""
+        ...
+
+    @property
+    def control(self) -> Control:
+        """Operators' commands."""
+        ...
+
+    @property
+    def pools(self) -> Pools:
+        """Pools."""
         ...
 
     @property

@@ -39,6 +39,8 @@ class Swept:
     """The count of moves when it began: as long as it stands, the depths are exact."""
     depths: Counter[str]
     gaps: set[str]
+    parked: Counter[str]
+    """Scheduled jobs by tenant."""
 
 
 def pause_after(took_ms: int, *, proven: bool = True) -> int:
@@ -91,15 +93,16 @@ class Sweeper:
 
     async def _pages(self, gathers: Sequence[str] = ()) -> Swept:
         moves = await self._store.repairs.moves()
-        depths, gaps, cursor = Counter[str](), set[str](), START
+        depths, parked, gaps, cursor = Counter[str](), Counter[str](), set[str](), START
         while True:
             page = await self._store.repairs.page(cursor, most=self._page_keys, gathers=gathers)
             self._tell(page.repairs)
             depths += page.depths
+            parked += page.parked
             gaps.update(page.gaps)
             cursor = page.cursor
             if cursor == START:
-                return Swept(moves, depths, gaps)
+                return Swept(moves, depths, gaps, parked)
             await self._clock.sleep_ms(PAUSE_MS)
 
     async def _short(self, swept: Swept) -> list[str]:
@@ -120,14 +123,15 @@ class Sweeper:
         """Sets the counters when two counts in a row agree; while jobs move, none proves anything. Whether
         they are right now, as far as can be told."""
         repairs = self._store.repairs
-        if await repairs.agree(swept.depths):
+        if not await repairs.wrong(swept.depths, swept.parked):
             return True
         if await repairs.moves() != swept.moves:
             return False
         again = await self._pages()
-        if (again.moves, again.depths) != (swept.moves, swept.depths):
+        if (again.moves, again.depths, again.parked) != (swept.moves, swept.depths, swept.parked):
             return False
-        mended = await repairs.recount(again.moves, again.depths)
+        wrong = await repairs.wrong(again.depths, again.parked)
+        mended = await repairs.recount(again.moves, wrong)
         self._tell(mended or [])
         return mended is not None
 

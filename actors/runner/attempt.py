@@ -22,6 +22,8 @@ class Attempt:
     """Set by `wish_pause`."""
     pause_wish: anyio.Event | None = None
     """Where somebody waits for such a wish."""
+    drain_is_wished: bool = False
+    """The time of a drain is over: it shall stop at its next step, and go back to its line."""
     notes: int = 0
     """The number of the last note that the store acknowledged."""
     progress: str = ""
@@ -36,6 +38,12 @@ class Attempt:
         """An operator wants it to stop at its next step, or does not any more."""
         self.pause_is_wished = wished
         if wished and self.pause_wish is not None:
+            self.pause_wish.set()
+
+    def wish_drain(self) -> None:
+        """The time of a drain is over."""
+        self.drain_is_wished = True
+        if self.pause_wish is not None:
             self.pause_wish.set()
 
     def stop(self, ending: Ending) -> None:

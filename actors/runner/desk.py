@@ -32,12 +32,12 @@ class RunnerDesk:
         self._one_note: anyio.Lock | None = None
 
     def pause_wished(self) -> bool:
-        """Whether an operator wants this job to stop at its next step."""
-        return self._attempt.pause_is_wished
+        """Whether an operator wants this job, or its runner, to stop at the next step."""
+        return self._attempt.pause_is_wished or self._attempt.drain_is_wished
 
     async def pause_wish(self) -> None:
         """Returns once an operator wants this job to stop."""
-        if not self._attempt.pause_is_wished:
+        if not self.pause_wished():
             self._attempt.pause_wish = self._attempt.pause_wish or anyio.Event()
             await self._attempt.pause_wish.wait()
 

@@ -14,8 +14,13 @@ class Figures:
     def __init__(self, metrics: Metrics, *, pool: str, slots: int) -> None:
         metrics.gauge("orch_runner_slots").labels(pool=pool).set(slots)
         self._attempts = metrics.gauge("orch_runner_attempts").labels(pool=pool)
+        self._draining = metrics.gauge("orch_runner_draining").labels(pool=pool)
         self._endings = metrics.counter("orch_runner_endings_total")
         self._seconds = metrics.histogram("orch_runner_attempt_seconds")
+
+    def drains(self, *, draining: bool) -> None:
+        """Whether the runner takes nothing new."""
+        self._draining.set(draining)
 
     def holds(self, attempts: int) -> None:
         """How many jobs the runner holds now."""

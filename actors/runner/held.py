@@ -7,6 +7,8 @@ from actors.runner.decide import handed_back
 from actors.runner.recent import Recent
 from orch.core.handover import ClaimEnding, Offer
 
+_STOPPED = frozenset({"stop", "handback"})
+
 
 class Held:
     """Never more attempts than slots."""
@@ -16,14 +18,18 @@ class Held:
         self._slots = slots
         self.attempts: dict[str, Attempt] = {}
         """By claim."""
+        self.draining = False
+        """Operators want it to take nothing."""
+        self.forced = 0
+        """How many attempts a drain's deadline has stopped."""
         self.endings = endings
         """Told with the next call, and kept until it is answered."""
         self.recent = Recent()
 
     @property
     def room(self) -> int:
-        """Slots without a job."""
-        return self._slots - len(self.attempts)
+        """Slots without a job that it may give."""
+        return 0 if self.draining else self._slots - len(self.attempts)
 
     def begin(self, offer: Offer, now_ms: int) -> Attempt:
         """A claimed job takes its slot."""
@@ -35,6 +41,7 @@ class Held:
         """Its slot is free, and its end waits to be told."""
         del self.attempts[attempt.offer.claim]
         self.endings.append(ending)
+        self.forced += attempt.drain_is_wished and ending.verb in _STOPPED
         self.recent.remember(attempt.working(), ending)
 
     def undelivered(self) -> list[ClaimEnding]:

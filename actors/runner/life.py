@@ -17,6 +17,7 @@ from actors.runner.attempt import Attempt
 from actors.runner.bench import Bench
 from actors.runner.conduct import close
 from actors.runner.decide import INTERRUPTED
+from actors.runner.drain import Drain
 from actors.runner.ear import Ear
 from actors.runner.emitter import Emitter
 from actors.runner.held import Held
@@ -56,6 +57,7 @@ class Life:
         self._cycles = Cycles(
             tools, instance.instance_id, stop, self._held, self._bench, self.over
         )  # fmt: skip
+        self._drain = Drain(tools, instance.instance_id, self._held, self.wake)
         self._ear = Ear(self, tools.reader, tools.store, instance, tools.terms, tools.clock)
 
     async def live(self) -> None:
@@ -77,6 +79,8 @@ class Life:
             tasks.start_soon(self._ear.listen, tasks)
             self._cycles.lanes.start(tasks, self._tools.terms.slots)
             tasks.start_soon(self._watch_stop)
+            tasks.start_soon(self._tools.follow, self._instance, self._drain.obey)
+            tasks.start_soon(self._drain.run)
             await self._cycles.run()
             tasks.cancel_scope.cancel()
 

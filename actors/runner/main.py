@@ -80,6 +80,7 @@ async def run(body: Body) -> None:
             keeper=partial(_keeper, body),
             from_keeper=partial(anyio.from_thread.run_sync, token=current_token()),
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),
+            follow=body.follow,
         )
         make = partial(make_instance, "runner", s, body.ids)
         await Runner(tools, make, body.stop).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from actors.desired import Follow
 from actors.runner.figures import Figures
 from actors.runner.terms import RunnerTerms
 from orch.adapters.leases import Leases as GuardLeases
@@ -36,3 +37,5 @@ class Tools:
     from_keeper: Callable[[Callable[[], None]], None]
     """Runs a function in the loop's thread, called from the keeper's."""
     terms: RunnerTerms
+    follow: Follow
+    """Hears of operators' wishes for an instance, until it is canceled."""

@@ -21,7 +21,12 @@ def asks_for_help(argv: Sequence[str]) -> bool:
     """Whether help is asked for: a help flag before `--`, or a family of commands without a command."""
     words = list(argv)
     before = words[: words.index("--")] if "--" in words else words
-    return any(flag in before for flag in FLAGS) or words in ([], ["config"])
+    return any(flag in before for flag in FLAGS) or words in (
+        [],
+        ["config"],
+        ["control"],
+        ["dead-letter"],
+    )
 
 
 def help_text(app: App, argv: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ COMMANDS: Final = (
     ("cancel", "orch.cli.steer:cancel", "Cancel a job; a running agent is stopped."),
     ("pause", "orch.cli.steer:pause", "Pause a job; a running one stops at its next step."),
     ("resume", "orch.cli.steer:resume", "Let a paused job go on."),
+    ("pools", "orch.cli.control:pools", "List pools: runners, slots, what waits and what runs."),
     ("doctor", "orch.cli.doctor:doctor", "Check what Orch needs; every failure has a fix."),
     ("version", "orch.cli.project:version", "Print the version."),
 )
@@ -66,6 +67,25 @@ TOKEN_COMMANDS: Final = (
     ("revoke", "orch.cli.tokens:revoke", "Take a token back."),
 )
 
+CONTROL_COMMANDS: Final = (
+    ("drain", "orch.cli.control:drain", "Let a pool or runner finish, and give it nothing new."),
+    ("undrain", "orch.cli.control:undrain", "Take work again."),
+    ("pause", "orch.cli.control:pause", "Close intake, dispatch or both."),
+    ("resume", "orch.cli.control:resume", "Open what a pause has closed."),
+    ("cancel", "orch.cli.control:cancel", "Cancel every live job that a filter fits."),
+    ("set-limit", "orch.cli.control:set_limit", "Override a limit of a pool, line, tenant or key."),
+    ("reload", "orch.cli.control:reload", "Have the stack read its configuration again."),
+    ("status", "orch.cli.control:status", "Show what became of a command."),
+    ("list", "orch.cli.control:list_commands", "List commands, newest first."),
+)
+
+GROUPS: Final = (
+    ("control", "Commands of operators.", CONTROL_COMMANDS),
+    ("dead-letter", "Jobs that were given up on.", DEAD_LETTER_COMMANDS),
+    ("schedule", "Jobs made by time.", SCHEDULE_COMMANDS),
+    ("token", "Who may call the gateway.", TOKEN_COMMANDS),
+)
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -89,20 +109,11 @@ def build_app() -> App:
         version_flags=[],
     )
     app.command(config)
-    letters = App(
-        name="dead-letter", help="Jobs that were given up on.", help_flags=[], version_flags=[]
-    )
-    for name, where, about in DEAD_LETTER_COMMANDS:
-        letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(letters)
-    schedules = App(name="schedule", help="Jobs made by time.", help_flags=[], version_flags=[])
-    for name, where, about in SCHEDULE_COMMANDS:
-        schedules.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(schedules)
-    tokens = App(name="token", help="Who may call the gateway.", help_flags=[], version_flags=[])
-    for name, where, about in TOKEN_COMMANDS:
-        tokens.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(tokens)
+    for group, about_group, listed in GROUPS:
+        below = App(name=group, help=about_group, help_flags=[], version_flags=[])
+        for name, where, about in listed:
+            below.command(where, name=name, help=about, help_flags=[], version_flags=[])
+        app.command(below)
     return app
 
 

@@ -15,13 +15,17 @@ from contracts.errors import OrchError
 
 
 def show_error(error: OrchError, *, as_json: bool) -> int:
-    """Tell of a failure: the error body on stdout with --json, else two lines on stderr. Its exit code."""
+    """Tell of a failure: the error body on stdout with --json, else two lines on stderr, and
+    a third where it is known when to try again. Its exit code."""
     if as_json:
         body = getattr(error, "answer", None) or error.body()
         print(json.dumps(body, ensure_ascii=False), flush=True)
     else:
         print(f"{error.code}: {harmless(error.message)}", file=sys.stderr)
         print(harmless(error.hint), file=sys.stderr)
+        if error.retry_after_ms is not None:
+            rule = f" ({harmless(error.policy_label)})" if error.policy_label else ""
+            print(f"retry after {error.retry_after_ms} ms{rule}", file=sys.stderr)
     return int(error.entry.exit_code)
 
 

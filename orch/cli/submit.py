@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from contracts.errors import ErrorCode, Refused
 from orch.cli.door import HERE, Door
 from orch.cli.output import emit, emit_body, harmless, say
+
+if TYPE_CHECKING:
+    from contracts.record import Submitted
 
 
 def submit(
@@ -52,11 +55,16 @@ def submit(
         return 0
     if submitted.duplicate:
         say("the same job was submitted before; nothing new was made")
-    ahead = f", {submitted.queue_position} ahead of it" if submitted.queue_position else ""
-    say(
-        harmless(
-            f"{submitted.state}{ahead}; follow it with: {door.command('wait', submitted.job_id)}"
-        )
-    )
+    follow = f"follow it with: {door.command('wait', submitted.job_id)}"
+    say(harmless(f"{submitted.state}{_place(submitted)}; {follow}"))
     emit(submitted.job_id)
     return 0
+
+
+def _place(submitted: Submitted) -> str:
+    """Where it stands, in words: how many go before it, and when it will start if that is known."""
+    from orch.cli.render import lasted
+
+    ahead = f", {submitted.queue_position} ahead of it" if submitted.queue_position else ""
+    start = submitted.predicted_start_ms
+    return f"{ahead}, starts in about {lasted(start)}" if start else ahead

@@ -75,6 +75,7 @@ def error_of_body(
         message if code == named else f"{named}: {message}",
         details=_typed(document.get("details"), dict),
         retry_after_ms=_typed(document.get("retry_after_ms"), int),
+        policy_label=_typed(document.get("policy_label"), str),
         hint=_typed(document.get("hint"), str),
     )
     error.answer = document

@@ -15,8 +15,10 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from pydantic import BaseModel
 
 from contracts import limits
+from contracts.control import Commanded, ControlList, ControlRecord
 from contracts.errors import ErrorCode, Misuse, Refused
 from contracts.ids import checked_id
+from contracts.pools import PoolHealth, PoolList, ReplicaSetList, Scale
 from contracts.record import (
     ArtifactList,
     BatchAnswer,
@@ -257,6 +259,55 @@ def fire_schedule(schedule_id: str, tenant: str | None = None) -> Call[Fired]:
     """POST /v1/schedules/{id}/fire. Each call is a fire of its own."""
     path = _schedule_path(schedule_id, "/fire")
     return Call("POST", path, Fired.model_validate_json, _query(tenant=tenant), body=b"{}")
+
+
+def control(
+    command: str,
+    target: str,
+    args: Mapping[str, Any] | None = None,
+    *,
+    command_id: str | None = None,
+    if_revision: int | None = None,
+) -> Call[Commanded]:
+    """POST /v1/control: any command; what became of it is read under the id that comes back."""
+    given = {"id": command_id, "if_revision": if_revision}
+    document = {"command": command, "target": target, "args": dict(args or {})}
+    known = {name: value for name, value in given.items() if value is not None}
+    body = _body(document | known)
+    return Call("POST", "/v1/control", Commanded.model_validate_json, body=body)
+
+
+def commanded(command_id: str) -> Call[ControlRecord]:
+    """GET /v1/control/{id}."""
+    path = f"/v1/control/{checked_id(command_id, what='command')}"
+    return Call("GET", path, ControlRecord.model_validate_json)
+
+
+def commands(*, limit: int | None = None) -> Call[ControlList]:
+    """GET /v1/control, newest first."""
+    return Call("GET", "/v1/control", ControlList.model_validate_json, _query(limit=limit))
+
+
+def pools() -> Call[PoolList]:
+    """GET /v1/pools."""
+    return Call("GET", "/v1/pools", PoolList.model_validate_json)
+
+
+def pool_health(pool: str) -> Call[PoolHealth]:
+    """GET /v1/pools/{pool}/health."""
+    path = f"/v1/pools/{checked_id(pool, what='pool')}/health"
+    return Call("GET", path, PoolHealth.model_validate_json)
+
+
+def replica_sets() -> Call[ReplicaSetList]:
+    """GET /v1/replicasets."""
+    return Call("GET", "/v1/replicasets", ReplicaSetList.model_validate_json)
+
+
+def scale(pool: str) -> Call[Scale]:
+    """GET /v1/scale/{pool}."""
+    path = f"/v1/scale/{checked_id(pool, what='pool')}"
+    return Call("GET", path, Scale.model_validate_json)
 
 
 def answer(

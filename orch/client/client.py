@@ -13,7 +13,9 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
+from contracts.control import Commanded, ControlList, ControlRecord
 from contracts.errors import OrchError, Unavailable
+from contracts.pools import PoolHealth, PoolList, ReplicaSetList, Scale
 from contracts.record import (
     ArtifactList,
     BatchAnswer,
@@ -192,6 +194,36 @@ class Orch:
     async def fire_schedule(self, schedule_id: str, tenant: str | None = None) -> Fired:
         """A job now, as at one of its times; asked again after a lost reply, it may be one more."""
         return await self.run(calls.fire_schedule(schedule_id, tenant))
+
+    async def control(
+        self, command: str, target: str, args: Mapping[str, Any] | None = None, **keys: Any
+    ) -> Commanded:
+        """Push a command of an operator; `command_id` and `if_revision` may be given."""
+        return await self.run(calls.control(command, target, args, **keys))
+
+    async def commanded(self, command_id: str) -> ControlRecord:
+        """What became of a command."""
+        return await self.run(calls.commanded(command_id))
+
+    async def commands(self, limit: int | None = None) -> ControlList:
+        """Commands, newest first."""
+        return await self.run(calls.commands(limit=limit))
+
+    async def pools(self) -> PoolList:
+        """All pools."""
+        return await self.run(calls.pools())
+
+    async def pool_health(self, pool: str) -> PoolHealth:
+        """How a pool does."""
+        return await self.run(calls.pool_health(pool))
+
+    async def replica_sets(self) -> ReplicaSetList:
+        """Equal runners of each pool, taken together."""
+        return await self.run(calls.replica_sets())
+
+    async def scale(self, pool: str) -> Scale:
+        """What runners of the pool must work off."""
+        return await self.run(calls.scale(pool))
 
     async def ready(self) -> dict[str, Any]:
         """What the gateway says of its readiness. Raises Unavailable while it is not ready."""

@@ -13,7 +13,9 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
+from contracts.control import Commanded, ControlList, ControlRecord
 from contracts.errors import OrchError, Unavailable
+from contracts.pools import PoolHealth, PoolList, ReplicaSetList, Scale
 from contracts.record import (
     ArtifactList,
     BatchAnswer,
@@ -194,6 +196,36 @@ class OrchSync:
     def fire_schedule(self, schedule_id: str, tenant: str | None = None) -> Fired:
         """A job now, as at one of its times; asked again after a lost reply, it may be one more."""
         return self.run(calls.fire_schedule(schedule_id, tenant))
+
+    def control(
+        self, command: str, target: str, args: Mapping[str, Any] | None = None, **keys: Any
+    ) -> Commanded:
+        """Push a command of an operator; `command_id` and `if_revision` may be given."""
+        return self.run(calls.control(command, target, args, **keys))
+
+    def commanded(self, command_id: str) -> ControlRecord:
+        """What became of a command."""
+        return self.run(calls.commanded(command_id))
+
+    def commands(self, limit: int | None = None) -> ControlList:
+        """Commands, newest first."""
+        return self.run(calls.commands(limit=limit))
+
+    def pools(self) -> PoolList:
+        """All pools."""
+        return self.run(calls.pools())
+
+    def pool_health(self, pool: str) -> PoolHealth:
+        """How a pool does."""
+        return self.run(calls.pool_health(pool))
+
+    def replica_sets(self) -> ReplicaSetList:
+        """Equal runners of each pool, taken together."""
+        return self.run(calls.replica_sets())
+
+    def scale(self, pool: str) -> Scale:
+        """What runners of the pool must work off."""
+        return self.run(calls.scale(pool))
 
     def ready(self) -> dict[str, Any]:
         """What the gateway says of its readiness. Raises Unavailable while it is not ready."""

@@ -6,6 +6,7 @@ A document is judged here (schema, size, digest) and then, in one function call,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -17,16 +18,16 @@ from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.record import Submitted
 from contracts.spec import JobSpec, content_of, parse_spec
-from contracts.states import State
 from orch.core.asks import Ask
+from orch.core.bounds import Bounds
 from orch.core.canonical import digest
-from orch.core.ledger import state_of
 from orch.core.placement import Placed
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.aside import Aside
 from orch.store.connection import Connection
 from orch.store.placements import Placements
+from orch.store.refusals import refused_of, submitted_of
 
 TOGETHER: Final = 250
 """Items of one call: by then they share what a call costs once, and the next can be judged meanwhile."""
@@ -56,14 +57,18 @@ class Admission:
         policy: SchedulingPolicy,
         *,
         actor: str,
-        queue_jobs_max: int,
+        bounds: Bounds,
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._policy = policy
         self._policy_text = policy.text()
         self._actor = actor
-        self._queue_jobs_max = queue_jobs_max
+        self._bounds = bounds.text()
+        self.refused_for_load: Counter[str] = Counter()
+        """Refusals of this process by policy_label, for its metrics."""
+        self.evicted: Counter[str] = Counter()
+        """Jobs that gave way to newcomers of this process, by full_policy."""
 
     async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
         """Answers in the order of `asks`; an accepted job is durable when this returns.
@@ -133,12 +138,27 @@ class Admission:
         flat = [arg for item in items for arg in item.args]
         reply = await self._connection.call("admit", *self.head, len(items), *flat)
         answers: list[list[Any]] = reply[1]
+        self._count(answers, reply[2])
         return answers
+
+    def _count(self, answers: Sequence[list[Any]], evicted: Sequence[Any]) -> None:
+        for one in answers:
+            if one[0] == "refused" and len(one) > 4:
+                self.refused_for_load[one[5]] += 1
+        for policy, count in zip(evicted[::2], evicted[1::2], strict=True):
+            self.evicted[policy] += int(count)
+
+    async def overflow(self, *, most: int) -> int:
+        """Refuses the youngest raw requests beyond the bound of their stream; how many."""
+        reply = await self._connection.call("overflow", most)
+        refused = 0 if reply[0] == "none" else int(reply[1])
+        self.refused_for_load["requests-backlog"] += refused
+        return refused
 
     @property
     def head(self) -> tuple[str | int, ...]:
         """What every function that admits is told before its items."""
-        return self._actor, self._policy_text, self._queue_jobs_max
+        return self._actor, self._policy_text, self._bounds
 
     def check(self, ask: Ask) -> None:
         """Judges the document as `admit` does, but not what it is told of the store.
@@ -247,14 +267,4 @@ def _batches(items: Sequence[_Item]) -> Iterator[list[_Item]]:
 
 
 def _answer(reply: list[Any]) -> Submitted | Refused:
-    if reply[0] == "refused":
-        return Refused(ErrorCode(reply[1]), reply[2], details=orjson.loads(reply[3]))
-    position = int(reply[3])
-    state = state_of(reply[2])
-    return Submitted(
-        job_id=reply[1],
-        state=state,
-        queue_position=position if position >= 0 else None,
-        predicted_start_ms=0 if state is State.READY else None,
-        duplicate=reply[0] == "duplicate",
-    )
+    return refused_of(reply) if reply[0] == "refused" else submitted_of(reply)

@@ -13,12 +13,14 @@ from contracts.ids import checked_id
 from contracts.outcomes import Outcome
 from contracts.record import DeadLetter, DeadLetterList, Replayed
 from orch.core.asks import LetterFilter
+from orch.core.bounds import Bounds
 from orch.core.ledger import state_of
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.connection import Connection
 from orch.store.cursors import check_age, cursor_in, cursor_out, scored
 from orch.store.reading import no_such_job
+from orch.store.refusals import refused_of
 
 
 class DeadLetters:
@@ -31,13 +33,13 @@ class DeadLetters:
         policy: SchedulingPolicy,
         *,
         actor: str,
-        queue_jobs_max: int,
+        bounds: Bounds,
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._policy = policy.text()
         self._actor = actor
-        self._queue_jobs_max = queue_jobs_max
+        self._bounds = bounds.text()
 
     async def page(self, which: LetterFilter, *, limit: int, cursor: str | None) -> DeadLetterList:
         """A page, newest first; it may be short while `next_cursor` still leads on.
@@ -71,7 +73,7 @@ class DeadLetters:
 
     async def _replay_batch(self, job_ids: Sequence[str], by: str) -> list[Replayed]:
         pairs = [(checked_id(job_id), self._ids.job_id()) for job_id in job_ids]
-        head = (self._actor, self._policy, self._queue_jobs_max, orjson.dumps(by).decode())
+        head = (self._actor, self._policy, self._bounds, orjson.dumps(by).decode())
         flat = [word for pair in pairs for word in pair]
         reply = await self._connection.call("replay", *head, len(pairs), *flat)
         return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[1], strict=True)]
@@ -125,5 +127,5 @@ def _answer(job_id: str, reply: list[Any]) -> Replayed:
                 details={"state": state, "refusal": "not_dead"},
             )
         case _:
-            error = Refused(ErrorCode(reply[1]), reply[2], details=orjson.loads(reply[3]))
+            error = refused_of(reply)
     return Replayed.model_validate({"job_id": job_id, "replayed_as": None, "error": error.body()})

@@ -83,6 +83,45 @@ class Keys:
         """String: the answer to a raw request, for ten minutes."""
         return self._name(f"answer:{request_id}")
 
+    def command(self, command_id: str) -> str:
+        """Hash: what became of a command, for seven days."""
+        return self._name(f"command:{command_id}")
+
+    @property
+    def control(self) -> str:
+        """Stream: commands of operators that no scheduler has settled; group `control`."""
+        return self._name("control")
+
+    @property
+    def desired(self) -> str:
+        """Hash: what operators want now; `rev` counts the commands applied."""
+        return self._name("desired")
+
+    @property
+    def revisions(self) -> str:
+        """Stream: the desired state has a new revision; every instance reads it."""
+        return self._name("revisions")
+
+    @property
+    def acks(self) -> str:
+        """Stream: what happened to commands, for who pushed them by hand."""
+        return self._name("acks")
+
+    @property
+    def commands(self) -> str:
+        """Sorted set: commands by the time they were applied or refused."""
+        return self._name("commands")
+
+    @property
+    def open(self) -> str:
+        """Sorted set: commands that are waited for, by revision."""
+        return self._name("open")
+
+    @property
+    def canceling(self) -> str:
+        """Sorted set: cancels by filter that are under way, by revision."""
+        return self._name("canceling")
+
     @property
     def requests(self) -> str:
         """Stream: raw submissions; group `admission`."""
@@ -143,6 +182,10 @@ class Keys:
         """Set: tenants that ever submitted."""
         return self._name("tenants")
 
+    def rate(self, tenant: str) -> str:
+        """String: tokens left in the tenant's bucket, and when; gone when the bucket is full."""
+        return self._name(f"rate:{tenant}")
+
     @property
     def tokens(self) -> str:
         """Hash: token id -> JSON about it, with the SHA-256 of the token."""
@@ -150,7 +193,8 @@ class Keys:
 
     @property
     def counters(self) -> str:
-        """Hash: depth:<pool>:<class> and the like, changed in the functions that move jobs."""
+        """Hash: depth:<pool>:<class> queued, waits:<tenant> queued or scheduled, and how often one of them
+        changed (moves)."""
         return self._name("counters")
 
     @property
@@ -170,6 +214,8 @@ OWNERS: dict[str, str] = {
     "turn": "pool",
     "rested": "pool",
     "queue": "pool",
+    "oldest": "pool",
+    "youngest": "pool",
     "inbox": "instance",
     "held": "instance",
     "lastcall": "instance",
@@ -179,7 +225,15 @@ OWNERS: dict[str, str] = {
     "schedule": "tenant",
     "schedules": "tenant",
     "answer": "ttl",
+    "command": "ttl",
+    "rate": "ttl",
     "retire": "shard",
+    "control": "shard",
+    "revisions": "shard",
+    "acks": "shard",
+    "commands": "shard",
+    "open": "shard",
+    "canceling": "shard",
     "requests": "shard",
     "outcomes": "shard",
     "alarm": "shard",
@@ -194,6 +248,7 @@ OWNERS: dict[str, str] = {
     "tenants": "shard",
     "tokens": "shard",
     "counters": "shard",
+    "desired": "shard",
     "meta": "shard",
 }
 """Who removes a key of this family: every key has an owner or a time to live (a fixture checks it)."""

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
+from typing import Final
 
 from contracts import errors, limits, states
 from contracts.errors import ErrorCode, Misuse
@@ -20,15 +22,15 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
-    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay "
-    "timetable schedule unschedule fire mend "
-    "repair realign recount"
+    "tally shared hello register beat declare claim pace dispatch evict bound admit settle release ask "
+    "handback stop cycle reclaim note emit decide command bury leave due unready cancel pause resume answer "
+    "announce retire refuse replay timetable schedule unschedule fire mend repair realign recount overflow "
+    "push apply acknowledge proceed survey"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    {"shared", "claim", "settle", "release", "ask", "handback", "stop", "timetable", "mend"}
+    "tally shared claim pace evict bound settle release ask handback stop timetable mend command".split()
 )
 """Files that are steps of other verbs and are not callable themselves."""
 
@@ -78,16 +80,38 @@ def _registration(verb: str, digest: str, text: str) -> str:
     )
 
 
+_TOP = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
+
+
+def _block(text: str, later: str, registration: str) -> str:
+    """One file in a function of its own: Lua has room for 200 names in one, and most are a file's private
+    ones. It hands out what `later` files use; the file's text stands there as it is."""
+    words = set(re.findall(r"\w+", later))
+    shown = ", ".join(one for one in dict.fromkeys(_TOP.findall(text)) if one in words)
+    head = f"local {shown} = (function()\n" if shown else "(function()\n"
+    return f"{head}{text}{registration}return {shown}\nend)();\n"
+
+
+def _blocks(texts: dict[str, str], digest: str) -> str:
+    names = list(texts)
+    parts = []
+    for at, name in enumerate(names):
+        later = "".join(texts[one] for one in names[at + 1 :])
+        registration = "" if name in PARTS else _registration(name, digest, texts[name])
+        parts.append(_block(texts[name], later, registration))
+    return "".join(parts)
+
+
 @cache
 def library() -> Library:
     """The library of this version of Orch."""
     texts = {name: source(name) for name in ORDER}
-    body = source("generated") + "".join(texts.values())
-    digest = hashlib.sha256(body.encode()).hexdigest()[:10]
+    generated = source("generated")
+    digest = hashlib.sha256((generated + "".join(texts.values())).encode()).hexdigest()[:10]
     verbs = tuple(name for name in ORDER if name not in PARTS)
-    registrations = "".join(_registration(verb, digest, texts[verb]) for verb in verbs)
     headed = frozenset(verb for verb in verbs if _HEAD in texts[verb])
-    return Library(digest, f"#!lua name=orch_{digest}\n{body}{registrations}", verbs, headed)
+    code = f"#!lua name=orch_{digest}\n{generated}{_blocks(texts, digest)}"
+    return Library(digest, code, verbs, headed)
 
 
 def _lua_string(text: str) -> str:
@@ -101,6 +125,44 @@ def _error_head(entry: errors.ErrorEntry) -> str:
         {"code": entry.code.value, "hint": entry.hint, "retriable": entry.retriable}
     )
     return head.decode()[1:-1]
+
+
+_CONSTANTS: Final = MappingProxyType(
+    {
+        "EVENTS_MAX": limits.EVENTS_PER_JOB_MAX,
+        "EVENTS_RESERVED": limits.EVENTS_RESERVED,
+        "ORPHANS_MAX": limits.ORPHANS_PER_JOB_MAX,
+        "OUT_MAX": limits.LOG_ENTRIES_PER_JOB_MAX,
+        "BATCH_MAX": limits.BATCH_ITEMS_MAX,
+        "DROPS_MAX": limits.BATCH_ITEMS_MAX,
+        "WAKE_MAX": limits.WAKE_TOKENS_MAX,
+        "INBOX_MAX": limits.INBOX_ENTRIES_MAX,
+        "FEED_MAX": limits.FEED_ENTRIES_MAX,
+        "ANSWER_TTL_MS": limits.ANSWER_KEY_TTL_MS,
+        "FENCE": 2**limits.FENCE_SHIFT,
+        "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
+        "RECALL_MS_MAX": limits.RECALL_MS_MAX,
+        "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
+        "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
+        "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
+        "COMMANDS_MAX": limits.COMMANDS_WAITING_MAX,
+        "COMMAND_TTL_MS": limits.COMMAND_TTL_MS,
+        "OPEN_MAX": limits.COMMANDS_OPEN_MAX,
+        "LISTED_MAX": limits.COMMANDS_LISTED_MAX,
+        "ACKS_MAX": limits.ACKS_ENTRIES_MAX,
+        "REVISIONS_MAX": limits.REVISIONS_ENTRIES_MAX,
+        "DESIRED_MAX": limits.DESIRED_FIELDS_MAX,
+        "DAY_MS": limits.DAY_MS,
+        "EVICTION_LOOKS_MAX": limits.EVICTION_LOOKS_MAX,
+        "RETRY_AFTER_MS_START": limits.RETRY_AFTER_MS_START,
+        "RETRY_AFTER_MS_PAUSED": limits.RETRY_AFTER_MS_PAUSED,
+        "PACE_DISPATCHES": limits.PACE_DISPATCHES,
+        "PACE_MS": limits.PACE_MS,
+        "REQUESTS_MAX": limits.REQUESTS_BACKLOG_MAX,
+        "ID_CHARS_MAX": limits.ID_CHARS_MAX,
+    }
+)
+"""Bounds that functions need, by their names in Lua."""
 
 
 def generated_lua() -> str:
@@ -127,25 +189,7 @@ def generated_lua() -> str:
         for row in errors.CATALOGUE.values()
     ]
     lines.append("}")
-    constants = {
-        "EVENTS_MAX": limits.EVENTS_PER_JOB_MAX,
-        "EVENTS_RESERVED": limits.EVENTS_RESERVED,
-        "ORPHANS_MAX": limits.ORPHANS_PER_JOB_MAX,
-        "OUT_MAX": limits.LOG_ENTRIES_PER_JOB_MAX,
-        "BATCH_MAX": limits.BATCH_ITEMS_MAX,
-        "DROPS_MAX": limits.BATCH_ITEMS_MAX,
-        "WAKE_MAX": limits.WAKE_TOKENS_MAX,
-        "INBOX_MAX": limits.INBOX_ENTRIES_MAX,
-        "FEED_MAX": limits.FEED_ENTRIES_MAX,
-        "ANSWER_TTL_MS": limits.ANSWER_KEY_TTL_MS,
-        "FENCE": 2**limits.FENCE_SHIFT,
-        "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
-        "RECALL_MS_MAX": limits.RECALL_MS_MAX,
-        "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
-        "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
-        "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
-    }
-    lines += [f"local {name} = {value}" for name, value in constants.items()]
+    lines += [f"local {name} = {value}" for name, value in _CONSTANTS.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.
     lines.append("local NUMBERS = { " + ", ".join(f"'{n}'" for n in range(1, 65)) + " }")
     return "\n".join(lines) + "\n"

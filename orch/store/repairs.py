@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
+from contracts.limits import BATCH_ITEMS_MAX
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
 
 START = "0"
+_COUNTED: Final = ("depth:", "waits:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Page:
     """Jobs that wait, by line `pool:class:tenant`, among those of the page."""
     gaps: Sequence[str]
     """Lines from which a job is missing."""
+    parked: Counter[str]
+    """Scheduled jobs by tenant, among those of the page."""
 
 
 class Repairs:
@@ -46,9 +51,8 @@ class Repairs:
         """Looks at about `most` keys and mends what disagrees with the jobs; collects jobs of the lines
         `gathers` for `realign`."""
         reply = await self._connection.call("repair", cursor, most, self._policy, *gathers)
-        words = iter(reply[3])
-        depths = {line: int(queued) for line, queued in zip(words, words, strict=True)}
-        return Page(str(reply[1]), _repairs(reply[2]), Counter(depths), list(reply[4]))
+        repairs, gaps = _repairs(reply[2]), list(reply[4])
+        return Page(str(reply[1]), repairs, _counts(reply[3]), gaps, _counts(reply[5]))
 
     async def realign(self, *, most: int) -> tuple[int, list[Repair]]:
         """Puts collected jobs back into their lines; how many are left, and which had lost their place."""
@@ -68,25 +72,44 @@ class Repairs:
         }
         return [line for line, length in lengths.items() if length < depths[line]]
 
-    async def agree(self, depths: Counter[str]) -> bool:
-        """Whether the counters say what was counted."""
+    async def wrong(self, depths: Counter[str], parked: Counter[str]) -> dict[str, int]:
+        """Counters that do not say what was counted, with what they ought to say."""
         found = await self._connection.execute("HGETALL", self._connection.keys.counters)
-        said = {name: int(n) for name, n in found.items() if name.startswith("depth:") and int(n)}
-        return said == {f"depth:{place}": queued for place, queued in _places(depths).items()}
+        said = {name: int(n) for name, n in found.items() if name.startswith(_COUNTED)}
+        counted = _counters(depths, parked)
+        return {
+            name: counted[name]
+            for name in sorted(said.keys() | counted.keys())
+            if said.get(name, 0) != counted[name]
+        }
 
-    async def recount(self, moves: int, depths: Counter[str]) -> list[Repair] | None:
-        """Sets the counters to what a sweep counted; None when jobs moved since `moves` was read."""
-        places = _places(depths)
-        flat = [word for place, queued in sorted(places.items()) for word in (place, queued)]
-        reply = await self._connection.call("recount", moves, len(places), *flat)
-        return None if reply[0] == "moved" else [Repair("counters", place) for place in reply[1]]
+    async def recount(self, moves: int, counters: Mapping[str, int]) -> list[Repair] | None:
+        """Sets counters to what a sweep counted; None when jobs moved since `moves` was read."""
+        mended: list[Repair] = []
+        names = sorted(counters)
+        for at in range(0, len(names), BATCH_ITEMS_MAX):
+            page = names[at : at + BATCH_ITEMS_MAX]
+            flat = [word for name in page for word in (name, counters[name])]
+            reply = await self._connection.call("recount", moves, len(page), *flat)
+            if reply[0] == "moved":
+                return None
+            mended += [Repair("counters", name) for name in reply[1]]
+        return mended
 
 
-def _places(depths: Counter[str]) -> Counter[str]:
-    places: Counter[str] = Counter()
+def _counters(depths: Counter[str], parked: Counter[str]) -> Counter[str]:
+    """What a sweep's counts make of the counters: places by their queue, tenants by all that waits."""
+    counters = Counter({f"waits:{tenant}": waiting for tenant, waiting in parked.items()})
     for line, queued in depths.items():
-        places[line.rpartition(":")[0]] += queued
-    return places
+        place, _, tenant = line.rpartition(":")
+        counters[f"depth:{place}"] += queued
+        counters[f"waits:{tenant}"] += queued
+    return counters
+
+
+def _counts(flat: Sequence[Any]) -> Counter[str]:
+    words = iter(flat)
+    return Counter({name: int(count) for name, count in zip(words, words, strict=True)})
 
 
 def _repairs(pairs: Sequence[tuple[str, str]]) -> list[Repair]:

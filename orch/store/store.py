@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.limits import TICK_MS
+from orch.core.bounds import Bounds
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.admission import Admission
 from orch.store.claims import Claims
 from orch.store.connection import Connection
+from orch.store.control import Control
 from orch.store.dead_letters import DeadLetters
 from orch.store.feed import Feed
 from orch.store.leases import Leases
 from orch.store.outcomes import Outcomes
 from orch.store.output import Output
+from orch.store.pools import Pools
 from orch.store.reading import Reading
 from orch.store.repairs import Repairs
 from orch.store.schedules import Schedules
@@ -30,11 +33,13 @@ class Store:
     connection: Connection
     admission: Admission
     claims: Claims
+    control: Control
     dead_letters: DeadLetters
     feed: Feed
     leases: Leases
     outcomes: Outcomes
     output: Output
+    pools: Pools
     questions: Questions
     reading: Reading
     repairs: Repairs
@@ -45,23 +50,23 @@ class Store:
 
 
 def open_store(
-    connection: Connection, ids: Ids, policy: SchedulingPolicy, *, actor: str, queue_jobs_max: int
+    connection: Connection, ids: Ids, policy: SchedulingPolicy, *, actor: str, bounds: Bounds
 ) -> Store:
     """The store for one actor; `actor` is the name in the ledger entries it causes."""
     output = Output(connection)
     reading = Reading(connection, output)
-    admission = Admission(connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max)
+    admission = Admission(connection, ids, policy, actor=actor, bounds=bounds)
     return Store(
         connection=connection,
         admission=admission,
         claims=Claims(connection, policy),
-        dead_letters=DeadLetters(
-            connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max
-        ),
+        control=Control(connection),
+        dead_letters=DeadLetters(connection, ids, policy, actor=actor, bounds=bounds),
         feed=Feed(connection, block_ms_max=10 * TICK_MS),
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),
         output=output,
+        pools=Pools(connection),
         questions=Questions(connection, reading, ids, policy, actor=actor),
         reading=reading,
         repairs=Repairs(connection, policy),

@@ -12,10 +12,16 @@ class Health:
         self._clock = clock
         self._stale_ms = stale_ms
         self._cycles: dict[str, int] = {}
+        self.draining = False
+        """Operators let it end its work and give it no more."""
 
     def cycled(self, what: str) -> None:
         """A loop came round well."""
         self._cycles[what] = self._clock.monotonic_ms()
+
+    def drains(self, *, draining: bool) -> None:
+        """A drain began or was taken back."""
+        self.draining = draining
 
     def ages_ms(self) -> dict[str, int]:
         """Milliseconds since each loop's last good cycle."""
@@ -23,6 +29,6 @@ class Health:
         return {what: now - at for what, at in self._cycles.items()}
 
     def ready(self) -> bool:
-        """Whether at least one loop came round and none is stale."""
+        """Whether at least one loop came round, none is stale, and it takes work."""
         ages = self.ages_ms()
-        return bool(ages) and max(ages.values()) < self._stale_ms
+        return not self.draining and bool(ages) and max(ages.values()) < self._stale_ms

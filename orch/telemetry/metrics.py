@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
@@ -42,6 +42,11 @@ class Metrics:
         row = _row(name, "counter")
         self.registry.register(_Read(row, read))
 
+    def counted_by(self, name: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """As `counted_elsewhere`, for a counter with one label: a number for each of its values. Every value
+        of the contract is there from the start, so that a first increase is one."""
+        self.registry.register(_ReadBy(_row(name, "counter"), read))
+
     def _make(self, name: str, kind: str) -> Counter | Gauge | Histogram:
         row = _row(name, kind)
         labels = [label.name for label in row.labels]
@@ -64,6 +69,21 @@ class _Read(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """One sample."""
         yield CounterMetricFamily(self._row.name, self._row.help, value=self._read())
+
+
+class _ReadBy(Collector):
+    def __init__(self, row: Metric, read: Callable[[], Mapping[str, float]]) -> None:
+        self._row = row
+        self._read = read
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One sample a value."""
+        (label,) = self._row.labels
+        family = CounterMetricFamily(self._row.name, self._row.help, labels=[label.name])
+        numbers = self._read()
+        for value in label.values or ():
+            family.add_metric([value], numbers.get(value, 0))
+        yield family
 
 
 def _row(name: str, kind: str) -> Metric:

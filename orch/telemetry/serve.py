@@ -43,7 +43,9 @@ def _app(registry: CollectorRegistry, health: Health) -> Any:
         )
         start_response(status, [("Content-Type", "application/json")])
         return [
-            json.dumps({"ready": ready, "cycle_age_ms": health.ages_ms()}).encode()
+            json.dumps(
+                {"ready": ready, "draining": health.draining, "cycle_age_ms": health.ages_ms()}
+            ).encode()
             if known
             else b"{}"
         ]

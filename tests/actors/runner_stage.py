@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import orjson
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from actors.desired import Obey
 from actors.instance import Stop
 from actors.runner.figures import Figures
 from actors.runner.life import Life
@@ -29,6 +30,7 @@ from orch.blobs import Blobs
 from orch.core.handover import ClaimEnding, Cycled, Offer
 from orch.ports import Heard
 from orch.store.connection import BlockingReader
+from orch.store.control import Wanted
 from orch.store.keys import Keys
 from orch.store.leases import Instance
 from orch.store.store import Store
@@ -185,12 +187,34 @@ class _NoLeases:
 
 
 @dataclass
+class Operators:
+    """What a test wants of the runner, and what the runner said of it."""
+
+    obey: Obey | None = None
+    reports: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+
+    async def follow(self, _: Instance, obey: Obey) -> None:
+        self.obey = obey
+        await anyio.sleep_forever()
+
+    def want(self, revision: int, **drains: int | None) -> None:
+        assert self.obey is not None, "the runner lives"
+        self.obey(Wanted(revision, drains))
+
+    async def acknowledge(
+        self, _: str, __: int, *, command_id: str, report: Mapping[str, object]
+    ) -> None:
+        self.reports.append((command_id, report))
+
+
+@dataclass
 class Stage:
     claims: FakeClaims
     life: Life
     stop: Stop
     reader: FakeReader
     tasks: TaskGroup
+    operators: Operators
     over: anyio.Event = field(default_factory=anyio.Event)
     """Its life has ended."""
 
@@ -214,8 +238,11 @@ async def a_life(
     claims, clock, stop = FakeClaims(slots, list(specs)), SystemClock(), Stop()
     output, reader = FakeOutput(), FakeReader()
     output.gate.set()
+    operators = Operators()
     connection = SimpleNamespace(watermark=SimpleNamespace(restarts=0), keys=Keys(0))
-    store = SimpleNamespace(claims=claims, output=output, leases=_NoLeases(), connection=connection)
+    store = SimpleNamespace(
+        claims=claims, output=output, leases=_NoLeases(), connection=connection, control=operators
+    )
     tools = Tools(
         store=cast(Store, store),
         reader=cast(BlockingReader, reader),
@@ -229,11 +256,12 @@ async def a_life(
         keeper=_Keeper,
         from_keeper=lambda act: act(),
         terms=RunnerTerms("default", slots, grace_ms, 1_000),
+        follow=operators.follow,
     )
     life = Life(tools, Instance("runner-1", "runner", {}, "default", slots), stop, [])
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            stage = Stage(claims, life, stop, reader, tasks)
+            stage = Stage(claims, life, stop, reader, tasks, operators)
             tasks.start_soon(stage.live)
             try:
                 yield stage

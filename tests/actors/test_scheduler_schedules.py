@@ -18,6 +18,7 @@ from actors.scheduler.schedules import Firings
 from contracts.errors import Unavailable
 from contracts.limits import FIRE_AGAIN_MS, HOUR_MS, MINUTE_MS
 from contracts.schedules import Schedule
+from orch.core.bounds import Bounds
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import firing_of
 from orch.store.connection import Connection
@@ -80,7 +81,7 @@ class House:
 
         connection = Connection("model://", self.clock, client=client, deadline_ms=100)
         return open_store(
-            connection, SystemIds(), policy(), actor="scheduler", queue_jobs_max=10_000
+            connection, SystemIds(), policy(), actor="scheduler", bounds=Bounds(10_000)
         )
 
     def scheduler(self) -> Scheduler:

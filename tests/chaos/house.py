@@ -23,7 +23,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from actors.supervisor import bury_processes
+from actors.burials import bury_processes
 from contracts.errors import OrchError
 from orch.store.store import Store
 from orch.system import monotonic_ms

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import schemathesis
+from pydantic import ValidationError
 
 from contracts import limits
+from contracts.control import CommandRequest
 from contracts.errors import OrchError
 from contracts.ids import is_id
 from contracts.schedules import OF_ONE_JOB
@@ -35,6 +38,16 @@ SAID_IN_WORDS = (
 )
 """Rules that a schema cannot say well; it says them in words. A new one belongs here, if it must be."""
 HARMLESS = {"name": "command", "config": {"argv": ["echo", "from the contract"]}}
+COMMANDS: Mapping[str, Mapping[str, Any]] = {
+    "drain": {"target": "runner:nobody", "args": {"deadline_ms": 1}},
+    "undrain": {"target": "runner:nobody", "args": {}},
+    "pause": {"target": "tenant:nobody", "args": {"what": "intake"}},
+    "resume": {"target": "tenant:nobody", "args": {}},
+    "cancel": {"target": "tenant:nobody", "args": {"dry_run": True}},
+    "set-limit": {"target": "tenant:nobody", "args": {"limit": "weight", "value": 2}},
+    "reload": {"target": "pool:nobody", "args": {}},
+}
+"""Every command, to those who are not there: a drawn one would drain the stack or end its jobs."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FREE = ("placement", "pool", "priority", "deadline_ms", "not_before_ms")
 
@@ -94,6 +107,16 @@ def _tame_schedule(body: dict[str, Any], schedule_id: object) -> None:
         body["schedule_id"] = schedule_id  # the path says it too
 
 
+def _tame_command(body: dict[str, Any]) -> None:
+    """Which arguments a command takes depends on the command; the document leaves that to words."""
+    try:
+        asked = CommandRequest.model_validate(body)
+    except ValidationError:
+        return
+    if asked.command in COMMANDS:
+        body.update(COMMANDS[asked.command])
+
+
 def _agree(case: Any) -> None:
     """Some things may be said in two places, and then have to be the same."""
     query, headers = case.query or {}, case.headers or {}
@@ -123,5 +146,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             _tame(item)
     if isinstance(body, dict) and isinstance(body.get("spec"), dict):
         _tame_schedule(body, case.path_parameters.get("schedule_id"))
+    if isinstance(body, dict) and case.operation.path == "/v1/control":
+        _tame_command(body)
     _agree(case)
     _aim(case)

@@ -21,7 +21,7 @@ from contracts.states import (
 EVENTS = [event for event in Event if event not in FIRST]
 GOLDEN = {
     "scheduled": "due>queued reclaim>running pause>paused cancel>canceled expire>expired",
-    "queued": "dispatch>ready reclaim>running pause>paused cancel>canceled expire>expired",
+    "queued": "dispatch>ready reclaim>running pause>paused evict>canceled cancel>canceled expire>expired",
     "ready": "unready>queued claim>running reclaim>running pause>paused cancel>canceled expire>expired",
     "running": "settle>completed release>running bury>running retry>queued backoff>scheduled fail>failed "
     "block>blocked ask>blocked handback>queued stop>paused cancel>canceled expire>expired",

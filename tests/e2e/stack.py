@@ -179,7 +179,7 @@ class Stack:
         return False
 
     def _is_serving(self) -> bool:
-        return {about["role"] for about in self.instances().values()} == set(
+        return {about["role"] for about in self.instances().values()} >= set(
             ROLES
         ) and self.answers()
 

@@ -6,39 +6,29 @@ block of the README, or one below `<!-- runnable -->` on another page, is run in
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actors.start import ROLES
-from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
-from contracts.errors import ErrorCode, OrchError
+from contracts import defaults
+from contracts.errors import OrchError
 from contracts.spec import parse_spec
-from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
-from orch.cli.main import (
-    COMMANDS,
-    DEAD_LETTER_COMMANDS,
-    SCHEDULE_COMMANDS,
-    TOKEN_COMMANDS,
-    build_app,
-)
+from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
-from orch.store.keys import OWNERS, Keys
-from orch.store.library import library
 from tests.shape.pages import CODE, ROOT, Block, Page, pages
+from tests.shape.words import capitals, vocabulary
 
 README = "README.md"
 MAP = "docs/README.md"
@@ -62,7 +52,7 @@ PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
 ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
-GROUP = "config |dead-letter |schedule |token "
+GROUP = "config |" + " |".join(name for name, _, _ in GROUPS) + " "
 CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
@@ -125,54 +115,6 @@ def test_an_orphan_is_noticed() -> None:
 # ---------------------------------------------------------------- names
 
 
-def _strings(document: Any) -> Iterator[str]:
-    """All keys and all words of a schema."""
-    if isinstance(document, dict):
-        for key, value in document.items():
-            yield key
-            yield from _strings(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _strings(value)
-    elif isinstance(document, str):
-        yield document
-
-
-@cache
-def vocabulary() -> frozenset[str]:
-    """Every lower-case word with an underscore that may stand in code style."""
-    contracts = [ROOT / "contracts/openapi.json", *(ROOT / "contracts/schemas/v1").glob("*.json")]
-    words = {word for path in contracts for word in _strings(json.loads(path.read_bytes()))}
-    for entry in events.CATALOGUE.values():
-        words |= {entry.type.value, *entry.fields}
-    for kind in (
-        states.State, states.Event, states.Refusal, states.BlockReason, outcomes.Outcome,
-        outcomes.ReasonCode, events.Frame,
-    ):  # fmt: skip
-        words |= {member.value for member in kind}
-    words |= set(defaults.DEFAULTS) | set(vars(Keys)) | set(OWNERS) | set(library().verbs)
-    words |= set(metrics.CATALOGUE)
-    words |= {*TOKENS_IN, *TOKENS_OUT}
-    written = {
-        "finish_reason",
-        "redis_url",
-        "started_at_ms",
-        "from_seq",
-        "to_seq",
-        "from_i",
-        "to_i",
-    }
-    written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
-    return frozenset(words | written)
-
-
-@cache
-def capitals() -> frozenset[str]:
-    modules = (defaults, errors, events, limits, outcomes, record, spec, states)
-    names = {name for module in modules for name in vars(module)}
-    return frozenset(names | {code.value for code in ErrorCode})
-
-
 def _flag_faults(command: str, rest: str) -> list[str]:
     known = set(re.findall(r"--[a-z-]+", help_text(build_app(), [*command.split(), "--help"])))
     if command == "up":
@@ -186,12 +128,7 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 def _call_faults(text: str) -> list[str]:
     commands = {name for name, _, _ in COMMANDS} | {"config show"}
-    for group, listed in (
-        ("dead-letter", DEAD_LETTER_COMMANDS),
-        ("schedule", SCHEDULE_COMMANDS),
-        ("token", TOKEN_COMMANDS),
-    ):
-        commands |= {f"{group} {name}" for name, _, _ in listed}
+    commands |= {f"{group} {name}" for group, _, listed in GROUPS for name, _, _ in listed}
     faults = []
     for command, rest in CALL.findall(text):
         if command not in commands:

@@ -12,6 +12,7 @@ from contracts.errors import OrchError
 from contracts.states import STATE_CODES, State
 from orch.store.keys import Keys
 from tests.sim.loop import Process
+from tests.sim.operators import command
 from tests.sim.plan import EVENT_FAULTS, MESSAGE_FAULTS
 from tests.sim.ports import SimClock
 from tests.sim.server import Link, Message
@@ -54,6 +55,7 @@ class Nemesis:
         """When each was last continued."""
         self._undo: dict[object, Callable[[], None]] = {}
         self._over = False
+        self._commands = 0
         self._executed = world.server.on_executed
         world.server.on_executed = self._after
 
@@ -209,6 +211,15 @@ class Nemesis:
         for job_id in job_ids:
             with suppress(OrchError):
                 await steering.resume(job_id, by="sim")
+
+    def _control(self) -> bool:
+        """An operator gives a command: drain, pause, or the way back."""
+        process, rng = Process("operator"), Random(f"{self._rng.random()}")
+        self._commands += 1
+        unit = Unit("operator", "operator", 0, process, Link(process), self._world.host("operator"))
+        store = self._world.store(unit, SimClock(unit.host))
+        _ = self._world.loop.start(process.main, command(store, rng, self._commands))
+        return True
 
     # -- the server
 

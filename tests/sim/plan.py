@@ -16,12 +16,13 @@ MESSAGE_FAULTS = ("lost_request", "lost_reply", "late", "double")
 EVENT_FAULTS = (
     "kill", "kill_in_call", "term", "freeze", "stall", "cut", "restart", "server_freeze", "rollback",
     "clock_jump", "functions_lost", "hints_lost", "drowse", "maintenance", "index_lost",
+    "control",
 )  # fmt: skip
 """How many a virtual second."""
 STANDING_FAULTS = ("skew", "poison", "slow")
 """There from the beginning, or not at all."""
 FAULTS = (*MESSAGE_FAULTS, *EVENT_FAULTS, *STANDING_FAULTS)
-LATER_FAULTS = ("hints_lost", "drowse", "maintenance", "index_lost")
+LATER_FAULTS = ("hints_lost", "drowse", "maintenance", "index_lost", "control")
 """Drawn apart from the others, so that what a seed drew before they were thought of stays as it was."""
 FOCUSED: tuple[dict[str, Any], ...] = (
     # Copies of calls that come much later, while their runner lives on.

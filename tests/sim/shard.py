@@ -8,7 +8,10 @@ from typing import Any
 import orjson
 
 from contracts.errors import Corrupt
+from orch.store.keys import OWNERS
 from tests.store import invariants
+
+_LEFT = frozenset("held ready requests outcomes undecided control open canceling".split())
 
 Data = Mapping[str, Any]
 """As `Backend.contents` gives it."""
@@ -35,7 +38,7 @@ def faults_of(
     """
     sound = {} if sound is None else sound
     jobs = jobs_of(data)
-    ttls = {name: 1 for name in data if name.startswith("answer:")}
+    ttls = {name: 1 for name in data if OWNERS.get(name.partition(":")[0]) == "ttl"}
     faults = []
     for name in data if indexed else ():
         faults += invariants._owner_faults(name, data, jobs, ttls)
@@ -65,8 +68,7 @@ def leftovers_of(data: Data) -> list[str]:
     faults = [
         f"{name} still holds {value}"
         for name, value in data.items()
-        if name.partition(":")[0] in {"held", "ready", "requests", "outcomes", "undecided"}
-        and value
+        if name.partition(":")[0] in _LEFT and value
     ]
     live = [job_id for job_id, job in jobs_of(data).items() if job["state"] not in "CFXEbp"]
     return faults + [f"job {job_id} has not ended" for job_id in live]

@@ -29,6 +29,7 @@ from tests.sim.checker import (
 from tests.sim.clients import Clients, settle_operators
 from tests.sim.loop import Idle, Process, Spinning, tame_anyio
 from tests.sim.nemesis import Nemesis
+from tests.sim.operators import let_go
 from tests.sim.plan import Plan
 from tests.sim.ports import SimClock
 from tests.sim.server import Link
@@ -142,8 +143,9 @@ class _Run:
             jobs = jobs_of(data)
             states = [(job_id, state_of(fields["state"])) for job_id, fields in jobs.items()]
             await settle_operators(store, states)
-            waiting = [job_id for job_id, state in states if state.value in _LIVE]
             over_ms = (self.world.loop.time() - calm_at) * 1000
+            await let_go(store, data, round(over_ms))
+            waiting = [job_id for job_id, state in states if state.value in _LIVE]
             if not waiting and self.clients.done == self.plan.clients and not data.get("requests"):
                 return
             if over_ms > self.plan.bound_ms:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -15,9 +15,7 @@ import pytest
 import redis
 from fakeredis import FakeRedis, FakeServer
 from fakeredis._socket._fakesocket import FakeSocket
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.retry import Retry
 
 from contracts.errors import Unavailable
 from orch.system import SystemClock
@@ -28,7 +26,7 @@ from tests.sim.model.server import ModelServer
 from tests.sim.model.servers import Told, ToldModel, ToldRedis
 from tests.sim.model.stories import Story
 from tests.sim.model.telling import EPOCH_MS, POOLS, PREFIX, Step, Word
-from tests.store.engines import NAMES, Servers, info, real_servers, why_absent
+from tests.store.engines import info
 
 CALLS = int(os.environ.get("ORCH_MODEL_CALLS", "10000"))
 STORY_CALLS = 250
@@ -80,25 +78,6 @@ def first_difference(real: Told, calls: int, model: ToldModel) -> str:
 def fake(monkeypatch: pytest.MonkeyPatch) -> ToldRedis:
     monkeypatch.setattr(FakeSocket, "info", info, raising=False)
     return ToldRedis(FakeRedis(server=FakeServer(), decode_responses=True, protocol=2))
-
-
-REAL = [name for name in NAMES if name not in {"fakeredis", "model"} and not why_absent(name)]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """The real servers that are here."""
-    with real_servers(tmp_path_factory.mktemp("engines")) as started:
-        yield started
-
-
-@pytest.fixture(params=REAL)
-def real(request: pytest.FixtureRequest, servers: Servers) -> Iterator[ToldRedis]:
-    """Each of them."""
-    with redis.Redis.from_url(
-        servers.url(request.param), decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0)
-    ) as client:
-        yield ToldRedis(client)
 
 
 @pytest.mark.req("SIM-1")
@@ -183,7 +162,7 @@ def runner(name: str, pool: str, slots: int, at_ms: int) -> Step:
 
 def submission(job_id: str, pool: str, class_name: str, at_ms: int, deadline_ms: int = 0) -> Step:
     item = (job_id, "d", "t", pool, class_name, "{}", 0, deadline_ms, "", "", "", "", "")
-    return Step("admit", ("gateway", POLICY, 100, 1, *item), at_ms)
+    return Step("admit", ("gateway", POLICY, "queue_jobs_max=100", 1, *item), at_ms)
 
 
 def cycle(name: str, pool: str, number: int, free: int, at_ms: int, *ending: Word) -> Step:

@@ -18,7 +18,7 @@ from typing import Any
 import actors.admission.main
 import actors.reaper.main
 import actors.scheduler.main
-from actors.body import Body, Place, living
+from actors.body import Body, Place, bounds_of, living
 from actors.fallback.decide import RetryDefaults
 from actors.fallback.perform import FallbackActor
 from actors.instance import Stop
@@ -237,9 +237,7 @@ class World:
             s.classes, default_class=s.default_class, scheduling=s.scheduling, aging_ms=s.aging_ms
         )
         ids = SimIds(f"{self.plan.seed}/ids/{unit.name}")
-        return open_store(
-            unit.connection, ids, policy, actor=unit.role, queue_jobs_max=s.queue_jobs_max
-        )
+        return open_store(unit.connection, ids, policy, actor=unit.role, bounds=bounds_of(s))
 
     def body(self, unit: Unit) -> Body:
         """What `actors.start` makes for a real process."""
@@ -307,6 +305,7 @@ class World:
             keeper=keeper,
             from_keeper=partial(self.loop.on_thread, unit.process.main),
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),
+            follow=body.follow,
         )
         make = partial(self._instance, unit, SimIds(f"{self.plan.seed}/instance/{unit.name}"))
         await Runner(tools, make, body.stop).run()

@@ -19,7 +19,8 @@ from orch.store.leases import Burial, Instance
 from orch.store.repairs import START
 from orch.store.store import Store
 from orch.store.timers import Due
-from tests.store.scenes import Call, Scene, empty
+from tests.store.control_calls import CONTROL_CALLS
+from tests.store.scenes import Call, Scene, empty, running, waiting
 from tests.store.schedule_calls import SCHEDULE_CALLS
 from tests.store.world import HOUR_MS, World, ending, spec, verdict
 
@@ -31,20 +32,6 @@ LATER_MS: Final = 4_000_000_000_000
 TOKEN: Final = TokenRecord(
     name="ci", tenant="acme", scopes=[Scope.READ], sha256="0" * 64, created_at_ms=1
 )
-
-
-# ---------------------------------------------------------------- what stands before
-
-
-async def waiting(world: World) -> Scene:
-    await world.pool()
-    await world.submit("job")
-    return Scene(world)
-
-
-async def running(world: World) -> Scene:
-    runner, offer = await world.running("job")
-    return Scene(world, runner, offer)
 
 
 def ended(verb: EndingVerb) -> Callable[[World], Awaitable[Scene]]:
@@ -235,8 +222,10 @@ def _as_same(first: Any) -> Any:
 
 CALLS: Final[Mapping[str, Call]] = MappingProxyType(
     {
+        **CONTROL_CALLS,
         "admission.admit": Call(empty, _admit, _without_places),
         "admission.refuse": Call(asked_raw, _refuse),
+        "admission.overflow": Call(asked_raw, lambda store, _: store.admission.overflow(most=9)),
         "claims.cycle": Call(half_busy, _cycle, _as_same),
         "claims.held": Call(running, lambda store, scene: store.claims.held(scene.runner_id)),
         "claims.is_over": Call(
@@ -327,10 +316,12 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "repairs.short_lines": Call(
             without_line, lambda store, _: store.repairs.short_lines(ONE_WAITS)
         ),
-        "repairs.agree": Call(waiting, lambda store, _: store.repairs.agree(ONE_WAITS)),
+        "repairs.wrong": Call(
+            miscounted, lambda store, _: store.repairs.wrong(ONE_WAITS, Counter())
+        ),
         "repairs.recount": Call(
             miscounted,
-            lambda store, scene: store.repairs.recount(scene.found, ONE_WAITS),
+            lambda store, scene: store.repairs.recount(scene.found, {"depth:default:batch": 1}),
             lambda _first: [],
         ),
         "steering.cancel": Call(running, lambda store, _: store.steering.cancel("job", by="me")),

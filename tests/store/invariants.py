@@ -138,12 +138,14 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
     queued = Counter(
         f"depth:{job['pool']}:{job['class']}" for job in jobs.values() if job["state"] == "q"
     )
+    queued.update(f"waits:{job['tenant']}" for job in jobs.values() if job["state"] in "qs")
     counted = {
         name: int(count)
         for name, count in data.get("counters", {}).items()
         if int(count) and name != "moves"
     }
-    faults = [] if queued == counted else [f"depth counters say {counted}, the jobs {dict(queued)}"]
+    faults = [] if queued == counted else [f"counters say {counted}, the jobs {dict(queued)}"]
+    faults += _victim_faults(data)
     for member, _ in data.get("undecided", []):
         job_id, _, seq = member.partition(":")
         if jobs.get(job_id, {}).get("undecided") != seq:
@@ -178,6 +180,19 @@ def _schedule_faults(data: Mapping[str, Any]) -> list[str]:
         faults.append(f"schedules {places} are listed as {listed}")
     stray = timers - {f"cron:{place}:0" for place in places}
     return faults + [f"due {member}: no such schedule" for member in stray]
+
+
+def _victim_faults(data: Mapping[str, Any]) -> list[str]:
+    """In a pool that evicts, exactly who waits in a class is looked at for a victim."""
+    faults = []
+    for name, index in data.items():
+        family, _, place = name.partition(":")
+        if family in {"oldest", "youngest"}:
+            kept = data.get(f"fair:{place.partition(':')[0]}", {}).get("evicts")
+            waiting = {tenant for tenant, _ in data.get(f"turn:{place}", [])}
+            if kept != family or {tenant for tenant, _ in index} != waiting:
+                faults.append(f"{name}: {index} is kept ({kept}), {waiting} wait")
+    return faults
 
 
 def _held_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:

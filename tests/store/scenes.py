@@ -50,3 +50,14 @@ class Call:
 async def empty(world: World) -> Scene:
     await world.pool()
     return Scene(world)
+
+
+async def waiting(world: World) -> Scene:
+    await world.pool()
+    await world.submit("job")
+    return Scene(world)
+
+
+async def running(world: World) -> Scene:
+    runner, offer = await world.running("job")
+    return Scene(world, runner, offer)

@@ -11,6 +11,7 @@ from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.record import Submitted
 from contracts.states import State
 from orch.core.asks import Ask
+from orch.core.bounds import Bounds
 from orch.core.canonical import digest
 from orch.store.admission import TOGETHER
 from orch.store.library import library
@@ -126,7 +127,7 @@ async def test_the_same_call_again_after_a_lost_reply_is_answered_as_at_first(
     await world.pool()
     item = world.store.admission._judge(Ask(spec(**named)), {})
     assert not isinstance(item, Refused)
-    call = ("gateway", world.policy.text(), 10, 1, *item.args)
+    call = ("gateway", world.policy.text(), "queue_jobs_max=10", 1, *item.args)
     first = await world.connection.call("admit", *call)
     before = await world.contents()
     again = await world.connection.call("admit", *call)
@@ -206,7 +207,7 @@ async def test_an_unknown_pool_is_refused_with_the_pools_that_exist(
 @pytest.mark.req("ADM-2", "ADM-3")
 async def test_a_full_queue_refuses_and_one_class_does_not_fill_another(world: World) -> None:
     await world.pool()
-    world.queue_jobs_max = 2
+    world.bounds = Bounds(2)
     answers = await world.ask(
         spec(id="a"), spec(id="b"), spec(id="c"), spec(id="d", priority="interactive")
     )
@@ -214,17 +215,19 @@ async def test_a_full_queue_refuses_and_one_class_does_not_fill_another(world: W
     before = await world.contents()
     (refused,) = await world.ask(spec(id="e"))
     assert isinstance(refused, Refused)
-    assert (refused.entry.retriable, refused.details) == (
+    assert (refused.entry.retriable, refused.policy_label, refused.retry_after_ms) == (
         True,
-        {"queue_depth": 2, "policy": "reject"},
+        "reject",
+        1_000,
     )
+    assert refused.details == {"queue_depth": 2, "queue_jobs_max": 2}
     assert await world.contents() == before
 
 
 @pytest.mark.req("ADM-2")
 async def test_capacity_zero_admits_nothing(world: World) -> None:
     await world.runner(slots=4)
-    world.queue_jobs_max = 0
+    world.bounds = Bounds(0)
     before = await world.contents()
     assert codes(await world.ask(spec(id="a"), spec(id="b"))) == ["QUEUE_FULL", "QUEUE_FULL"]
     assert await world.contents() == before
@@ -234,7 +237,7 @@ async def test_capacity_zero_admits_nothing(world: World) -> None:
 @pytest.mark.first_answers
 async def test_a_delayed_job_takes_no_place_in_the_queue_of_its_batch(world: World) -> None:
     await world.pool()
-    world.queue_jobs_max = 1
+    world.bounds = Bounds(1)
     later = await world.now_ms() + HOUR_MS
     answers = await world.ask(spec(id="later", not_before_ms=later), spec(id="now"))
     assert codes(answers) == ["new", "new"]

@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contracts.errors import Unavailable
+from orch.core.bounds import Bounds
 from orch.store.connection import Connection
 from orch.store.failures import Reaction
 from orch.store.store import Store, open_store
@@ -98,7 +99,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.store = open_store(
-            self.connection, Ids(), policy(), actor="gateway", queue_jobs_max=1_000
+            self.connection, Ids(), policy(), actor="gateway", bounds=Bounds(1_000)
         )
 
     async def act(self) -> Any:

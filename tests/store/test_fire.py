@@ -10,6 +10,7 @@ from contracts.errors import ErrorCode
 from contracts.limits import FIRE_AGAIN_MS, MINUTE_MS, MISSED_RUNS_MAX
 from contracts.schedules import Fate
 from contracts.states import State
+from orch.core.bounds import Bounds
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import firing_of
 from tests.store.timetables import carry_out, due_since, fired, jobs, read, schedule
@@ -225,7 +226,7 @@ async def test_a_refused_job_is_told_of_on_the_schedule_and_its_time_is_over(
     await world.pool()
     await world.store.schedules.put(schedule(overlap=overlap))
     first = await fired(world, 1)
-    world.queue_jobs_max = 1
+    world.bounds = Bounds(1)
     second = await fired(world)
     assert (second.result, second.code, second.job_id) == (
         Fate.REFUSED, ErrorCode.QUEUE_FULL, None,

@@ -10,6 +10,7 @@ from actors.reaper.sweep import Sweeper, pause_after
 from contracts.errors import Refused
 from contracts.limits import REPAIR_EVERY_MS_MAX, REPAIR_EVERY_MS_MIN
 from contracts.states import State
+from orch.core.bounds import Bounds
 from orch.system import SystemClock
 from orch.telemetry.metrics import Metrics
 from tests.store.world import HOUR_MS, World, ending
@@ -24,7 +25,7 @@ async def sweep(world: World, *, page_keys: int = 1_000) -> list[tuple[str, str]
 async def everything(world: World) -> None:
     """A shard with a job in every state."""
     await world.pool("default", "empty")
-    world.queue_jobs_max = 1_000
+    world.bounds = Bounds(1_000)
     for name in ("asked", "released", "done", "dead", "runs", "canceled"):
         await world.submit(name, idempotency_key=f"key-{name}")
     runner = await world.runner(slots=5)
@@ -71,7 +72,12 @@ LOST = {
     "slots:default": [("slots", "runner-1")],
     "wake:default": [("group", "runner-1")],
     "inbox:runner-1": [("group", "runner-1")],
-    "counters": [("counters", "empty:batch"), ("counters", "empty:interactive")],
+    "counters": [
+        ("counters", "depth:empty:batch"),
+        ("counters", "depth:empty:interactive"),
+        ("counters", "waits:default"),
+        ("counters", "waits:other"),
+    ],
 }
 
 
@@ -201,9 +207,9 @@ async def test_a_count_that_jobs_overtook_changes_nothing(world: World) -> None:
     moves = await world.store.repairs.moves()
     await world.submit("next")
     before = await world.contents()
-    assert await world.store.repairs.recount(moves, Counter({"default:batch:default": 1})) is None
+    assert await world.store.repairs.recount(moves, {"depth:default:batch": 1}) is None
     assert await world.contents() == before
-    assert await world.store.repairs.recount(moves + 1, Counter({"default:batch:default": 2})) == []
+    assert await world.store.repairs.recount(moves + 1, {"depth:default:batch": 2}) == []
 
 
 @pytest.mark.req("REA-3")
@@ -213,7 +219,10 @@ async def test_a_sweep_in_small_pages_sees_everything(world: World) -> None:
     await world.redis("DEL", world.connection.keys.due, world.connection.keys.counters)
     await world.redis("DEL", world.connection.keys.queue("default", "batch", "default"))
     found = Counter(await sweep(world, page_keys=10))
-    assert set(found) == {("queue", job_id) for job_id in ids} | {("counters", "default:batch")}
+    assert set(found) == {("queue", job_id) for job_id in ids} | {
+        ("counters", "depth:default:batch"),
+        ("counters", "waits:default"),
+    }
     assert await sweep(world, page_keys=10) == []
 
 

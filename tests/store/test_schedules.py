@@ -9,6 +9,7 @@ import pytest
 from contracts.errors import ErrorCode, Refused
 from contracts.limits import SCHEDULES_PER_TENANT_MAX
 from contracts.schedules import Fate
+from orch.core.bounds import Bounds
 from tests.store.timetables import due_since, fired, jobs, schedule
 from tests.store.world import World, spec
 
@@ -180,7 +181,7 @@ async def test_by_hand_the_overlap_and_admission_have_their_say(world: World) ->
     skipped = await world.store.schedules.fire_now("default", "s")
     assert (skipped.result, skipped.job_id) == (Fate.SKIPPED, made.job_id)
     await world.store.schedules.put(schedule(overlap="queue"))
-    world.queue_jobs_max = 0
+    world.bounds = Bounds(0)
     with pytest.raises(Refused) as caught:
         await world.store.schedules.fire_now("default", "s")
     assert caught.value.code is ErrorCode.QUEUE_FULL

@@ -12,6 +12,7 @@ from contracts.errors import Refused
 from contracts.record import LedgerEvent, Submitted
 from contracts.states import State
 from orch.core.asks import Ask
+from orch.core.bounds import Bounds
 from orch.core.handover import ClaimEnding, Cycled, EndingVerb, Offer, Undecided, Verdict
 from orch.core.ledger import parse_ledger, state_of
 from orch.core.scheduling import SchedulingPolicy, scheduling_policy
@@ -109,7 +110,7 @@ class World:
 
     connection: Connection
     policy: SchedulingPolicy = field(default_factory=policy)
-    queue_jobs_max: int = 1_000_000
+    bounds: Bounds = Bounds(1_000_000)  # noqa: RUF009 - a frozen value
     half_written: bool = False
     """The test broke an index itself: only ledgers and key families are checked after it."""
     runners: int = 0
@@ -122,7 +123,7 @@ class World:
             SystemIds(),
             self.policy,
             actor="gateway",
-            queue_jobs_max=self.queue_jobs_max,
+            bounds=self.bounds,
         )
 
     async def redis(self, *command: str | int) -> Any:

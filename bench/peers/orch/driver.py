@@ -16,6 +16,7 @@ import stage
 from contracts.record import Submitted
 from contracts.spec import parse_spec
 from orch.core.asks import Ask
+from orch.core.bounds import Bounds
 from orch.core.scheduling import scheduling_policy
 from orch.settings import settings_of
 from orch.store.connection import Connection
@@ -55,7 +56,7 @@ def a_store() -> Store:
         aging_ms=settings.aging_ms,
     )
     connection = Connection(stage.URL, SystemClock())
-    return open_store(connection, SystemIds(), policy, actor="bench", queue_jobs_max=10_000_000)
+    return open_store(connection, SystemIds(), policy, actor="bench", bounds=Bounds(10_000_000))
 
 
 async def admit(store: Store, asks: Sequence[Ask]) -> list[str]:

@@ -2,10 +2,11 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] actor string who admits
 -- ARGV[2] policy string as in dispatch
--- ARGV[3] queue_jobs_max integer capacity of a pool and class
+-- ARGV[3] bounds string words `name=number`, as bound.lua reads them
 -- ARGV[4] count integer items, 1 to 1,000; then per item 13 arguments:
 -- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits
--- returns {"ok", incarnation, seq, {answer…}}; answer {"new" | "duplicate", id, state, position} | {"refused", code, message, details}
+-- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}}; answer {"new" | "duplicate", id, state, position, starts in}
+-- or {"refused", code, message, details}, for load also with retry_after_ms and the policy's label; -1: not known
 -- No flag on purpose: under OOM the server refuses the call before it starts, and that is backpressure.
 local ITEM = 13
 
@@ -24,9 +25,13 @@ local function request_waits(shard, entry)
   return entry ~= '' and #redis.call('XRANGE', shard .. 'requests', entry, entry) > 0
 end
 
--- What the items before an item of the same call have made.
-local function begin_batch()
-  return { jobs = {}, keys = {}, depth = {}, pools = {}, made = {}, lines = {}, listed = {} }
+-- What the call has let in so far, and what it made of it.
+local function begin_batch(call, bounds_text, policy_text)
+  call.policy = policy_of(policy_text)
+  return {
+    bounds = bounds_of(bounds_text), places = {}, tenants = {}, free = {}, jobs = {}, keys = {}, pools = {},
+    coming = {}, pending = {}, items = {}, made = {}, lines = {}, listed = {}, evicted = {}, lengthened = {}
+  }
 end
 
 -- One more for the list of that name.
@@ -55,20 +60,63 @@ end
 -- The first job with this id or key, from the store or from earlier in the same batch.
 local function find_first(call, item, batch)
   local idem_key = item.idem ~= '' and (call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem)
+  item.idem_key = idem_key
   local id = idem_key and (batch.keys[idem_key] or redis.call('GET', idem_key)) or item.id
   if batch.jobs[id] then return id, { batch.jobs[id].digest, false, 'q' }, batch.jobs[id] end
   local found = redis.call('HMGET', call.shard .. 'job:' .. id, 'digest', 'nonce', 'state')
   return id, found[1] and found or nil
 end
 
-local function judge(call, item, batch, capacity)
+-- When a job that is not made yet would start: nil while nothing was measured, 0 while a slot is free.
+local function predict(call, batch, item)
+  if not pace_of(call, item.pool) then return nil end
+  local place, turn = item.pool .. ':' .. item.class, turn_of(call, item.pool, item.class)
+  batch.free[item.pool] = batch.free[item.pool] or allowance(call, item.pool)
+  if pool_depth(call, batch, item.pool) < batch.free[item.pool] then return 0 end
+  local ahead = waiting(call, batch, 'depth:' .. place)
+  local waits = redis.call('ZSCORE', call.shard .. 'turn:' .. place, item.tenant)
+  local tenants = turn.active + (waits and 0 or 1)
+  if tenants > 1 then
+    local own = redis.call('LLEN', call.shard .. 'queue:' .. place .. ':' .. item.tenant)
+    own = math.min(ahead, own + (batch.coming['waits:' .. item.tenant] or 0))
+    local before = redis.call('ZCOUNT', call.shard .. 'turn:' .. place, '-inf', '(' .. (waits or turn.clock))
+    ahead = ahead_in_class(own, ahead - own, tenants, before)
+  end
+  return starts_in(call, item.pool, item.class, ahead)
+end
+
+local function refuse_late(call, batch, item)
+  if item.deadline <= 0 then return nil end
+  if item.deadline <= math.max(call.now, item.not_before) then
+    return { 'refused', 'DEADLINE_UNMET', 'deadline_ms has passed or lies before not_before_ms',
+      cjson.encode({ now_ms = int(call.now) }) }
+  end
+  local start = item.not_before <= call.now and predict(call, batch, item)
+  if not start or item.deadline > call.now + start then return nil end
+  return { 'refused', 'DEADLINE_UNMET', 'deadline_ms lies before the predicted start',
+    '{"now_ms":"' .. call.now_text .. '","predicted_start_ms":' .. int(start) .. '}' }
+end
+
+-- Counted from here on, made later, all in one go.
+local function let_in(batch, item, now)
+  batch.jobs[item.id] = item
+  if item.idem ~= '' then batch.keys[item.idem_key] = item.id end
+  batch.pending[#batch.pending + 1] = item
+  local coming, waits, depth = batch.coming, item.bounds.waits, item.place.depth
+  coming[waits] = (coming[waits] or 0) + 1
+  if item.not_before <= now then coming[depth] = (coming[depth] or 0) + 1 end
+  local tenant = item.bounds
+  if tenant.rate > 0 then tenant.tokens, tenant.took = tenant.tokens - 1, true end
+end
+
+local function judge(call, item, batch)
   local id, first, earlier = find_first(call, item, batch)
   if first then
     if first[1] ~= item.digest then return conflict(item, id, first[1]) end
     -- The nonce is the caller's own (none is stored for an id that admission chose): the same call
     -- again, after a lost reply, is answered as at first.
     local again = not earlier and (first[2] or '') == item.nonce
-    return { again and 'new' or 'duplicate', id, first[3], -1, earlier = earlier }
+    return { again and 'new' or 'duplicate', id, first[3], -1, -1, earlier = earlier }
   end
   if item.entry ~= '' and not item.waits then
     return { 'refused', 'INVALID_REQUEST', 'request ' .. item.entry .. ' is settled or was handed on', '{}' }
@@ -76,24 +124,16 @@ local function judge(call, item, batch, capacity)
   if item.pool == '' then return { 'refused', 'NO_POOL', 'no pool fits the placement', item.placed } end
   batch.pools[item.pool] = batch.pools[item.pool] or redis.call('SISMEMBER', call.shard .. 'pools', item.pool)
   if batch.pools[item.pool] == 0 then
-    return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool,
-      known_pools(call) }
+    return { 'refused', 'INVALID_SPEC', 'pool: there is no pool ' .. item.pool, known_pools(call) }
   end
-  if item.deadline > 0 and item.deadline <= math.max(call.now, item.not_before) then
-    return { 'refused', 'DEADLINE_UNMET', 'deadline_ms has passed or lies before not_before_ms', cjson.encode({ now_ms = int(call.now) }) }
+  item.place, item.bounds = place_of(call, batch, item.pool, item.class), tenant_of(call, batch, item.tenant)
+  local paused = item.place.paused or item.bounds.paused
+  if paused then return refuse_paused(paused) end
+  if not item.place.is_known then
+    item.place.is_known, item.place.fields[#item.place.fields + 1] = true, item.bounds.waits
+    know(call, item.place.fields)
   end
-  local depth = item.pool .. ':' .. item.class
-  batch.depth[depth] = batch.depth[depth]
-    or tonumber(redis.call('HGET', call.shard .. 'counters', 'depth:' .. depth) or '0')
-  if batch.depth[depth] >= capacity then
-    return { 'refused', 'QUEUE_FULL', 'the queue of pool ' .. item.pool .. ', class ' .. item.class .. ' is full',
-      cjson.encode({ queue_depth = batch.depth[depth], policy = 'reject' }) }
-  end
-  item.position = batch.depth[depth]
-  if item.not_before <= call.now then batch.depth[depth] = batch.depth[depth] + 1 end
-  batch.jobs[item.id] = item
-  if item.idem ~= '' then batch.keys[call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem] = item.id end
-  return nil
+  return refuse_too_fast(item, item.bounds) or refuse_late(call, batch, item)
 end
 
 -- What the first entry of a ledger says of where the job came from.
@@ -113,7 +153,7 @@ local function make_job(call, item, actor, batch)
   if item.nonce ~= '' then set(job, 'nonce', item.nonce) end
   if item.idem ~= '' then
     set(job, 'idem', item.idem)
-    redis.call('SET', call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem, item.id)
+    redis.call('SET', item.idem_key, item.id)
   end
   if item.deadline > 0 then
     set(job, 'deadline', int(item.deadline))
@@ -128,6 +168,7 @@ local function make_job(call, item, actor, batch)
     move(call, job, 'admit', actor, origin_of(item))
     local line, entry = take_place(call, job)
     add(batch.lines, line, entry)
+    batch.lengthened[item.pool] = true
   end
   batch.arrival = batch.arrival + 1
   set(job, 'arrival', tostring(batch.arrival))
@@ -135,17 +176,18 @@ local function make_job(call, item, actor, batch)
   add(batch.listed, item.tenant, item.id)
   batch.made[#batch.made + 1] = job
   call.made[item.id] = job
-  return { 'new', item.id, job.state, job.state == 'q' and item.position or -1 }
 end
 
--- The places in the order of arrival that so many new jobs will have.
-local function arrive(call, batch, count)
-  if count > 0 then batch.arrival = redis.call('HINCRBY', call.shard .. 'meta', 'arrivals', count) - count end
-end
-
--- The new jobs stand in their lines; then what is free is given out, and what dispatch did not write is written,
--- each job once.
-local function place_made(call, batch, policy, actor)
+-- Those that were let in become jobs, in the order of asking, and stand in their lines; then what is free is given
+-- out, and what dispatch did not write is written, each job once.
+local function make_pending(call, batch, policy, actor)
+  local count = #batch.pending
+  if count == 0 then return end
+  batch.arrival = redis.call('HINCRBY', call.shard .. 'meta', 'arrivals', count) - count
+  for _, item in ipairs(batch.pending) do
+    make_job(call, item, actor, batch)
+    batch.items[#batch.items + 1] = item
+  end
   for line, entries in pairs(batch.lines) do redis.call('RPUSH', line, unpack(entries)) end
   dispatch_touched(call, policy, actor)
   for _, job in ipairs(batch.made) do
@@ -155,6 +197,113 @@ local function place_made(call, batch, policy, actor)
     redis.call('ZADD', call.shard .. 'jobs:' .. tenant, unpack(listed))
     redis.call('SADD', call.shard .. 'tenants', tenant)
   end
+  batch.pending, batch.coming, batch.made, batch.lines, batch.listed = {}, {}, {}, {}, {}
+end
+
+-- Lets in an item that judge had nothing against, or says why not. Where a bound is reached whose policy displaces, those before it in the call
+-- are made first, and get what slots are free: then it is seen who really waits.
+local function find_room(call, item, batch, policy, actor)
+  local reached, rule = bounds_reached(call, batch, item), item.place.policy
+  if #reached > 0 and KINDS[rule] and #batch.pending > 0 then
+    make_pending(call, batch, policy, actor)
+    reached = bounds_reached(call, batch, item)
+  end
+  if #reached > 0 then
+    local victims = victims_for(call, item, reached, rule)
+    if not victims then return refuse_full(call, item, reached[1]) end
+    for _, victim in ipairs(victims) do evict(call, victim, item, rule, actor) end
+    batch.evicted[rule] = (batch.evicted[rule] or 0) + #victims
+  end
+  let_in(batch, item, call.now)
+  item.answer = { 'new', item.id, 'q', -1, -1 }
+  return item.answer
+end
+
+local function take_in(call, item, batch, policy, actor)
+  return judge(call, item, batch) or find_room(call, item, batch, policy, actor)
+end
+
+-- What a job that waits learns: how many of its class go before it, and when it will start.
+local function place_in_line(call, batch, item)
+  local name, depth = item.place.name, item.place.depth
+  local tail = (batch.tails[name] or counter_of(call, depth)) - 1
+  batch.tails[name] = tail
+  if not pace_of(call, item.pool) then return math.max(0, tail), -1 end
+  local ahead, tenants = tail, turn_of(call, item.pool, item.class).active
+  if tenants > 1 then
+    local line = name .. ':' .. item.tenant
+    local own = batch.owns[line]
+    if not own then
+      own = {
+        tail = redis.call('LLEN', call.shard .. 'queue:' .. line),
+        before = redis.call('ZRANK', call.shard .. 'turn:' .. name, item.tenant) or 0
+      }
+      batch.owns[line] = own
+    end
+    own.tail = own.tail - 1
+    local others = counter_of(call, depth) - 1 - own.tail
+    ahead = ahead_in_class(math.max(0, own.tail), math.max(0, others), tenants, own.before)
+  end
+  return math.max(0, tail), starts_in(call, item.pool, item.class, ahead)
+end
+
+-- The answers to new jobs, once it is known who waits; from the last on, for each counts those behind it.
+local function tell_places(call, batch)
+  batch.tails, batch.owns = {}, {}
+  for n = #batch.items, 1, -1 do
+    local item = batch.items[n]
+    local answer, job = item.answer, call.made[item.id]
+    answer[3] = job.state
+    if job.state == 'q' then
+      answer[4], answer[5] = place_in_line(call, batch, item)
+    elseif job.state == 'y' then
+      answer[4], answer[5] = 0, 0
+    elseif job.state == 's' then
+      answer[5] = item.not_before - call.now
+    end
+  end
+end
+
+-- An index of victims that nobody needs any more costs nothing any longer.
+local function rest_unused(call, batch)
+  for _, place in pairs(batch.places) do
+    local pool = place.pool
+    local is_unused = batch.lengthened[pool] and not KINDS[place.policy]
+    if is_unused and fair_of(call, pool).evicts then rest_victims(call, pool) end
+  end
+end
+
+local function finish_batch(call, batch, policy, actor)
+  make_pending(call, batch, policy, actor)
+  tell_places(call, batch)
+  rest_unused(call, batch)
+  save_tokens(call, batch)
+end
+
+local function evictions_of(batch)
+  local flat = {}
+  for policy in pairs(KINDS) do
+    if batch.evicted[policy] then
+      flat[#flat + 1] = policy
+      flat[#flat + 1] = batch.evicted[policy]
+    end
+  end
+  return flat
+end
+
+local function number_or_null(number)
+  return number >= 0 and int(number) or 'null'
+end
+
+local function answer_body(answer, request)
+  if answer[1] == 'refused' then
+    return '{' .. ERRORS[answer[2]] .. ',"message":' .. quoted(answer[3]) .. ',"request_id":' .. quoted(request)
+      .. (answer[5] and ',"retry_after_ms":' .. int(answer[5]) .. ',"policy_label":"' .. answer[6] .. '"' or '')
+      .. ',"details":' .. answer[4] .. '}'
+  end
+  return '{"job_id":"' .. answer[2] .. '","state":"' .. STATE_NAMES[answer[3]] .. '","queue_position":'
+    .. number_or_null(answer[4]) .. ',"predicted_start_ms":' .. number_or_null(answer[5])
+    .. ',"duplicate":' .. tostring(answer[1] == 'duplicate') .. '}'
 end
 
 -- A raw producer reads its answer under its own request id; the request itself is settled here, in the
@@ -162,45 +311,27 @@ end
 local function answer_request(call, item, answer)
   if not item.waits then return end
   if item.request ~= '' then
-    local body
-    if answer[1] == 'refused' then
-      body = '{' .. ERRORS[answer[2]] .. ',"message":' .. quoted(answer[3]) .. ',"request_id":'
-        .. quoted(item.request) .. ',"details":' .. answer[4] .. '}'
-    else
-      body = '{"job_id":"' .. answer[2] .. '","state":"' .. STATE_NAMES[answer[3]] .. '","queue_position":'
-        .. (answer[4] >= 0 and answer[4] or 'null') .. ',"predicted_start_ms":'
-        .. (answer[3] == 'y' and '0' or 'null') .. ',"duplicate":' .. tostring(answer[1] == 'duplicate') .. '}'
-    end
-    redis.call('SET', call.shard .. 'answer:' .. item.request, body, 'PX', ANSWER_TTL_MS)
+    redis.call('SET', call.shard .. 'answer:' .. item.request, answer_body(answer, item.request), 'PX', ANSWER_TTL_MS)
   end
   redis.call('XACK', call.shard .. 'requests', 'admission', item.entry)
   redis.call('XDEL', call.shard .. 'requests', item.entry)
 end
 
 local function admit(keys, argv)
-  local shard, actor, policy, capacity, count =
-    keys[1], argv[1], argv[2], tonumber(argv[3]), tonumber(argv[4])
+  local shard, actor, policy, bounds, count = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
   local call = begin(shard)
-  local items, answers, batch, new = {}, {}, begin_batch(), 0
+  local items, answers, batch = {}, {}, begin_batch(call, bounds, policy)
   for n = 1, count do
-    items[n] = item_at(argv, 5 + (n - 1) * ITEM)
-    items[n].waits = request_waits(shard, items[n].entry)
-    answers[n] = judge(call, items[n], batch, capacity) or false
-    if not answers[n] then new = new + 1 end
+    local item = item_at(argv, 5 + (n - 1) * ITEM)
+    item.waits = request_waits(shard, item.entry)
+    items[n], answers[n] = item, take_in(call, item, batch, policy, actor)
   end
-  arrive(call, batch, new)
-  for n = 1, count do
-    answers[n] = answers[n] or make_job(call, items[n], actor, batch)
-    items[n].answer = answers[n]
-  end
-  place_made(call, batch, policy, actor)
+  finish_batch(call, batch, policy, actor)
   for n = 1, count do
     local answer = answers[n]
-    -- Its second event is the dispatch of this very call: nothing waited before it.
-    if answer[1] == 'new' and call.touched[answer[2]] == '2' then answer[3] = 'y' end
     if answer.earlier then answer[3] = answer.earlier.answer[3] end
-    if answer[3] == 'y' then answer[4] = 0 end
-    answer_request(call, items[n], answers[n])
+    if answer[1] ~= 'refused' and answer[3] == 'y' then answer[4], answer[5] = 0, 0 end
+    answer_request(call, items[n], answer)
   end
-  return done(call, answers)
+  return done(call, answers, evictions_of(batch))
 end

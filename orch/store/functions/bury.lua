@@ -42,6 +42,8 @@ local function forget(call, instance, about)
   redis.call('HDEL', shard .. 'instances', instance)
   redis.call('HDEL', shard .. 'beats', instance)
   redis.call('HDEL', shard .. 'seen', instance)
+  redis.call('HDEL', shard .. 'desired', 'runner:' .. instance .. ':drain', 'runner:' .. instance .. ':drain_by')
+  excuse(call, instance)
   if about.role == 'runner' then
     redis.call('HDEL', shard .. 'slots:' .. about.pool, instance)
     redis.call('DEL', shard .. 'inbox:' .. instance, shard .. 'lastcall:' .. instance)
@@ -52,6 +54,10 @@ local function forget(call, instance, about)
     end
   elseif ROLE_STREAMS[about.role] then
     hand_on(call, shard .. ROLE_STREAMS[about.role], about.role, instance)
+  end
+  -- Its commands stay where they are: whoever applies the next one applies those before it first.
+  if about.role == 'scheduler' and has_group(shard .. 'control', 'control') then
+    redis.call('XGROUP', 'DELCONSUMER', shard .. 'control', 'control', instance)
   end
 end
 

@@ -5,6 +5,7 @@
 -- ARGV[3] actor string which door
 -- returns {"ok", incarnation, seq} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
+-- Ends a job that may be canceled; `who` are members of its ledger entry.
 local function cancel_job(call, job, who, actor)
   local payload = '{' .. who .. ',"reason":"canceled"'
   if job.state == 'r' and job.claim then

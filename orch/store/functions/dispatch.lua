@@ -103,15 +103,15 @@ local function serve_one(call, pool, entry, actor, claims)
   return 1
 end
 
-local function serve(call, pool, popped, actor, claims)
+local function serve(call, pool, tenant, popped, actor, claims)
   local served = 0
   if claims and #popped > 0 then reserve(call, claims, math.min(#popped, claims.most - #claims.offers)) end
   for _, entry in ipairs(popped) do served = served + serve_one(call, pool, entry, actor, claims) end
+  if served > 0 then count_waiting(call, tenant, -served) end
   return served
 end
 
-local function save_turns(call, pool, policy)
-  local writes = {}
+local function save_turns(call, pool, policy, writes)
   for _, class in ipairs(policy.classes) do
     local turn = call.turns[pool .. ':' .. class.name]
     if turn and turn.dirty then
@@ -121,15 +121,25 @@ local function save_turns(call, pool, policy)
       writes[#writes + 1] = turn.finish
       writes[#writes + 1] = 'v'
       writes[#writes + 1] = turn.pool_clock
+      fair_of(call, pool).v = turn.pool_clock
     end
   end
   if #writes > 0 then redis.call('HSET', call.shard .. 'fair:' .. pool, unpack(writes)) end
 end
 
+local function somebody_waits(call, pool, policy)
+  for _, class in ipairs(policy.classes) do
+    if turn_of(call, pool, class.name).active > 0 then return true end
+  end
+  return false
+end
+
 -- Returns how many became ready, and how many runners serve the pool. With `claims` a runner takes first what
 -- was made ready before; one pool waits as a whole for a runner that has not said what it runs.
 local function dispatch_pool(call, pool, most, policy, actor, claims)
-  local free, runners, waits, unclaimed = allowance(call, pool)
+  local free, runners, waits, unclaimed, drains = allowance(call, pool)
+  -- A drained runner takes nothing; what is free is its neighbours'.
+  if claims and (drains.pool or drains.runners[claims.runner]) then claims.most = 0 end
   if claims and not waits and unclaimed > 0 then free = free + claim_ready(call, pool, claims) end
   local want = math.min(free, most)
   local served_all, looked = 0, 0
@@ -139,20 +149,28 @@ local function dispatch_pool(call, pool, most, policy, actor, claims)
     if not class then break end
     local turn = turn_of(call, pool, class.name)
     local popped, taken = pop_turn(call, pool, class, want - served_all, waiting == 1)
-    local served = serve(call, pool, popped, actor, claims)
+    local served = serve(call, pool, taken.tenant, popped, actor, claims)
     pay_turn(call, turn, taken, served, class.weight)
+    if taken.empty then
+      unmark(call, pool, class.name, taken.tenant)
+    elseif #popped > 0 then
+      mark(call, 'oldest', pool, class.name, taken.tenant)
+    end
     for _, other in ipairs(policy.classes) do turn_of(call, pool, other.name).pool_clock = turn.pool_clock end
     looked = looked + math.max(1, #popped)
     served_all = served_all + served
   end
-  save_turns(call, pool, policy)
+  local is_backlogged = call.pools[pool]
+  if want > 0 then is_backlogged = somebody_waits(call, pool, policy) end
+  save_turns(call, pool, policy, measure_pace(call, pool, served_all, is_backlogged, runners > 0 and not waits))
   return served_all, runners
 end
 
 -- Dispatches every pool whose line this call lengthened; what makes the fast path one call.
 local function dispatch_touched(call, policy_text, actor)
   if not next(call.pools) then return end
-  local policy, pools = policy_of(policy_text), {}
+  call.policy = call.policy or policy_of(policy_text)
+  local policy, pools = call.policy, {}
   for pool in pairs(call.pools) do pools[#pools + 1] = pool end
   table.sort(pools)
   for _, pool in ipairs(pools) do

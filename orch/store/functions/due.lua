@@ -34,6 +34,7 @@ local function due_one(call, kind, id, ticket)
   elseif kind == 'later' and job.state == 's' then
     move(call, job, 'due', 'scheduler', '{}')
     drop(job, 'due_at')
+    count_waiting(call, job.tenant, -1)
     enqueue(call, job, false)
     save(job)
   elseif kind == 'question' and job.state == 'b' then

@@ -2,7 +2,7 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] actor string who fires
 -- ARGV[2] policy string as in dispatch
--- ARGV[3] queue_jobs_max integer capacity of a pool and class
+-- ARGV[3] bounds string as in admit
 -- ARGV[4] tenant string whose schedule
 -- ARGV[5] schedule string its id
 -- ARGV[6] revision string that the caller read
@@ -27,28 +27,30 @@ local function with_job(id)
 end
 
 -- What keeps the job from being made now, as a fate and what it adds; the first reason counts.
-local function hindrance(call, wish, last, batch, capacity)
+local function hindrance(call, wish, last, batch, policy, actor)
   if not wish.item and not wish.refusal then return 'missed' end
-  local answer = wish.refusal or judge(call, wish.item, batch, capacity)
+  local answer = wish.refusal or judge(call, wish.item, batch)
   -- The job is there: made by a call whose writes about the schedule were lost, or whose reply was.
   if answer and answer[1] ~= 'refused' then return 'fired', with_job(answer[2]) end
   if last and wish.overlap == 'skip' then return 'skipped', with_job(last.id) end
-  if answer then
+  answer = answer or find_room(call, wish.item, batch, policy, actor)
+  if answer[1] == 'refused' then
     return 'refused', ',"code":"' .. answer[2] .. '","message":' .. quoted(answer[3])
   end
 end
 
-local function carry_out(call, wish, last, actor, policy, capacity)
-  local batch = begin_batch()
-  local result, more = hindrance(call, wish, last, batch, capacity)
+local function carry_out(call, wish, last, actor, policy, bounds)
+  local batch = begin_batch(call, bounds, policy)
+  local result, more = hindrance(call, wish, last, batch, policy, actor)
   if result then return result, more end
+  -- Room may have been made at the cost of the very job that is to be replaced.
+  last = last and load_job(call, last.id)
+  if last and not allowed(last, 'cancel') then last = nil end
   if last and wish.overlap == 'replace' then
     local who = '"by":"schedule:' .. wish.schedule .. '","note":"replaced by ' .. wish.item.id .. '"'
     cancel_job(call, last, who, actor)
   end
-  arrive(call, batch, 1)
-  make_job(call, wish.item, actor, batch)
-  place_made(call, batch, policy, actor)
+  finish_batch(call, batch, policy, actor)
   return 'fired', with_job(wish.item.id)
 end
 
@@ -68,7 +70,7 @@ local function wish_of(argv)
 end
 
 local function fire(keys, argv)
-  local shard, actor, policy, capacity = keys[1], argv[1], argv[2], tonumber(argv[3])
+  local shard, actor, policy, bounds = keys[1], argv[1], argv[2], argv[3]
   local revision, expected, fire_at, next_at = argv[6], argv[7], argv[8], tonumber(argv[9])
   local call, wish = begin(shard), wish_of(argv)
   local key = shard .. 'schedule:' .. wish.place
@@ -79,7 +81,7 @@ local function fire(keys, argv)
   if tonumber(expected) > call.now then return { 'early' } end
   local last = found[3] and load_job(call, found[3])
   if last and not allowed(last, 'cancel') then last = nil end
-  local result, more = carry_out(call, wish, last, actor, policy, capacity)
+  local result, more = carry_out(call, wish, last, actor, policy, bounds)
   local said = fate(call, wish, result, more)
   redis.call('HSET', key, 'mark', wish.mark, 'said', said)
   if result == 'fired' then redis.call('HSET', key, 'job', wish.item.id) end

@@ -2,7 +2,7 @@
 -- Written by `make generate`; a test compares it. Do not edit.
 local STATES = {
   s = { due = 'q', reclaim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
-  q = { dispatch = 'y', reclaim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
+  q = { dispatch = 'y', reclaim = 'r', pause = 'p', evict = 'X', cancel = 'X', expire = 'E' },
   y = { unready = 'q', claim = 'r', reclaim = 'r', pause = 'p', cancel = 'X', expire = 'E' },
   r = { settle = 'C', release = 'r', bury = 'r', retry = 'q', backoff = 's', fail = 'F', block = 'b', ask = 'b', handback = 'q', stop = 'p', cancel = 'X', expire = 'E' },
   p = { resume = 'q', resume_later = 's', cancel = 'X', expire = 'E' },
@@ -30,10 +30,12 @@ local ERRORS = {
   INVALID_ANSWER = '"code":"INVALID_ANSWER","hint":"`orch status ID` shows the kind and the options.","retriable":false',
   LEASE_OVER = '"code":"LEASE_OVER","hint":"Stop the work: another attempt owns the job.","retriable":false',
   LEASE_CONFLICT = '"code":"LEASE_CONFLICT","hint":"Wait until the holder finishes or its lease ends.","retriable":false',
+  DUPLICATE_COMMAND = '"code":"DUPLICATE_COMMAND","hint":"`orch control status ID` shows it; give a new command a new id.","retriable":false',
   QUEUE_FULL = '"code":"QUEUE_FULL","hint":"Try again after retry_after_ms.","retriable":true',
   RATE_LIMITED = '"code":"RATE_LIMITED","hint":"Try again after retry_after_ms.","retriable":true',
-  NO_POOL = '"code":"NO_POOL","hint":"Start a runner with these capabilities, or ask for less.","retriable":true',
+  INTAKE_PAUSED = '"code":"INTAKE_PAUSED","hint":"Try again later; an operator has to resume intake.","retriable":true',
   DEADLINE_UNMET = '"code":"DEADLINE_UNMET","hint":"Give a later deadline_ms.","retriable":false',
+  NO_POOL = '"code":"NO_POOL","hint":"Start a runner with these capabilities, or ask for less.","retriable":true',
   REVISION_CONFLICT = '"code":"REVISION_CONFLICT","hint":"Read it again, and send if_revision with the revision read.","retriable":false',
   UNAUTHENTICATED = '"code":"UNAUTHENTICATED","hint":"Set ORCH_TOKEN.","retriable":false',
   FORBIDDEN = '"code":"FORBIDDEN","hint":"Call the address in endpoint.json, not through another name.","retriable":false',
@@ -63,4 +65,19 @@ local RECALL_MS_MAX = 15000
 local SCHEDULES_MAX = 1000
 local FIRE_AGAIN_MS = 5000
 local TOLD_MAX = 16
+local COMMANDS_MAX = 1000
+local COMMAND_TTL_MS = 604800000
+local OPEN_MAX = 1000
+local LISTED_MAX = 10000
+local ACKS_MAX = 10000
+local REVISIONS_MAX = 64
+local DESIRED_MAX = 10000
+local DAY_MS = 86400000
+local EVICTION_LOOKS_MAX = 2000
+local RETRY_AFTER_MS_START = 1000
+local RETRY_AFTER_MS_PAUSED = 5000
+local PACE_DISPATCHES = 64
+local PACE_MS = 30000
+local REQUESTS_MAX = 50000
+local ID_CHARS_MAX = 64
 local NUMBERS = { '1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15', '16', '17', '18', '19', '20', '21', '22', '23', '24', '25', '26', '27', '28', '29', '30', '31', '32', '33', '34', '35', '36', '37', '38', '39', '40', '41', '42', '43', '44', '45', '46', '47', '48', '49', '50', '51', '52', '53', '54', '55', '56', '57', '58', '59', '60', '61', '62', '63', '64' }

@@ -5,7 +5,7 @@ local MEND_FIELDS = { 'due_at', 'queued_at', 'finished_at', 'arrival', 'idem', '
 -- One page of a sweep: what was mended, how many wait in each line, which lines have gaps, and what several
 -- jobs of the page ask for. `gathers` are the lines whose jobs are collected.
 local function begin_page(gathers)
-  return { repairs = {}, depths = {}, gaps = {}, heads = {}, ready = {}, gathers = gathers, looked = 0 }
+  return { repairs = {}, depths = {}, parked = {}, gaps = {}, heads = {}, ready = {}, gathers = gathers, looked = 0 }
 end
 
 local function mended(call, sweep, job, index, was)
@@ -159,6 +159,7 @@ local function mend_place(call, sweep, job)
   elseif job.state == 'y' then
     mend_ready(call, sweep, job)
   elseif job.state == 's' then
+    sweep.parked[job.tenant] = (sweep.parked[job.tenant] or 0) + 1
     mend_timer(call, sweep, job, 'later', job.ticket, job.due_at)
   elseif job.state == 'b' and job.question_id then
     mend_timer(call, sweep, job, 'question', job.ticket, job.due_at)

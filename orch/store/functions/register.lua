@@ -1,7 +1,7 @@
 -- register: makes an actor instance known, and a runner's slots available.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] instance string its id, new for every incarnation of the process
--- ARGV[2] role string admission, scheduler, runner, reaper, fallback or gateway
+-- ARGV[2] role string admission, scheduler, runner, reaper, fallback, gateway or supervisor
 -- ARGV[3] about string JSON shown to operators: host, pid, pool, slots, lease_ms, version
 -- ARGV[4] pool string the pool a runner serves, else empty
 -- ARGV[5] slots integer how many jobs a runner runs at once; 0 drains it
@@ -35,6 +35,7 @@ local function register(keys, argv)
   redis.call('HSETNX', shard .. 'beats', instance, int(call.now))
   redis.call('HSET', shard .. 'seen', instance, int(call.now))
   if ROLE_STREAMS[role] then ensure_group(shard .. ROLE_STREAMS[role], role) end
+  if role == 'scheduler' then ensure_group(shard .. 'control', 'control') end
   if role == 'runner' then
     -- One that was asked what it runs has not answered by registering again.
     local was = redis.call('HGET', shard .. 'slots:' .. pool, instance)

@@ -4,7 +4,7 @@
 -- ARGV[2] most integer keys looked at, about so many, 1 to 1,000
 -- ARGV[3] policy string as in dispatch
 -- ARGV[n] lines strings `pool:class:tenant`, whose jobs are collected for realign
--- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}}; cursor 0 ends the sweep
+-- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}, {tenant, scheduled…}}; cursor 0 ends the sweep
 -- flags: allow-oom
 -- Nothing is taken on trust but the job hash: after a lost index, a call that a server error cut in half, or
 -- a restored backup, the sweep finds what is left of it.
@@ -125,6 +125,15 @@ local function sorted_names(map)
   return names
 end
 
+local function flat_of(map)
+  local flat = {}
+  for _, name in ipairs(sorted_names(map)) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = map[name]
+  end
+  return flat
+end
+
 local function repair(keys, argv)
   local shard, cursor, most, policy = keys[1], argv[1], tonumber(argv[2]), argv[3]
   local gathers = {}
@@ -137,10 +146,5 @@ local function repair(keys, argv)
     if key ~= page[2][n - 1] then mend_key(call, sweep, string.sub(key, #shard + 1)) end
   end
   dispatch_touched(call, policy, 'reaper')
-  local depths = {}
-  for _, name in ipairs(sorted_names(sweep.depths)) do
-    depths[#depths + 1] = name
-    depths[#depths + 1] = sweep.depths[name]
-  end
-  return done(call, page[1], sweep.repairs, depths, sorted_names(sweep.gaps))
+  return done(call, page[1], sweep.repairs, flat_of(sweep.depths), sorted_names(sweep.gaps), flat_of(sweep.parked))
 end

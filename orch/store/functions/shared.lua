@@ -21,13 +21,6 @@ local function with_member(object, member)
   return string.sub(object, 1, -2) .. (object == '{}' and '' or ',') .. member .. '}'
 end
 
--- {a, b} -> {a = b}; HGETALL answers so on every engine inside a function.
-local function pairs_of(flat)
-  local map = {}
-  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
-  return map
-end
-
 -- The reply of XREADGROUP is nil, false, {{key, entries}} or {key = entries}: engines differ.
 local function entries_of(reply)
   if not reply then return {} end
@@ -50,7 +43,7 @@ local function begin(shard)
   local now = now_ms()
   return {
     shard = shard, now = now, now_text = int(now), touched = {}, said = {}, counts = {}, turns = {}, pools = {},
-    retired = {}, freed = {}, made = {}
+    retired = {}, freed = {}, made = {}, known = {}, fairs = {}, marks = {}
   }
 end
 
@@ -148,20 +141,16 @@ local function judge_claim(job, claim)
   return 'over'
 end
 
-local function bump(call, field, by)
-  call.counts[field] = (call.counts[field] or 0) + by
-end
-
--- What a fair turn needs of one pool and class, read once a call.
+-- What a fair turn needs of one pool and class.
 local function turn_of(call, pool, class)
   local name = pool .. ':' .. class
   local turn = call.turns[name]
   if not turn then
-    local clock = redis.call('HMGET', call.shard .. 'fair:' .. pool, 'v', 'c:' .. class, 'v:' .. class)
+    local fair = fair_of(call, pool)
     turn = {
-      pool_clock = tonumber(clock[1] or '0'),
-      finish = tonumber(clock[2] or '0'),
-      clock = tonumber(clock[3] or '0'),
+      pool_clock = tonumber(fair.v or '0'),
+      finish = tonumber(fair['c:' .. class] or '0'),
+      clock = tonumber(fair['v:' .. class] or '0'),
       active = redis.call('ZCARD', call.shard .. 'turn:' .. name),
       seen = {}
     }
@@ -185,6 +174,7 @@ local function wake_tenant(call, pool, class, tenant)
       redis.call('HSET', call.shard .. 'fair:' .. pool, 'c:' .. class, turn.finish)
     end
     turn.active = turn.active + 1
+    mark(call, 'oldest', pool, class, tenant)
   end
 end
 
@@ -195,6 +185,8 @@ local function take_place(call, job)
   set(job, 'queued_at', call.now_text)
   wake_tenant(call, job.pool, job.class, job.tenant)
   bump(call, 'depth:' .. job.pool .. ':' .. job.class, 1)
+  count_waiting(call, job.tenant, 1)
+  mark(call, 'youngest', job.pool, job.class, job.tenant)
   call.pools[job.pool] = true
   return call.shard .. 'queue:' .. job.pool .. ':' .. job.class .. ':' .. job.tenant, job.id .. ':' .. job.ticket
 end
@@ -215,11 +207,17 @@ local function park(call, job, kind, due_at)
   set(job, 'due_at', int(due_at))
   redis.call('ZADD', call.shard .. 'due', int(due_at), kind .. ':' .. job.id .. ':' .. job.ticket)
   call.timer = math.min(call.timer or due_at, due_at)
+  if kind == 'later' then count_waiting(call, job.tenant, 1) end
 end
 
 -- Leaves the line that the job stands in (before it is moved); entries in lists stay and die.
 local function leave_line(call, job)
-  if job.state == 'q' then bump(call, 'depth:' .. job.pool .. ':' .. job.class, -1) end
+  if job.state == 'q' then
+    bump(call, 'depth:' .. job.pool .. ':' .. job.class, -1)
+    mark(call, 'oldest', job.pool, job.class, job.tenant)
+    mark(call, 'youngest', job.pool, job.class, job.tenant)
+  end
+  if job.state == 'q' or job.state == 's' then count_waiting(call, job.tenant, -1) end
   if job.state == 's' then redis.call('ZREM', call.shard .. 'due', 'later:' .. job.id .. ':' .. job.ticket) end
   if job.state == 'b' then redis.call('ZREM', call.shard .. 'due', 'question:' .. job.id .. ':' .. job.ticket) end
   if job.undecided then
@@ -274,21 +272,35 @@ local function still_recalled(call)
   return math.abs(call.now - at) < RECALL_MS_MAX
 end
 
+-- Which of these runners an operator drains, or the whole pool (`pool` in the answer): read in one command.
+local function drained(call, pool, slots)
+  local fields = { '*:drain', 'pool:' .. pool .. ':drain' }
+  for i = 1, #slots, 2 do fields[#fields + 1] = 'runner:' .. slots[i] .. ':drain' end
+  local found = redis.call('HMGET', call.shard .. 'desired', unpack(fields))
+  local drains = { pool = found[1] or found[2], runners = {} }
+  for i = 1, #slots, 2 do drains.runners[slots[i]] = drains.pool or found[2 + (i + 1) / 2] end
+  return drains
+end
+
 -- Free slots of live runners, less what is dispatched and unclaimed: computed, never counted. Then how many
--- runners serve the pool, whether nothing may be given out yet, and how much is unclaimed.
+-- runners serve the pool, whether nothing may be given out yet, how much is unclaimed, and who is drained: such
+-- a runner has no slot to give, and in a drained pool nobody has.
 local function allowance(call, pool)
   local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
+  local drains = drained(call, pool, slots)
   local free = 0
   for i = 1, #slots, 2 do
     if not is_recalled(slots[i + 1]) then
       local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
-      free = free + math.max(0, tonumber(slots[i + 1]) - held)
+      if not drains.runners[slots[i]] then
+        free = free + math.max(0, tonumber(slots[i + 1]) - held)
+      end
     elseif still_recalled(call) then
-      return 0, #slots / 2, true, 0
+      return 0, #slots / 2, true, 0, drains
     end
   end
   local unclaimed = redis.call('XLEN', call.shard .. 'ready:' .. pool)
-  return free - unclaimed, #slots / 2, false, unclaimed
+  return free - unclaimed, #slots / 2, false, unclaimed, drains
 end
 
 -- One token wakes one idle runner, who then claims as much as it has room for.
@@ -307,15 +319,8 @@ end
 -- reply of a call that was carried out: before what the verb says stand the incarnation and the number of
 -- the call, the client's watermark.
 local function done(call, ...)
-  local moves = 0
-  for field, by in pairs(call.counts) do
-    if by ~= 0 then
-      redis.call('HINCRBY', call.shard .. 'counters', field, by)
-      moves = 1
-    end
-  end
-  -- Lets a sweep know whether what it counted still stands (recount).
-  if moves > 0 then redis.call('HINCRBY', call.shard .. 'counters', 'moves', moves) end
+  save_counts(call)
+  save_marks(call)
   if call.timer then
     local first = redis.call('ZRANGE', call.shard .. 'due', 0, 0, 'WITHSCORES')
     if first[2] and call.timer <= tonumber(first[2]) then

@@ -66,6 +66,9 @@ class FakeStore:
         self.admission = self.reading = self.steering = self.questions = self
         self.feed = self.connection = self.dead_letters = self.tokens = self
         self.schedules = modelled_schedules()
+        self.control: Any = None
+        self.pools: Any = None
+        """Those of a real store, where a test wants them."""
         self.letters: list[DeadLetter] = []
 
     # ---- the verbs

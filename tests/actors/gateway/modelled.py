@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orch.core.bounds import Bounds
 from orch.store.keys import Keys
 from orch.store.schedules import Schedules
 from orch.store.store import open_store
@@ -17,5 +18,5 @@ def modelled_schedules() -> Schedules:
     server = ModelServer(clock.wall_ms, "0" * 40)
     server.execute("SADD", Keys().pools, "default")
     connection = connect_model(server, clock)
-    store = open_store(connection, SystemIds(), policy(), actor="gateway", queue_jobs_max=2)
+    store = open_store(connection, SystemIds(), policy(), actor="gateway", bounds=Bounds(2))
     return store.schedules

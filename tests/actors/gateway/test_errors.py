@@ -38,7 +38,7 @@ MALFORMED = [
     ("GET", "/v1/jobs/", 404, "NOT_FOUND"),
     ("GET", "/docs", 404, "NOT_FOUND"),
     ("GET", "/openapi.json", 404, "NOT_FOUND"),
-    ("GET", "/v1/pools", 404, "NOT_FOUND"),
+    ("GET", "/v1/nothing", 404, "NOT_FOUND"),
     ("GET", "/v1/jobs/nobody", 404, "NOT_FOUND"),
     ("GET", "/v1/jobs/nobody/ledger", 404, "NOT_FOUND"),
     ("GET", "/v1/jobs/nobody/logs", 404, "NOT_FOUND"),

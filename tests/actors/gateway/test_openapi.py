@@ -39,11 +39,13 @@ def test_the_committed_document_is_the_one_the_code_gives() -> None:
 @pytest.mark.req("API-2")
 def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
-        "answer_question", "cancel_job", "delete_schedule", "explain_job", "fire_schedule", "get_artifact",
-        "get_capabilities", "get_job", "get_ledger", "get_liveness", "get_logs", "get_metrics",
-        "get_readiness", "get_schedule", "list_artifacts",
-        "list_dead_letters", "list_jobs", "list_schedules", "pause_job", "pause_schedule", "put_schedule",
-        "replay_dead_letters", "resume_job", "resume_schedule", "submit_batch", "submit_job", "watch_job",
+        "answer_question", "cancel_job", "command", "delete_schedule", "drain_pool", "explain_job",
+        "fire_schedule", "get_artifact", "get_capabilities", "get_command", "get_job", "get_ledger",
+        "get_liveness", "get_logs", "get_metrics", "get_pool_health", "get_readiness", "get_scale",
+        "get_schedule", "list_artifacts", "list_commands", "list_dead_letters", "list_jobs", "list_pools",
+        "list_replica_sets", "list_schedules", "pause_job", "pause_pool", "pause_schedule", "put_schedule",
+        "reload_pool", "replay_dead_letters", "resume_job", "resume_pool", "resume_schedule",
+        "submit_batch", "submit_job", "undrain_pool", "watch_job",
     ]  # fmt: skip
 
 
@@ -79,6 +81,10 @@ def test_the_bodies_that_routes_read_themselves_are_declared() -> None:
         "answer_question": "AnswerRequest",
         "replay_dead_letters": "ReplayRequest",
         "put_schedule": "ScheduleSpec",
+        "command": "CommandRequest",
+        "drain_pool": "DrainRequest",
+        "pause_pool": "GateRequest",
+        "resume_pool": "GateRequest",
     }
     assert set(taken.values()) <= set(document["components"]["schemas"])
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == set(ErrorCode)

@@ -149,3 +149,28 @@ async def test_an_unreachable_store_and_a_defect_are_told_on_the_express_way_too
         assert (defect.status_code, defect.json()["code"]) == (500, "INTERNAL")
         house.store.fault = None
         assert (await house.http.post("/v1/jobs", json=SPEC)).status_code == 202
+
+
+@pytest.mark.req("ADM-3", "API-3")
+@pytest.mark.parametrize(
+    ("code", "wait_ms", "status", "seconds"),
+    [
+        (ErrorCode.QUEUE_FULL, 1, 429, "1"),
+        (ErrorCode.RATE_LIMITED, 1_001, 429, "2"),
+        (ErrorCode.INTAKE_PAUSED, 5_000, 503, "5"),
+    ],
+)
+async def test_a_refusal_for_load_says_when_to_come_again_in_headers_and_body(
+    code: ErrorCode, wait_ms: int, status: int, seconds: str
+) -> None:
+    async with running() as house:
+        house.store.full = Refused(
+            code, "no", details={"a": 1}, retry_after_ms=wait_ms, policy_label="drop-lru"
+        )
+        answer = await house.http.post("/v1/jobs", json=SPEC)
+        body = answer.json()
+        assert (answer.status_code, body["code"]) == (status, code)
+        assert (body["retry_after_ms"], body["policy_label"]) == (wait_ms, "drop-lru")
+        assert (body["retriable"], body["details"]) == (True, {"a": 1})
+        assert answer.headers["retry-after"] == seconds
+        assert answer.headers["x-backoff-ms"] == str(wait_ms)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from contracts import limits
 from contracts.states import FIRST, STATE_CODES, TERMINAL, TRANSITIONS, Event, State
 from tests.sim.model import turns
 from tests.sim.model.keyspace import Keyspace
+from tests.sim.model.values import ZSet
 
 Verdict = Literal["ok", "same", "over"]
 Reply = list[Any]
@@ -37,6 +39,8 @@ SCHEDULED, QUEUED, READY, RUNNING, PAUSED, BLOCKED, CANCELED = (
         State.CANCELED,
     )
 )
+MARKS: Mapping[str, float] = MappingProxyType({"oldest": -math.inf, "youngest": math.inf})
+"""The score of a tenant whose line is to be looked at again."""
 RECALLED = "?"
 """Stands before the slots of a runner that has not said what it runs since the server came back."""
 OVER = frozenset(STATE_CODES[state] for state in TERMINAL)
@@ -104,6 +108,10 @@ class Call:
         self.now = space.clock()
         self.touched: dict[str, int] = {}
         """Job id -> its last ledger seq, for the feed."""
+        self.policy: turns.Policy = turns.NO_POLICY
+        """What a submission is judged by."""
+        self.dropped = 0
+        """Old tickets that were dropped from lines in search of a victim."""
         self.lengthened: dict[str, None] = {}
         """Pools whose line this call made longer: they are dispatched before it ends."""
         self._timer: int | None = None
@@ -186,18 +194,52 @@ class Call:
         (line.appendleft if at_head else line.append)(job.entry)
         turns.wake_tenant(self, fields["pool"], fields["class"], fields["tenant"])
         self.deepen(job, 1)
+        self.count_waiting(fields["tenant"], 1)
+        self.mark("youngest", job.place, fields["tenant"])
         self.lengthened[fields["pool"]] = None
 
     def deepen(self, job: Job, by: int) -> None:
         """Counts how many wait in its pool and class."""
-        name = f"depth:{job.place}"
+        self._bump(f"depth:{job.place}", by)
+
+    def count_waiting(self, tenant: str, by: int) -> None:
+        """Counts how many of a tenant's jobs wait, scheduled ones too."""
+        self._bump(f"waits:{tenant}", by)
+
+    def _bump(self, name: str, by: int) -> None:
         self._moved[name] = self._moved.get(name, 0) + by
+
+    def counter(self, name: str) -> int:
+        """A counter as this call will leave it."""
+        return int(self.hash("counters").get(name, "0")) + self._moved.get(name, 0)
+
+    # -- who gives way, in pools that evict
+
+    def _keeps(self, kind: str, place: str) -> bool:
+        return self.hash(f"fair:{place.partition(':')[0]}").get("evicts") == kind
+
+    def victims(self, kind: str, place: str) -> ZSet:
+        """Tenants of a pool and class by the age of one end of their lines."""
+        return self.space.zset(f"{self.shard}{kind}:{place}")
+
+    def mark(self, kind: str, place: str, tenant: str) -> None:
+        """That end of the tenant's line may be another now."""
+        if self._keeps(kind, place):
+            self.victims(kind, place).put(tenant, MARKS[kind])
+
+    def unmark(self, place: str, tenant: str) -> None:
+        """The tenant has nothing in that line any more."""
+        for kind in MARKS:
+            if self._keeps(kind, place):
+                self.victims(kind, place).remove(tenant)
 
     def park(self, job: Job, kind: str, due_at: int) -> None:
         """Sets the timer that the job waits for."""
         job.take_ticket()
         job.fields["due_at"] = str(due_at)
         self.set_timer(f"{kind}:{job.entry}", due_at)
+        if kind == "later":
+            self.count_waiting(job.fields["tenant"], 1)
 
     def set_timer(self, member: str, due_at: int) -> None:
         """Adds a timer; should it be the first one due, the scheduler is told at the end."""
@@ -207,8 +249,12 @@ class Call:
     def leave_line(self, job: Job) -> None:
         """Before it is moved away: what waits with it is told; entries in lists die of old tickets."""
         due = self.space.zset(f"{self.shard}due")
+        if job.state in {QUEUED, SCHEDULED}:
+            self.count_waiting(job.fields["tenant"], -1)
         if job.state == QUEUED:
             self.deepen(job, -1)
+            for kind in MARKS:
+                self.mark(kind, job.place, job.fields["tenant"])
         elif job.state == SCHEDULED:
             due.remove(f"later:{job.entry}")
         elif job.state == BLOCKED:
@@ -268,6 +314,12 @@ class Call:
 
     # -- slots
 
+    def drains(self, pool: str, runner: str = "") -> bool:
+        """Whether operators drain the pool, or this runner of it."""
+        desired = self.hash("desired")
+        scopes = ("*", f"pool:{pool}", f"runner:{runner}")
+        return any(f"{scope}:drain" in desired for scope in scopes)
+
     def allowance(self, pool: str) -> tuple[int, int, bool]:
         """Free slots of a pool less what is dispatched and unclaimed, how many runners serve it, and whether
         one of them must first say what it runs."""
@@ -275,7 +327,11 @@ class Call:
         told = {name: n for name, n in slots.items() if not n.startswith(RECALLED)}
         if len(told) < len(slots) and self._recalls():
             return 0, len(slots), True
-        free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in told.items())
+        free = sum(
+            max(0, int(n) - len(self.hash(f"held:{name}")))
+            for name, n in told.items()
+            if not self.drains(pool, name)
+        )
         ready = self.space.stream(f"{self.shard}ready:{pool}")
         return free - (0 if ready is None else len(ready)), len(slots), False
 
@@ -295,6 +351,8 @@ class Call:
         moved = {name: by for name, by in self._moved.items() if by}
         for name, by in {**moved, "moves": 1}.items() if moved else ():
             counters[name] = str(int(counters.get(name, "0")) + by)
+            if name.startswith("waits:") and counters[name] == "0":
+                del counters[name]
         first = self.space.zset(f"{self.shard}due").first()
         if self._timer is not None and first is not None and self._timer <= first[0]:
             fields = {"at": str(self._timer)}

@@ -46,7 +46,8 @@ class Damage(Telling):
         """One page holds everything, so that no order of keys matters."""
         if self._rng.random() < 0.3:
             moves = int(self._hash("counters").get("moves", "0"))
-            places = [f"{pool}:{name}" for pool in POOLS for name in CLASSES]
+            places = [f"depth:{pool}:{name}" for pool in POOLS for name in CLASSES]
+            places += [f"waits:{tenant}" for tenant in TENANTS]
             rows: list[Word] = []
             for place in self._rng.sample(places, k=2):
                 rows += (place, self._rng.choice((0, 1, 3)))

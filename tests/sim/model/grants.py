@@ -33,6 +33,10 @@ class Grants:
         """How many more it would take."""
         return self._most - len(self.offers)
 
+    def drained(self, pool: str) -> bool:
+        """Whether its runner may take nothing."""
+        return self._call.drains(pool, self._runner)
+
     def reserve(self, count: int) -> None:
         """Numbers for the next claims; what is not used is never given again."""
         if count:

@@ -10,6 +10,7 @@ import orjson
 from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT, INCARNATIONS_TOLD_MAX
 from contracts.states import Event
 from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
+from tests.sim.model.control import excuse
 
 MAILBOXES = {"admission": "requests", "fallback": "outcomes", "scheduler": "alarm"}
 """The stream that a role reads, in a group of its own name."""
@@ -79,6 +80,8 @@ def register(call: Call, argv: Sequence[str]) -> Reply:
     call.hash("seen")[instance] = str(call.now)
     if role in MAILBOXES:
         call.space.ensure_group(call.shard + MAILBOXES[role], role)
+    if role == "scheduler":
+        call.space.ensure_group(f"{call.shard}control", "control")
     if role == "runner":
         known = call.hash(f"slots:{pool}")
         recalled = known.get(instance, "").startswith(RECALLED)
@@ -173,6 +176,9 @@ def _forget(call: Call, instance: str, about: Mapping[str, Any]) -> None:
     """Removes what the instance owned."""
     for name in ("instances", "beats", "seen"):
         call.hash(name).pop(instance, None)
+    for word in ("drain", "drain_by"):
+        call.hash("desired").pop(f"runner:{instance}:{word}", None)
+    excuse(call, instance)
     role = about.get("role", "")
     if role == "runner":
         pool = about["pool"]
@@ -185,6 +191,9 @@ def _forget(call: Call, instance: str, about: Mapping[str, Any]) -> None:
                 stream.groups["runners"].remove(instance)
     elif role in MAILBOXES:
         _hand_on(call, call.shard + MAILBOXES[role], role, instance)
+    control = call.space.stream(f"{call.shard}control")
+    if role == "scheduler" and control is not None and "control" in control.groups:
+        control.groups["control"].remove(instance)
 
 
 def _hand_on(call: Call, name: str, group_name: str, instance: str) -> None:

@@ -36,6 +36,7 @@ class _Page:
     gathers: frozenset[str] = frozenset()
     depths: Counter[str] = field(default_factory=Counter)
     gaps: set[str] = field(default_factory=set)
+    parked: Counter[str] = field(default_factory=Counter)
     heads: dict[str, tuple[int | None, bool]] = field(default_factory=dict)
     ready: dict[str, set[str]] = field(default_factory=dict)
     looked: int = 0
@@ -93,6 +94,7 @@ class _Mender:
         elif job.state == READY:
             self._ready(job)
         elif job.state == SCHEDULED:
+            self.page.parked[fields["tenant"]] += 1
             self._timer(job, "later", fields["ticket"], fields.get("due_at"))
         elif job.state == BLOCKED and "question_id" in fields:
             self._timer(job, "question", fields["ticket"], fields.get("due_at"))
@@ -288,9 +290,13 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
         elif family in {"inbox", "lastcall", "out", "idem"}:
             mender.leftover(family, rest)
     dispatch_lengthened(call, policy, "reaper")
-    depths = [word for line, n in sorted(mender.page.depths.items()) for word in (line, n)]
     cursor = page[-1] if len(page) == most else "0"
-    return call.done(cursor, mender.page.repairs, depths, sorted(mender.page.gaps))
+    found, gaps = mender.page, sorted(mender.page.gaps)
+    return call.done(cursor, found.repairs, _flat(found.depths), gaps, _flat(found.parked))
+
+
+def _flat(counts: Counter[str]) -> list[str | int]:
+    return [word for pair in sorted(counts.items()) for word in pair]
 
 
 def realign(call: Call, argv: Sequence[str]) -> Reply:
@@ -317,11 +323,11 @@ def recount(call: Call, argv: Sequence[str]) -> Reply:
     if counters.get("moves", "0") != moves:
         return ["moved"]
     words = iter(argv[2 : 2 + 2 * int(count)])
-    counted = {f"depth:{place}": n for place, n in zip(words, words, strict=True)}
-    wrong = [name for name, n in counted.items() if int(counters.get(name, "0")) != int(n)]
-    counters |= {name: counted[name] for name in wrong}
-    for name in [one for one in counters if one.startswith("depth:") and one not in counted]:
-        if int(counters[name]):
-            del counters[name]
-            wrong.append(name)
-    return call.done(sorted(name.removeprefix("depth:") for name in wrong))
+    counted = {name: int(n) for name, n in zip(words, words, strict=True)}
+    wrong = [name for name, n in counted.items() if int(counters.get(name, "0")) != n]
+    for name in wrong:
+        if counted[name]:
+            counters[name] = str(counted[name])
+        else:
+            counters.pop(name, None)
+    return call.done(sorted(wrong))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from contracts.limits import FIRE_AGAIN_MS, SCHEDULES_PER_TENANT_MAX
 from contracts.states import Event
-from tests.sim.model.admission import ITEM, Batch, Item, item_of, make_job
+from tests.sim.model.batch import ITEM, Batch, Item, item_of
 from tests.sim.model.call import Call, Job, Reply, quoted
-from tests.sim.model.turns import dispatch_lengthened
 
 HEAD = 11
 
@@ -108,7 +107,10 @@ def _hindrance(wish: _Wish, last: Job | None, batch: Batch) -> tuple[str, str]:
         return "fired", _job(answer[1])
     if last is not None and wish.overlap == "skip":
         return "skipped", _job(last.job_id)
-    if answer:
+    if not answer and wish.item is not None:
+        batch.find_room(wish.item)
+        answer = wish.item.answer
+    if answer and answer[0] == "refused":
         return "refused", f',"code":"{answer[1]}","message":{quoted(answer[2])}'
     return "", ""
 
@@ -118,17 +120,19 @@ def _job(job_id: str) -> str:
 
 
 def _carry_out(call: Call, wish: _Wish, last: Job | None, head: Sequence[str]) -> tuple[str, str]:
-    actor, policy, capacity = head
-    result, more = _hindrance(wish, last, Batch(call, int(capacity)))
+    actor, policy, bounds = head
+    batch = Batch(call, policy, bounds, actor)
+    result, more = _hindrance(wish, last, batch)
     if result:
         return result, more
     assert wish.item is not None, "nothing else could have been wished"
     job_id = wish.item.job_id
-    if last is not None and wish.overlap == "replace":
+    # Room may have been made at the cost of the very job that is to be replaced.
+    alive = last is not None and call.allows(last, Event.CANCEL)
+    if last is not None and alive and wish.overlap == "replace":
         who = f'{{"by":"schedule:{wish.schedule_id}","note":"replaced by {job_id}","reason":"canceled"'
         call.end_early(last, Event.CANCEL, actor, who, "canceled")
-    make_job(call, wish.item, actor)
-    dispatch_lengthened(call, policy, actor)
+    batch.finish()
     return "fired", _job(job_id)
 
 

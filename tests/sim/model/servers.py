@@ -221,8 +221,10 @@ def said(step: Step, do: Any) -> Any:
         return [fields or {} for _, entries in reply or () for _, fields in entries]
     if step.name == "hello" and reply[0] == "ok":
         return [*reply[:3], reply[4]]
+    if step.name == "apply" and reply[0] == "behind":
+        return ["behind"]
     if step.name in {"admit", "replay"}:
-        return [*reply[:3], [_answer(one) for one in reply[3]]]
+        return [*reply[:3], [_answer(one) for one in reply[3]], *reply[4:]]
     return _parsed(reply) if step.name == "GET" and reply else reply
 
 
@@ -234,16 +236,29 @@ def _parsed(text: str) -> Any:
 def _answer(answer: list[Any]) -> list[Any]:
     if answer[0] != "refused":
         return answer
-    return [*answer[:2], _STREAM_ID.sub("ID", answer[2]), _parsed(answer[3])]
+    return [*answer[:2], _STREAM_ID.sub("ID", answer[2]), _parsed(answer[3]), *answer[4:]]
 
 
 def _comparable(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _comparable_value(name.partition(":")[0], value)
+        _command_name(name): _comparable_value(name.partition(":")[0], value)
         for name, value in data.items()
         # Answers live by the server's own clock; a story looks at each when it is given.
-        if not name.startswith("answer:") and (name != "counters" or any(map(int, value.values())))
+        if not name.startswith(("answer:", "rate:"))
+        and (name != "counters" or any(map(int, value.values())))
     }
+
+
+def _command_name(name: str) -> str:
+    """A command that was refused as a repeat is named by its entry, whose id is the server's own."""
+    return _STREAM_ID.sub("ID", name) if name.startswith("command:") else name
+
+
+def _commanded(value: Any) -> Any:
+    """Records and lists of commands: JSON whose members may stand in any order, ids of entries apart."""
+    if isinstance(value, list):
+        return sorted((_STREAM_ID.sub("ID", member), score) for member, score in value)
+    return value | ({"error": _parsed(value["error"])} if "error" in value else {})
 
 
 def _run(name: str, text: str) -> Any:
@@ -253,11 +268,20 @@ def _run(name: str, text: str) -> Any:
     return text == REASSIGNED or "its own"
 
 
+def _clock(text: str) -> float | str:
+    return text if text.isalpha() else float(text)
+
+
 def _comparable_value(family: str, value: Any) -> Any:
     if family == "meta":
         return {name: _run(name, text) for name, text in value.items()}
+    if family in {"command", "commands"}:
+        return _commanded(value)
+    if family == "acks":
+        entries, groups = value.comparable(with_ids=False)
+        return [{k: _STREAM_ID.sub("ID", v) for k, v in one.items()} for one in entries], groups
     if family == "counters":
         return {name: count for name, count in value.items() if int(count)}
     if family == "fair":
-        return {name: float(clock) for name, clock in value.items()}
+        return {name: _clock(text) for name, text in value.items()}
     return value.comparable(with_ids=family == "out") if isinstance(value, Entries) else value

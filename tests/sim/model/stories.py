@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from contracts.states import State
 from orch.store.library import SCHEMA
-from tests.sim.model.damage import Damage
+from tests.sim.model.commanding import Commanding
 from tests.sim.model.server import ModelServer
 from tests.sim.model.telling import (
     ACTORS,
+    BOUNDS,
     CLASSES,
     EPOCH_MS,
     PAYLOADS,
@@ -29,7 +30,7 @@ from tests.sim.model.telling import (
 from tests.sim.model.timetables import Timetables
 
 
-class Story(Damage, Timetables):
+class Story(Commanding, Timetables):
     """The next step of a shard's life, as often as it is asked."""
 
     def __init__(self, seed: int, model: ModelServer) -> None:
@@ -61,7 +62,10 @@ class Story(Damage, Timetables):
             self._fire: 4,
             self._tamper: 1,
             self._damage: 1,
+            self._steer_intake: 1,
             self._repair: 2,
+            self._command: 4,
+            self._obey: 3,
         }
 
     def step(self) -> Step:
@@ -80,9 +84,12 @@ class Story(Damage, Timetables):
     def _admit(self) -> Step:
         count = self._rng.choice((1, 1, 2, 6))
         items = [self._item() for _ in range(count)]
-        capacity = self._any(10_000, 10_000, 2)
         flat = [word for item in items for word in item]
-        return self._say("admit", "gateway", self._policy, capacity, count, *flat)
+        return self._say("admit", "gateway", self._policy, self._limit(), count, *flat)
+
+    def _limit(self) -> Word:
+        """Mostly the story's own bounds."""
+        return self._bounds if self._rng.random() < 0.9 else self._any(*BOUNDS)
 
     def _item(self) -> tuple[Word, ...]:
         chance = self._rng.random
@@ -118,7 +125,7 @@ class Story(Damage, Timetables):
             return self._say("refuse", entry, request, '{"code":"INVALID_SPEC"}')
         *head, _, _, placed = self._item()
         item = (*head, entry, request, placed)
-        return self._say("admit", "admission", self._policy, 10_000, 1, *item)
+        return self._say("admit", "admission", self._policy, self._limit(), 1, *item)
 
     def _cycle(self) -> Step:
         runner = self._rng.choice(list(RUNNERS))
@@ -181,7 +188,7 @@ class Story(Damage, Timetables):
     def _registration(self, name: str) -> Step:
         role, pool = ACTORS.get(name, "runner"), RUNNERS.get(name, "")
         slots = self._rng.choice((0, 1, 3, 6)) if pool else 0
-        about = json.dumps({"role": role, "pool": pool, "slots": slots})
+        about = json.dumps({"role": role, "pool": pool, "slots": slots, "serves": "a b"})
         return self._say("register", name, role, about, pool, slots, 0)
 
     def _decide(self) -> Step:
@@ -236,6 +243,28 @@ class Story(Damage, Timetables):
         words = (self._rng.choice(fitting) if fitting else self._job(), who, "gateway")
         return self._say(verb, *words, *((self._policy,) if verb == "resume" else ()))
 
+    def _steer_intake(self) -> Step:
+        """What an operator sets over the settings, and takes back."""
+        pool, name, tenant = self._any(*POOLS), self._any(*CLASSES), self._any(*TENANTS)
+        fields = (
+            ("*:intake", "paused"),
+            (f"pool:{pool}:intake", "paused"),
+            (f"queue:{pool}:{name}:intake", "paused"),
+            (f"tenant:{tenant}:intake", "paused"),
+            (f"queue:{pool}:{name}:queue_jobs_max", self._any(0, 2, 50)),
+            (f"pool:{pool}:pool_jobs_max", self._any(0, 3, 50)),
+            (f"pool:{pool}:full_policy", self._any("reject", "drop-lru", "shed-low-priority")),
+            (f"tenant:{tenant}:tenant_jobs_max", self._any(0, 1, 20)),
+            (f"tenant:{tenant}:rate", self._any("0.02", "0.5")),
+            (f"tenant:{tenant}:burst", self._any(40, 50)),
+        )
+        field, value = self._rng.choice(fields)
+        if self._hash("desired") and self._rng.random() < 0.5:
+            return self._say(
+                "HDEL", f"{PREFIX}desired", self._rng.choice(list(self._hash("desired")))
+            )
+        return self._say("HSET", f"{PREFIX}desired", field, value)
+
     def _answer(self) -> Step:
         blocked = self._in_state(State.BLOCKED)
         job_id = self._rng.choice(blocked) if blocked else self._job()
@@ -284,7 +313,7 @@ class Story(Damage, Timetables):
             old = self._rng.choice(dead) if dead and self._rng.random() < 0.9 else self._job()
             known = self._hash(f"job:{old}").get("replayed_as")
             pairs += (old, known if known and self._rng.random() < 0.3 else f"p{self._count}{n}")
-        head = ("gateway", self._policy, self._any(10_000, 2), '"me"')
+        head = ("gateway", self._policy, self._limit(), '"me"')
         return self._say("replay", *head, len(pairs) // 2, *pairs)
 
     def _live(self) -> Step:

@@ -20,10 +20,19 @@ POLICIES = (
     "fair 700 hi:3 mid:2 lo:1",
     "strict 1000 hi:8 mid:3 lo:1",
 )
+BOUNDS = (
+    "queue_jobs_max=10000",
+    "queue_jobs_max=3",
+    "queue_jobs_max=10000 pool_jobs_max=6 full_policy=drop-lru",
+    "queue_jobs_max=10000 pool_jobs_max=6 full_policy=shed-low-priority",
+    "queue_jobs_max=3 tenant_jobs_max=4 full_policy=drop-lru",
+    "queue_jobs_max=10000 tenant_jobs_max=3 full_policy=shed-low-priority",
+)
 RUNNERS = {"r1": "a", "r2": "a", "r3": "b"}
 ACTORS = {"ad1": "admission", "ad2": "admission", "fb1": "fallback", "fb2": "fallback"} | {
     "sc1": "scheduler",
     "re1": "reaper",
+    "su1": "supervisor",
 }
 PAYLOADS = {
     "settle": {"outcome": "done", "exit_code": 0},
@@ -67,6 +76,7 @@ class Telling:
         self._now = EPOCH_MS
         self._count = 0
         self._policy = self._rng.choice(POLICIES)
+        self._bounds = self._rng.choice(BOUNDS)
         self._given: list[tuple[str, str]] = []
         """Claims ever given, the old ones too."""
 

@@ -48,6 +48,7 @@ def _fire(call: Call, job: Job, kind: str, ticket: str) -> None:
     elif kind == "later" and call.holds_ticket(job, SCHEDULED, ticket):
         call.move(job, Event.DUE, "scheduler")
         job.drop("due_at")
+        call.count_waiting(fields["tenant"], -1)
         call.enqueue(job)
     elif kind == "question" and call.holds_ticket(job, BLOCKED, ticket):
         payload = f'{{"question_id":"{fields["question_id"]}"}}'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.model.telling import POOLS, PREFIX, TENANTS, Step, Telling, Word
+from tests.sim.model.telling import BOUNDS, POOLS, PREFIX, TENANTS, Step, Telling, Word
 
 OVERLAPS = ("skip", "queue", "replace")
 
@@ -49,7 +49,7 @@ class Timetables(Telling):
             fire_at = self._rng.choice((expected, expected, expected + 1_000))
             next_at = self._rng.choice((self._later(), self._now - 5, 0))
         head: tuple[Word, ...] = (tenant, schedule_id, revision, expected, fire_at, next_at)
-        policy = ("gateway", self._policy, self._any(10_000, 10_000, 2))
+        policy = ("gateway", self._policy, self._any(self._bounds, self._bounds, *BOUNDS))
         missed, overlap = self._any(0, 0, 3), self._rng.choice(OVERLAPS)
         return self._say("fire", *policy, *head, missed, overlap, *self._wished(tenant, fire_at))
 

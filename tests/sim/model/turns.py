@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from contracts.limits import BATCH_ITEMS_MAX
 from contracts.states import Event
+from tests.sim.model.pace import measure
 from tests.sim.model.values import number_text
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Policy:
     classes: tuple[tuple[str, int], ...]
     strict: bool
     aging_ms: int
+
+
+NO_POLICY = Policy((), strict=False, aging_ms=1)
 
 
 @cache
@@ -67,6 +71,7 @@ class PoolTurns:
         if not waiting:
             self.set_clock(f"c:{class_name}", max(self.clock(f"c:{class_name}"), self.clock("v")))
         waiting.put(tenant, max(rested, self.clock(f"v:{class_name}")))
+        self._call.mark("oldest", name, tenant)
 
     def waiting(self, policy: Policy) -> list[tuple[str, int]]:
         """The classes in which somebody waits, the highest first."""
@@ -103,8 +108,13 @@ class PoolTurns:
         if grants is not None:
             grants.reserve(min(len(taken), grants.room))
         served = sum(_serve(call, self._pool, entry, actor, grants) for entry in taken)
+        call.count_waiting(tenant, -served)
         self._pay(class_name, weight, served)
         self._rest_or_stay(name, tenant, start + served, rests=not line)
+        if not line:
+            call.unmark(name, tenant)
+        elif taken:
+            call.mark("oldest", name, tenant)
         return served, max(1, len(taken))
 
     def _pay(self, class_name: str, weight: int, served: int) -> None:
@@ -161,6 +171,8 @@ def dispatch_pool(
     """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool. A runner that
     claims takes first what was made ready before."""
     free, runners, waits = call.allowance(pool)
+    if grants is not None and grants.drained(pool):
+        grants = None
     if grants is not None and not waits:
         free += grants.claim_ready(pool)
     want, done, looked = min(free, most), 0, 0
@@ -175,6 +187,8 @@ def dispatch_pool(
         most_now = want - done if alone else 1
         served, seen = turns.serve(class_name, weight, most_now, actor, grants)
         done, looked = done + served, looked + seen
+    backlogged = bool(turns.waiting(policy)) if want > 0 else (pool in call.lengthened or None)
+    measure(call, pool, done, backlogged=backlogged, is_served=runners > 0 and not waits)
     return done, runners
 
 

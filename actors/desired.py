@@ -1,0 +1,59 @@
+"""Operators' wishes, as one instance hears them: it obeys the desired state and acknowledges its revision.
+
+The state is what counts: whoever starts later, or missed the announcement, reads it and obeys the same. One
+blocking read waits for announcements; when nothing is said the state is looked at every five seconds anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from actors.outage import Outage
+from contracts.errors import Unavailable
+from orch.ports import Clock
+from orch.store.connection import BlockingReader
+from orch.store.control import Wanted
+from orch.store.leases import Instance
+from orch.store.store import Store
+
+LISTEN_MS: Final = 5_000
+
+Obey = Callable[[Wanted], None]
+"""Takes in what is wanted; work that it starts is reported by itself."""
+Follow = Callable[[Instance, Obey], Coroutine[Any, Any, None]]
+
+
+def as_it_stands(_wanted: Wanted) -> None:
+    """For instances whose verbs read the desired state themselves: they obey as soon as it is written."""
+
+
+async def follow(
+    instance: Instance, obey: Obey, *, store: Store, reader: BlockingReader, clock: Clock
+) -> None:
+    """Obeys and acknowledges each revision until it is canceled."""
+    outage, revision, position = Outage("desired", clock), -1, ""
+    while True:
+        try:
+            position = position or await store.control.newest()
+            wanted = await store.control.wanted(
+                pool=instance.pool, instance_id=instance.instance_id
+            )
+            if wanted.revision != revision:
+                obey(wanted)
+                await store.control.acknowledge(instance.instance_id, wanted.revision)
+                revision = wanted.revision
+            position = await _announced(store, reader, position)
+            outage.over()
+        except Unavailable as error:
+            # A server that came back may have gone back: everything is read and acknowledged again.
+            revision, position = -1, ""
+            await outage.wait(error)
+
+
+async def _announced(store: Store, reader: BlockingReader, position: str) -> str:
+    """Waits for an announcement after that position; the position after the last."""
+    stream = store.connection.keys.revisions
+    found = await reader.read("XREAD", "COUNT", 64, "BLOCK", LISTEN_MS, "STREAMS", stream, position)
+    entries = found.get(stream, [])
+    return entries[-1][0] if entries else position

@@ -1,0 +1,65 @@
+"""Every word that a page may name in code style, from the modules that define them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
+from contracts.errors import ErrorCode
+from contracts.overrides import LIMITS
+from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
+from orch.store.keys import OWNERS, Keys
+from orch.store.library import library
+from tests.shape.pages import ROOT
+
+
+def _strings(document: Any) -> Iterator[str]:
+    """All keys and all words of a schema."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield key
+            yield from _strings(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _strings(value)
+    elif isinstance(document, str):
+        yield document
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """Every lower-case word with an underscore that may stand in code style."""
+    contracts = [ROOT / "contracts/openapi.json", *(ROOT / "contracts/schemas/v1").glob("*.json")]
+    words = {word for path in contracts for word in _strings(json.loads(path.read_bytes()))}
+    for entry in events.CATALOGUE.values():
+        words |= {entry.type.value, *entry.fields}
+    for kind in (
+        states.State, states.Event, states.Refusal, states.BlockReason, outcomes.Outcome,
+        outcomes.ReasonCode, events.Frame,
+    ):  # fmt: skip
+        words |= {member.value for member in kind}
+    words |= set(defaults.DEFAULTS) | set(vars(Keys)) | set(OWNERS) | set(library().verbs)
+    words |= set(metrics.CATALOGUE)
+    words |= {*TOKENS_IN, *TOKENS_OUT}
+    written = {
+        "finish_reason",
+        "redis_url",
+        "started_at_ms",
+        "from_seq",
+        "to_seq",
+        "from_i",
+        "to_i",
+    }
+    written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
+    written |= set(LIMITS) | {"force_stopped", "duration_ms", "rolled_back"}
+    return frozenset(words | written)
+
+
+@cache
+def capitals() -> frozenset[str]:
+    modules = (defaults, errors, events, limits, outcomes, record, spec, states)
+    names = {name for module in modules for name in vars(module)}
+    return frozenset(names | {code.value for code in ErrorCode})
