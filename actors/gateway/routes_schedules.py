@@ -154,7 +154,12 @@ async def resume_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) ->
     status_code=202,
     response_model=Fired,
     responses=stored_refusals(
-        _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_SPEC, _E.NO_POOL, _E.QUEUE_FULL, _E.RATE_LIMITED,
+        _E.INVALID_ID,
+        _E.NOT_FOUND,
+        _E.INVALID_SPEC,
+        _E.NO_POOL,
+        _E.QUEUE_FULL,
+        _E.RATE_LIMITED,
         _E.INTAKE_PAUSED,
     ),
 )
