@@ -23,9 +23,9 @@ from actors.gateway.body import as_model, parse_json, read_body, read_json
 from actors.gateway.callers import UNNAMED, Caller
 from actors.gateway.permits import Identity
 from actors.gateway.services import Gateway
+from contracts.commands import CommandName
 from contracts.control import (
     Commanded,
-    CommandName,
     CommandRequest,
     ControlList,
     ControlRecord,
