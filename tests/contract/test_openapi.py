@@ -18,10 +18,12 @@ from typing import Any, Final
 
 import pytest
 
+from contracts.commands import CommandName
+from contracts.limits import PAGE_ITEMS_MAX
 from orch.core.views import OUTPUT_NAME
 from tests.e2e.invariants import job_ids
 from tests.e2e.specs import command, step, steps
-from tests.e2e.stack import DEADLINE_S, Stack, environ
+from tests.e2e.stack import DEADLINE_S, Stack, environ, wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCUMENT: Final = ROOT / "contracts/openapi.json"
@@ -102,7 +104,13 @@ def test_no_request_drawn_from_the_document_gets_an_answer_that_it_does_not_decl
     assert generated is not None
     assert int(generated[1]) > 30 * len(operations())
     assert set(_words(events)) >= CHECKS, "and every check looks"
+    wait_until(lambda: _given(stack) >= set(CommandName), what="a record of every command")
     assert stack.answers()
+
+
+def _given(stack: Stack) -> set[str]:
+    """Which commands were given; `hooks.py` sends them to those who are not there."""
+    return {one.command for one in stack.client.commands(limit=PAGE_ITEMS_MAX).commands}
 
 
 def _words(events: list[dict[str, Any]]) -> list[str]:

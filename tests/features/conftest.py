@@ -25,7 +25,7 @@ from orch.core.ledger import parse_ledger, state_of
 from orch.store.keys import Keys
 from tests.e2e.invariants import job_ids, stored
 from tests.e2e.specs import command, shell
-from tests.e2e.stack import Stack, a_stack, wait_until
+from tests.e2e.stack import Stack, a_stack, is_alive, wait_until
 
 T = TypeVar("T")
 MUTED: Final = bool(os.environ.get("ORCH_FEATURES_MUTED"))
@@ -162,6 +162,12 @@ def a_waiting_job(scene: Scene) -> None:
     assert scene.state(scene.job) is State.QUEUED
 
 
+@given("a running job")
+def a_running_job(scene: Scene) -> None:
+    scene.submit(shell(f"echo $$ > {scene.file}; exec sleep 600"))
+    scene.wait(lambda: scene.file.exists() and scene.file.read_text().strip(), "the agent runs")
+
+
 @given("a completed job")
 def a_completed_job(scene: Scene) -> None:
     scene.wait_for(scene.submit(shell(f"echo ran >> {scene.file}")), State.COMPLETED)
@@ -190,6 +196,12 @@ def refused(scene: Scene, status: int, code: str) -> None:
     body = scene.said.json()
     assert (scene.said.status_code, body["code"]) == (status, code), scene.said.text
     assert body["request_id"] == scene.said.headers["x-correlation-id"]
+
+
+@then("its agent is gone")
+def its_agent_is_gone(scene: Scene) -> None:
+    pid = int(scene.file.read_text())
+    scene.wait(lambda: not is_alive(pid), "the agent is stopped")
 
 
 @then("nothing was stored for it")

@@ -5,17 +5,9 @@ from __future__ import annotations
 from pytest_bdd import given, parsers, scenarios, then, when
 
 from contracts.states import State
-from tests.e2e.specs import shell
-from tests.e2e.stack import is_alive
 from tests.features.conftest import Scene
 
 scenarios("cancel.feature")
-
-
-@given("a running job")
-def a_running_job(scene: Scene) -> None:
-    scene.submit(shell(f"echo $$ > {scene.file}; exec sleep 600"))
-    scene.wait(lambda: scene.file.exists() and scene.file.read_text().strip(), "the agent runs")
 
 
 @given("the id of no job")
@@ -50,12 +42,6 @@ def it_never_ran(scene: Scene) -> None:
     scene.wait(lambda: not scene.stack.held(), "the slot is free")
     assert not scene.file.exists()
     assert all(event.attempt == 0 for event in scene.ledger(scene.job))
-
-
-@then("its agent is gone")
-def its_agent_is_gone(scene: Scene) -> None:
-    pid = int(scene.file.read_text())
-    scene.wait(lambda: not is_alive(pid), "the agent is stopped")
 
 
 @then("its ledger tells of one cancellation")
