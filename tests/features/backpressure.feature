@@ -14,6 +14,15 @@ Feature: Backpressure
     And it is retriable and tells the depth of the queue
     And nothing was stored for it
 
+  @ADM-2 @CTL-1
+  Scenario: Paused intake refuses before any bound is looked at
+    Given intake is paused
+    When another job is submitted
+    Then the answer is 503 with the code INTAKE_PAUSED
+    And its headers say how long to wait
+    And it names the rule intake-paused
+    And nothing was stored for it
+
   @ADM-2
   Scenario: What was canceled gives its place away
     When a waiting job is canceled

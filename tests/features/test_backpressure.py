@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from pytest_bdd import given, scenarios, then, when
+import pytest
+from pytest_bdd import given, parsers, scenarios, then, when
 
 from contracts.states import State
 from tests.e2e.specs import shell
 from tests.features.conftest import QUEUE_JOBS_MAX, Scene
 
 scenarios("backpressure.feature")
+
+
+def steer(scene: Scene, verb: str) -> None:
+    """A command about the pool, carried out to its end."""
+    pushed = scene.http.post(f"/v1/pools/default/{verb}", json={"what": "intake"})
+    path = f"/v1/control/{pushed.json()['command_id']}"
+    scene.wait(lambda: scene.http.get(path).json().get("status") == "done", f"the end of {verb}")
+
+
+@given("intake is paused")
+def intake_is_paused(scene: Scene, request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: steer(scene, "resume"))
+    steer(scene, "pause")
 
 
 @given("the queue is full")
@@ -34,6 +48,11 @@ def a_waiting_job_again(scene: Scene) -> None:
 def headers_say(scene: Scene) -> None:
     assert int(scene.said.headers["retry-after"]) >= 1
     assert int(scene.said.headers["x-backoff-ms"]) >= 1
+
+
+@then(parsers.parse("it names the rule {label}"))
+def it_names_the_rule(scene: Scene, label: str) -> None:
+    assert scene.said.json()["policy_label"] == label
 
 
 @then("it is retriable and tells the depth of the queue")
