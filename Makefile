@@ -6,7 +6,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick bench-guard sim mutants chaos observe venv
+.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos observe venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -57,6 +57,10 @@ bench-quick: venv ## the same, small: about three minutes once the peers' enviro
 
 bench-guard: venv ## fails when a ratio of the last bench got worse than the kept one (perf/ratios.json); ARGS=--accept keeps them
 	@$(BIN)/python -m bench.guard $(ARGS)
+
+contract: venv ## the running system against its OpenAPI document and golden event streams; EXAMPLES=300 for a night, RECORD=1 writes the streams
+	@$(if $(EXAMPLES),ORCH_CONTRACT_EXAMPLES=$(EXAMPLES)) $(if $(RECORD),ORCH_CONTRACT_RECORD=1) \
+	  $(BIN)/python -m pytest tests/contract $(ARGS)
 
 sim: venv ## seeded simulation of all actors; FAST= LUA= SEED=, ONE=lua|fast for one seed, SHRINK=1
 	@$(BIN)/python -m tests.sim $(if $(FAST),--fast $(FAST)) $(if $(LUA),--lua $(LUA)) $(if $(SEED),--seed $(SEED)) \

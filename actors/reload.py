@@ -17,7 +17,8 @@ import structlog
 
 from actors.generation import Generation, Unproven
 from actors.outage import Outage
-from contracts.control import OVER, Command, make_command
+from contracts.commands import OVER
+from contracts.control import Command, make_command
 from contracts.defaults import DEFAULTS
 from contracts.errors import Refused, Unavailable
 from orch.ports import Clock

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from bench.measures.floor import floor
+from bench.measures.front import front, overload
 from bench.measures.http import fan_out, submissions
 from bench.measures.latency import latency, requests_door, under_backlog
 from bench.measures.rest import idle, recovery
@@ -21,7 +22,7 @@ from bench.roster import Peer
 from bench.rows import Sample, rows_of
 from bench.server import Mode, Server
 
-FAMILIES: Final = "drain two wait latency backlog idle recovery http sse floor".split()
+FAMILIES: Final = "drain two wait latency backlog idle recovery http sse front floor".split()
 MILLION: Final = 1_000_000
 FASTEST: Final = 2
 WAITING_AT_ONCE: Final = 10
@@ -107,6 +108,7 @@ class Plan:
         for repetition in range(self.sizes.repetitions[mode]):
             yield from self._drains(mode, repetition)
         yield from self._latencies(mode)
+        yield from self._fronts()
         if mode == "none":
             yield from self._rests()
             yield from self._doors()
@@ -211,6 +213,11 @@ class Plan:
             yield Step("http", "http_submit", peer, act)
             watch = partial(fan_out, watchers=self.sizes.watchers)
             yield Step("sse", f"sse_{self.sizes.watchers}_watchers_last", peer, watch)
+
+    def _fronts(self) -> Iterator[Step]:
+        for peer in self.ours[:1]:
+            for measure, act in (("front_submit", front), ("front_refused", overload)):
+                yield Step("front", measure, peer, partial(act, seconds=self.sizes.http_s))
 
     def _backlogs(self) -> Iterator[Step]:
         for queued in self.sizes.backlogs:

@@ -119,6 +119,8 @@ TARGETS: Final = (
     _T("always_vs_none", "drain: appendfsync always / no persistence", lambda v: over(v.ours("drain_1", "always"), v.ours("drain_1"))),
     _T("requests_door_vs_floor", "request and answer through streams: Orch / raw two hops", _floor("requests_door_p50")),
     _T("http_vs_bare", "POST /v1/jobs a second: Orch / bare FastAPI", lambda v: over(v.ours("http_submit"), v.table.value("bare-fastapi", "http_submit", "none"))),
+    _T("front_vs_bare_always", "POST /v1/jobs a second, appendfsync always: Orch / bare FastAPI", lambda v: over(v.ours("front_submit", "always"), v.table.value("bare-fastapi", "front_submit", "always"))),
+    _T("front_refused_p50_to_accepted", "p50 of a 429 at full queues / of an accepted submission, appendfsync always", lambda v: over(v.ours("front_refused_p50", "always"), v.ours("front_submit_p50", "always")), "at most", 1),
 )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ TABLES: Final = (
     ("Latency, appendfsync always", "always", ("start_busy_p50", "start_busy_p99", "result_busy_p50", "result_busy_p99")),
     ("At rest, and after a kill -9 of a worker", "none", ("idle_commands_per_s", "idle_commands_per_actor_s", "idle_cpu_percent", "idle_server_cpu_percent", "recovery")),
     ("Backlog", "none", ("drain_at_1000", "drain_at_100000", "drain_at_1000000", "drain_past_1000000_canceled", "server_us_per_job_at_1000", "server_us_per_job_at_100000", "server_us_per_job_at_1000000")),
-    ("HTTP and SSE", "none", ("http_submit", "sse_1000_watchers_last", "sse_1000_watchers_rate")),
+    ("HTTP and SSE", "none", ("http_submit", "sse_1000_watchers_last", "sse_1000_watchers_rate", "sse_1000_watchers_memory")),
+    ("The front door under load, appendfsync always", "always", ("front_submit", "front_submit_p50", "front_batch_100", "front_refused", "front_refused_p50")),
     ("Raw floor, no persistence", "none", tuple(f"{what}_{batch}" for what in ("xadd", "read_ack", "call") for batch in (1, 10, 100))),
     ("Raw floor, appendfsync always", "always", tuple(f"{what}_{batch}" for what in ("xadd", "read_ack", "call") for batch in (1, 10, 100))),
 )

@@ -10,13 +10,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import Field, ValidationError, model_validator
 
 from contracts import limits
+from contracts.commands import CommandName, CommandStatus
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_id
 from contracts.overrides import LIMITS
@@ -27,40 +27,6 @@ from contracts.states import TERMINAL, State
 VERSION: Final = "1"
 FIELDS: Final = frozenset({"v", "id", "command", "target", "args", "if_revision", "by", "token"})
 """Of an entry; `token` is the gateway's own, which makes its push repeatable."""
-
-
-class CommandName(StrEnum):
-    """What can be commanded."""
-
-    DRAIN = "drain"
-    """No new claims; what runs may finish, until the deadline."""
-    UNDRAIN = "undrain"
-    PAUSE = "pause"
-    """Nothing is taken in, nothing is given out, or both."""
-    RESUME = "resume"
-    CANCEL = "cancel"
-    """Every live job that the filter fits and that was there when the command came."""
-    SET_LIMIT = "set-limit"
-    """Overrides a setting for one pool, line, tenant or key; null lifts the override."""
-    RELOAD = "reload"
-    """The supervisor reads its configuration again, and goes on with it if it is sound."""
-
-
-class CommandStatus(StrEnum):
-    """How far a command has come."""
-
-    PUSHED = "pushed"
-    """It stands in the stream; no scheduler has read it yet."""
-    APPLIED = "applied"
-    """The desired state says so; not every instance has acknowledged, or its work goes on."""
-    DONE = "done"
-    REFUSED = "refused"
-    """It changed nothing; `error` says why."""
-    FAILED = "failed"
-    """It was tried and taken back; `outcome` says why."""
-
-
-OVER: Final = frozenset({CommandStatus.DONE, CommandStatus.REFUSED, CommandStatus.FAILED})
 
 
 Kind = Literal["all", "pool", "queue", "tenant", "runner", "key"]
@@ -180,7 +146,7 @@ class CommandRequest(Strict):
     """A command over HTTP. Without `id` the gateway makes one."""
 
     id: Id | None = None
-    command: Annotated[str, Field(max_length=64)]
+    command: Annotated[str, Field(max_length=64, json_schema_extra={"enum": list(CommandName)})]
     target: Annotated[str, Field(max_length=200)] = "*"
     args: Annotated[dict[str, Any], Field(max_length=16)] = Field(default_factory=dict)
     if_revision: Annotated[int, Field(ge=0, le=2**53)] | None = None

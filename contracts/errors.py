@@ -33,10 +33,12 @@ class ErrorCode(StrEnum):
     INVALID_SPEC = "INVALID_SPEC"
     INVALID_ID = "INVALID_ID"
     INVALID_REQUEST = "INVALID_REQUEST"
+    EXPIRED_CURSOR = "EXPIRED_CURSOR"
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    RANGE_NOT_SATISFIABLE = "RANGE_NOT_SATISFIABLE"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     INVALID_TRANSITION = "INVALID_TRANSITION"
     ALREADY_ANSWERED = "ALREADY_ANSWERED"
@@ -59,6 +61,8 @@ class ErrorCode(StrEnum):
     DEPENDENCY_MISSING = "DEPENDENCY_MISSING"
     INVALID_CONFIG = "INVALID_CONFIG"
     TIMEOUT = "TIMEOUT"
+    JOB_FAILED = "JOB_FAILED"
+    JOB_EXPIRED = "JOB_EXPIRED"
     INTERNAL = "INTERNAL"
 
 
@@ -84,10 +88,12 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.INVALID_SPEC, 400, x.BAD_INPUT, False, "The job spec breaks its schema; details.path names the key.", "Correct the key named in details.path; `orch init` writes a valid example."),
         ErrorEntry(e.INVALID_ID, 400, x.BAD_INPUT, False, "An id breaks the pattern [A-Za-z0-9][A-Za-z0-9._-]{0,63} or holds '..'.", "Use letters, digits, dot, dash and underscore, at most 64 characters."),
         ErrorEntry(e.INVALID_REQUEST, 400, x.BAD_INPUT, False, "The request is no valid call of this endpoint or command.", "Compare it with contracts/openapi.json or the command's --help."),
+        ErrorEntry(e.EXPIRED_CURSOR, 400, x.BAD_INPUT, False, "The list that this cursor belongs to begins anew: the server's data went back.", "Read the list again from its first page."),
         ErrorEntry(e.PAYLOAD_TOO_LARGE, 413, x.BAD_INPUT, False, "A body or a value is larger than its bound; details.bytes_max names it.", "Put large data into a file or a blob and pass a reference."),
         ErrorEntry(e.UNSUPPORTED_MEDIA_TYPE, 415, x.BAD_INPUT, False, "A body is not declared as application/json.", "Send the header Content-Type: application/json."),
         ErrorEntry(e.NOT_FOUND, 404, x.BAD_INPUT, False, "There is no such job, question, schedule or path.", "`orch list` shows the jobs that exist, `orch schedule list` the schedules."),
         ErrorEntry(e.METHOD_NOT_ALLOWED, 405, x.BAD_INPUT, False, "This path exists, but not with this method.", "Compare it with contracts/openapi.json."),
+        ErrorEntry(e.RANGE_NOT_SATISFIABLE, 416, x.BAD_INPUT, False, "The Range header asks for bytes that the file does not have, or for several ranges; details.bytes is its size.", "Ask for one range within the size, or for the whole file."),
         ErrorEntry(e.IDEMPOTENCY_CONFLICT, 409, x.BAD_INPUT, False, "The idempotency key or job id was used for other content; details holds both digests.", "Use a new key for new content."),
         ErrorEntry(e.INVALID_TRANSITION, 409, x.JOB_FAILED, False, "The job's state refuses this event; details names state and refusal.", "`orch explain ID` says what the job waits for."),
         ErrorEntry(e.ALREADY_ANSWERED, 409, x.JOB_FAILED, False, "The question has an answer, or is no longer the one asked.", "`orch status ID` shows the open question."),
@@ -110,6 +116,8 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.DEPENDENCY_MISSING, None, x.DEPENDENCY_MISSING, False, "A program or package that is needed is not there.", "`orch doctor` names it and how to get it."),
         ErrorEntry(e.INVALID_CONFIG, None, x.BAD_INPUT, False, "A setting is unknown or out of its bounds; details names key, value and bound.", "docs/configuration.md lists every key."),
         ErrorEntry(e.TIMEOUT, None, x.JOB_FAILED, True, "What was waited for did not happen in the time given.", "Wait longer with --timeout."),
+        ErrorEntry(e.JOB_FAILED, None, x.JOB_FAILED, False, "The job of this event stream ended in `failed`: no answer's status, but the stream's last frame.", "`orch explain ID` says what happened; a dead letter can be replayed."),
+        ErrorEntry(e.JOB_EXPIRED, None, x.JOB_FAILED, False, "The job of this event stream met its deadline_ms before its end: the stream's last frame.", "Submit it again with a later deadline_ms."),
         ErrorEntry(e.INTERNAL, 500, x.JOB_FAILED, False, "A defect of Orch.", "Report it with the request_id and the actors' log."),
     )
 

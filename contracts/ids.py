@@ -14,6 +14,8 @@ from contracts.errors import ErrorCode, Refused
 
 ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
+ID_SCHEMA: Final = {"pattern": r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$", "maxLength": 64}
+"""The same rule, `..` and all, as JSON Schema can say it: it has no way to look ahead in every dialect."""
 
 
 def is_id(text: str) -> bool:

@@ -110,6 +110,10 @@ WAKE_TOKENS_MAX: Final = 256
 INBOX_ENTRIES_MAX: Final = 1_024
 FEED_ENTRIES_MAX: Final = 10_000
 PAGE_ITEMS_MAX: Final = 500
+LIST_JOBS_MAX: Final = 5_000
+LIST_BYTES_MAX: Final = 16 * MIB
+"""Jobs and bytes looked at for one page of jobs; its cursor goes on where it stopped."""
+LIST_LABELS_MAX: Final = 8
 DELIVERIES_MAX: Final = 3
 """A stream entry that was delivered this often and never settled is poison."""
 PRIORITY_CLASSES_MAX: Final = 8

@@ -22,7 +22,7 @@ from pydantic import (
 
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
-from contracts.ids import ID_PATTERN, is_id
+from contracts.ids import ID_SCHEMA, is_id
 from contracts.outcomes import Outcome
 
 SCHEMA_VERSION: Final = 1
@@ -42,13 +42,16 @@ def _bounded_argument(value: object) -> object:
     return value
 
 
-Id = Annotated[str, BeforeValidator(_legal_id), Field(pattern=ID_PATTERN)]
-Text = Annotated[str, BeforeValidator(_bounded_argument)]
+Id = Annotated[str, Field(json_schema_extra=dict(ID_SCHEMA)), BeforeValidator(_legal_id)]
+Text = Annotated[
+    str, Field(json_schema_extra={"pattern": r"^[^\x00]*$"}), BeforeValidator(_bounded_argument)
+]
 Argv = Annotated[list[Text], Field(min_length=1, max_length=limits.ARGV_MAX)]
 Millis = Annotated[int, Field(ge=0, le=limits.DEADLINE_AHEAD_MS_MAX)]
 AtMs = Annotated[int, Field(ge=0, le=2**48)]
 Env = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Text], Field(max_length=256)
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Text],
+    Field(max_length=256, json_schema_extra={"additionalProperties": False}),
 ]
 
 
@@ -168,14 +171,24 @@ def _callable_url(value: object) -> object:
 class HttpConfig(Strict):
     """Call an agent's endpoint, and follow what it answers: JSON, text or a stream of events."""
 
-    url: Annotated[str, BeforeValidator(_callable_url), Field(max_length=limits.HTTP_URL_CHARS_MAX)]
+    url: Annotated[
+        str,
+        Field(json_schema_extra={"format": "uri", "maxLength": limits.HTTP_URL_CHARS_MAX}),
+        BeforeValidator(_callable_url),
+        Field(max_length=limits.HTTP_URL_CHARS_MAX),
+    ]
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(max_length=limits.HTTP_HEADERS_MAX)] = (
-        _empty(dict)
-    )
+    headers: Annotated[
+        dict[HeaderName, HeaderValue],
+        Field(
+            max_length=limits.HTTP_HEADERS_MAX, json_schema_extra={"additionalProperties": False}
+        ),
+    ] = _empty(dict)
     secret_headers: Annotated[
         dict[HeaderName, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]],
-        Field(max_length=limits.HTTP_HEADERS_MAX),
+        Field(
+            max_length=limits.HTTP_HEADERS_MAX, json_schema_extra={"additionalProperties": False}
+        ),
     ] = _empty(dict)
     document: Any = Field(default=None, alias="json")
     body: str | None = None
@@ -295,7 +308,7 @@ class JobSpec(Strict):
     labels: (
         Annotated[
             dict[Id, Annotated[str, Field(max_length=limits.LABEL_CHARS_MAX)]],
-            Field(max_length=limits.LABELS_MAX),
+            Field(max_length=limits.LABELS_MAX, json_schema_extra={"additionalProperties": False}),
         ]
         | None
     ) = None

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, metrics, record, spec, states
+from contracts import defaults, errors, events, metrics, published, record, spec, states
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,13 +40,7 @@ def _schema(name: str, title: str, model: type[BaseModel], *, mode: str = "seria
 def _job_spec_schema() -> str:
     """The spec with what each shipped adapter wants in its config."""
     document = json.loads(_schema("job_spec", "Job spec", spec.JobSpec, mode="validation"))
-    configs = [(model, "validation") for model in spec.ADAPTER_CONFIGS.values()]
-    refs, shared = models_json_schema(configs, ref_template="#/$defs/{model}")  # type: ignore[arg-type]  # pydantic asks for an invariant list
-    document["$defs"] = {**document.get("$defs", {}), **shared["$defs"]}
-    document["$defs"]["Adapter"]["oneOf"] = [
-        {"properties": {"name": {"const": name}, "config": refs[model, "validation"]}}
-        for name, model in spec.ADAPTER_CONFIGS.items()
-    ]
+    published.with_configs(document["$defs"], "#/$defs/{model}")
     return _json(document)
 
 

@@ -16,7 +16,7 @@ from actors.gateway.callers import Caller
 from actors.gateway.services import Gateway
 from contracts import limits
 from contracts.errors import CATALOGUE, ErrorCode
-from contracts.ids import ID_PATTERN, checked_id
+from contracts.ids import ID_SCHEMA, checked_id
 from contracts.record import ErrorBody
 
 PAGE_DEFAULT: Final = 100
@@ -45,7 +45,9 @@ def _job_id(text: str) -> str:
 
 async def _tenant(
     caller: Caller,
-    tenant: Annotated[str | None, Query(description="Only this tenant's jobs.")] = None,
+    tenant: Annotated[
+        str | None, Query(description="Only this tenant's jobs.", json_schema_extra=dict(ID_SCHEMA))
+    ] = None,
 ) -> str | None:
     asked = None if tenant is None else checked_id(tenant, what="tenant")
     return caller.tenant_for(asked)
@@ -55,7 +57,7 @@ Gate = Annotated[Gateway, Depends(_gateway)]
 JobId = Annotated[
     str,
     AfterValidator(_job_id),
-    Path(description="The job's id.", json_schema_extra={"pattern": ID_PATTERN}),
+    Path(description="The job's id.", json_schema_extra=dict(ID_SCHEMA)),
 ]
 Tenant = Annotated[str | None, Depends(_tenant)]
 """The query's tenant, narrowed to the caller's."""
@@ -67,6 +69,14 @@ After = Annotated[
 ]
 PageCursor = Annotated[
     int | None, Query(ge=0, le=2**53, description="next_cursor of the page before.")
+]
+ListCursor = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="next_cursor of the page before; opaque, and good for the same filters only.",
+    ),
 ]
 
 

@@ -25,6 +25,7 @@ from actors.gateway import (
 )
 from actors.gateway.callers import Callers, authorize
 from actors.gateway.guard import Guard
+from actors.gateway.heads import Heads, has_head
 from actors.gateway.services import Gateway, Services
 from actors.gateway.submission import Express
 from contracts.errors import ErrorCode, Misuse
@@ -51,7 +52,7 @@ def _operation_id(route: APIRoute) -> str:
 def _routes() -> FastAPI:
     app = FastAPI(
         title="Orch",
-        description="Durable execution of AI-agent work.",
+        description="Durable execution of AI-agent work. HEAD answers as GET, but not for a stream.",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -61,7 +62,7 @@ def _routes() -> FastAPI:
     )
     for router in _ROUTERS:
         app.include_router(router)
-    errors.install(app)
+    errors.install(app, _methods_of)
     gaps = permits.gaps(operations())
     if gaps:
         raise Misuse(ErrorCode.INTERNAL, "; ".join(gaps))
@@ -74,10 +75,23 @@ def operations() -> dict[str, frozenset[str]]:
     return {route.name: frozenset(route.param_convertors) for route in routes}
 
 
+def _methods_of(path: str) -> frozenset[str]:
+    routes = (route for router in _ROUTERS for route in router.routes)
+    found = [
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.path_regex.match(path)
+        for method in route.methods or ()
+    ]
+    methods = frozenset(found)
+    return methods | {"HEAD"} if "GET" in methods and has_head(path) else methods
+
+
 def create_app(services: Services) -> FastAPI:
     """The application over these services; `serve.serve` runs it, with the hub it needs."""
     app = _routes()
     gate = app.state.gateway = Gateway(services)
+    app.add_middleware(Heads)
     app.add_middleware(Express, gate=gate)
     app.add_middleware(Callers, gate=gate)
     app.add_middleware(Guard, ids=services.ids, hosts=services.hosts, refusals=gate.refusals)

@@ -6,7 +6,7 @@ answers what no handler caught.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import orjson
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.limits import RETRY_AFTER_MS_START
 
+Methods = Callable[[str], frozenset[str]]
 REQUEST_ID: Final = "request_id"
 
 
@@ -31,6 +32,12 @@ def status_of(error: OrchError) -> int:
 
 
 def _own_headers(error: OrchError) -> dict[str, str]:
+    if error.code is ErrorCode.RANGE_NOT_SATISFIABLE and error.details:
+        return {"Content-Range": f"bytes */{error.details['bytes']}"}
+    return _waiting_headers(error)
+
+
+def _waiting_headers(error: OrchError) -> dict[str, str]:
     status = status_of(error)
     if status == 401:
         return {"WWW-Authenticate": "Bearer"}
@@ -80,18 +87,25 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return error_response(refused, request_id_of(request))
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code, message = {
-        404: (ErrorCode.NOT_FOUND, "no such path"),
-        405: (ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method"),
-    }.get(error.status_code, (ErrorCode.INVALID_REQUEST, "not a valid request"))
-    refused = Refused(code, message, hint="contracts/openapi.json lists the paths.")
-    return error_response(refused, request_id_of(request), headers=error.headers)
+def _on_http(methods_of: Methods) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code, message = {
+            404: (ErrorCode.NOT_FOUND, "no such path"),
+            405: (ErrorCode.METHOD_NOT_ALLOWED, "this path has no such method"),
+        }.get(error.status_code, (ErrorCode.INVALID_REQUEST, "not a valid request"))
+        headers = error.headers
+        if code is ErrorCode.METHOD_NOT_ALLOWED:
+            # The framework names the methods of the first route that it found, not of the path.
+            headers = {"Allow": ", ".join(sorted(methods_of(request.url.path)))}
+        refused = Refused(code, message, hint="contracts/openapi.json lists the paths.")
+        return error_response(refused, request_id_of(request), headers=headers)
+
+    return on_http
 
 
-def install(app: FastAPI) -> None:
-    """Make every exception of a route an error body."""
+def install(app: FastAPI, methods_of: Methods) -> None:
+    """Make every exception of a route an error body; `methods_of` a path is what it could be asked."""
     app.add_exception_handler(OrchError, _on_orch_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, _on_http(methods_of))

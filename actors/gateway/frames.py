@@ -7,21 +7,24 @@ be resumed from any frame. Who reads the pages and when is `stream.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
+from contracts import limits
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.events import EventType, Frame
 from contracts.record import JobRecord, LedgerEvent, LogLine
 from contracts.states import TERMINAL, State
 
 PING: Final = b": ping\n\n"
+PIECE_BYTES: Final = 64 * limits.KIB
+"""Written at once; before the next piece the reader must have taken this one."""
 _CURSOR: Final = re.compile(r"\A([0-9]{1,15})-([0-9]{1,15})\Z")
 _GOOD_ENDS: Final = frozenset({State.COMPLETED, State.CANCELED})
-_BAD_END_CODES: Final = {State.FAILED: "JOB_FAILED", State.EXPIRED: "JOB_EXPIRED"}
+_BAD_END_CODES: Final = {State.FAILED: ErrorCode.JOB_FAILED, State.EXPIRED: ErrorCode.JOB_EXPIRED}
 assert _GOOD_ENDS | set(_BAD_END_CODES) == TERMINAL
 
 
@@ -68,6 +71,18 @@ class Sent:
             self.cursor.text.encode(),
             self.data,
         )
+
+
+def pieces(sent: Iterable[Sent]) -> Iterator[bytes]:
+    """The frames as they travel, several together, at most about PIECE_BYTES at a time."""
+    piece = bytearray()
+    for frame in sent:
+        piece += frame.wire
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def _frame(event: Frame, cursor: Cursor, data: Mapping[str, Any]) -> Sent:

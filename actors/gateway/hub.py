@@ -20,6 +20,8 @@ from contracts.record import LedgerEvent, LogLine
 from orch.ports import Clock
 
 PAGE: Final = limits.PAGE_ITEMS_MAX
+OUTPUT_PAGE: Final = 64
+"""A piece of output may have 8 KiB: a reader who takes nothing more holds one page of them, half a MiB."""
 
 
 class _Feed(Protocol):
@@ -94,7 +96,7 @@ class Watcher:
         """The next page of output past `after`, and how many pieces were trimmed at the front."""
 
         async def read() -> tuple[list[LogLine], int]:
-            return await self._hub.reading.output(self._job_id, after=after, limit=PAGE)
+            return await self._hub.reading.output(self._job_id, after=after, limit=OUTPUT_PAGE)
 
         page: tuple[list[LogLine], int] = await self._hub.share(
             self._topic, ("output", after), read

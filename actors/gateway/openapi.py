@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from actors.gateway.models import REQUEST_MODELS
 from actors.gateway.permits import RULES
+from contracts.published import with_configs
 from contracts.spec import SCHEMA_VERSION
 
 VERSION: Final = "3.2.0"
@@ -35,6 +36,15 @@ _BEARER: Final = {
     "scheme": "bearer",
     "description": "With `auth = tokens`. One of the scopes named beside an operation is needed.",
 }
+_OF_STATUS: Final = {
+    "401": {"WWW-Authenticate": _CHALLENGE},
+    "405": {"Allow": {"schema": {"type": "string"}}},
+    "416": {
+        "Content-Range": {"description": "The size of the file.", "schema": {"type": "string"}}
+    },
+    "429": _WAITS,
+    "503": _WAITS,
+}
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -49,11 +59,21 @@ def _correct(operation: dict[str, Any]) -> None:
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})
         headers["X-Correlation-Id"] = {"$ref": "#/components/headers/X-Correlation-Id"}
-        if status == "429":
-            headers.update(_WAITS)
-        if status == "401":
-            headers["WWW-Authenticate"] = _CHALLENGE
+        headers.update(_OF_STATUS.get(status, {}))
     operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _link(document: dict[str, Any]) -> None:
+    """A submission's answer leads to every call about its job."""
+    by_id = {operation["operationId"]: operation for operation in _operations(document)}
+    of_job = {
+        name: {"operationId": name, "parameters": {"job_id": "$response.body#/job_id"}}
+        for name, operation in by_id.items()
+        if [one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"]
+        == ["job_id"]
+    }
+    for status in ("200", "202"):
+        by_id["submit_job"]["responses"][status]["links"] = of_job
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -70,8 +90,11 @@ def document(app: FastAPI) -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     schemas.update(bodies["$defs"])
+    schemas["ScheduleSpec"]["required"].remove("schedule_id")  # over HTTP the path says it
+    with_configs(schemas, "#/components/schemas/{model}")
     written["components"]["schemas"] = dict(sorted(schemas.items()))
     written["components"]["securitySchemes"] = {"bearer": _BEARER}
     written["components"]["headers"] = {"X-Correlation-Id": _CORRELATION}
+    _link(written)
     written["info"]["version"] = f"v{SCHEMA_VERSION}"
     return written

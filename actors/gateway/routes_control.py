@@ -23,9 +23,9 @@ from actors.gateway.body import as_model, parse_json, read_body, read_json
 from actors.gateway.callers import UNNAMED, Caller
 from actors.gateway.permits import Identity
 from actors.gateway.services import Gateway
+from contracts.commands import CommandName
 from contracts.control import (
     Commanded,
-    CommandName,
     CommandRequest,
     ControlList,
     ControlRecord,
@@ -34,7 +34,7 @@ from contracts.control import (
     make_command,
 )
 from contracts.errors import ErrorCode
-from contracts.ids import ID_PATTERN, checked_id, is_id
+from contracts.ids import ID_SCHEMA, checked_id, is_id
 from contracts.pools import PoolHealth, PoolList, ReplicaSetList, Scale
 
 router: Final = APIRouter(tags=["control"])
@@ -52,12 +52,12 @@ def _command_id(text: str) -> str:
 PoolId = Annotated[
     str,
     AfterValidator(_pool_id),
-    Path(description="The pool's name.", json_schema_extra={"pattern": ID_PATTERN}),
+    Path(description="The pool's name.", json_schema_extra=dict(ID_SCHEMA)),
 ]
 CommandId = Annotated[
     str,
     AfterValidator(_command_id),
-    Path(description="The command's id.", json_schema_extra={"pattern": ID_PATTERN}),
+    Path(description="The command's id.", json_schema_extra=dict(ID_SCHEMA)),
 ]
 
 

@@ -11,6 +11,7 @@ from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
     Limit,
+    ListCursor,
     Tenant,
     json_answer,
     stored_refusals,
@@ -34,7 +35,7 @@ _E: Final = ErrorCode
 @router.get(
     "/v1/dead-letters",
     response_model=DeadLetterList,
-    responses=stored_refusals(_E.INVALID_REQUEST, _E.INVALID_ID),
+    responses=stored_refusals(_E.INVALID_REQUEST, _E.INVALID_ID, _E.EXPIRED_CURSOR),
 )
 async def list_dead_letters(
     gate: Gate,
@@ -42,7 +43,7 @@ async def list_dead_letters(
     pool: Annotated[Id | None, Query()] = None,
     reason: Annotated[str | None, Query(max_length=64)] = None,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: ListCursor = None,
 ) -> Response:
     """Dead letters, newest first; `GET /v1/jobs/{id}` shows the evidence of one."""
     which = LetterFilter(tenant=tenant, pool=pool, reason=reason)

@@ -20,7 +20,9 @@ from actors.gateway.answers import (
 )
 from actors.gateway.callers import Caller, header_of
 from actors.gateway.errors import request_id_of
+from actors.gateway.heads import is_head
 from actors.gateway.stream import MEDIA_TYPE, EventStream, JobStream
+from actors.gateway.validators import ETAG, UNCHANGED, IfNoneMatch
 from contracts.errors import ErrorCode, Refused
 from contracts.events import Frame
 from contracts.record import ArtifactList, Explanation, LedgerPage, LogPage
@@ -124,30 +126,52 @@ async def list_artifacts(gate: Gate, job_id: JobId) -> Response:
 
 
 _BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_RANGED: Final = {
+    **ETAG,
+    "Accept-Ranges": {"schema": {"type": "string", "const": "bytes"}},
+    "Content-Disposition": {"description": "Names the file.", "schema": {"type": "string"}},
+}
+_CONTENT_RANGE: Final = {"Content-Range": {"schema": {"type": "string"}}}
 
 
 @router.get(
     "/v1/jobs/{job_id}/artifacts/{sha256}",
     response_class=Response,
     responses={
-        **_OF_JOB,
-        200: {"description": "The file.", "content": _BYTES},
-        206: {"description": "The range asked for.", "content": _BYTES},
+        **stored_refusals(
+            ErrorCode.INVALID_ID, ErrorCode.NOT_FOUND, ErrorCode.RANGE_NOT_SATISFIABLE
+        ),
+        **UNCHANGED,
+        200: {"description": "The file.", "content": _BYTES, "headers": _RANGED},
+        206: {
+            "description": "The range asked for.",
+            "content": _BYTES,
+            "headers": {**_RANGED, **_CONTENT_RANGE},
+        },
     },
 )
 async def get_artifact(
     gate: Gate,
+    request: Request,
     job_id: JobId,
-    sha256: Annotated[str, Path(description="Digest of an artifact of this job.")],
-    range_header: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
+    sha256: Annotated[
+        str,
+        Path(
+            description="Digest of an artifact of this job.",
+            json_schema_extra={"pattern": "^[0-9a-f]{64}$"},
+        ),
+    ],
+    range_header: Annotated[
+        str | None, Header(alias="Range", max_length=200, description="One range of bytes.")
+    ] = None,
     if_range: Annotated[str | None, Header(max_length=200)] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The content of one artifact; only digests that this job recorded are served."""
+    wish = download.Wish(range_header, if_range, if_none_match, head_only=is_head(request))
     for artifact in await gate.services.store.reading.artifacts(job_id):
         if artifact.sha256 == sha256:
-            etag = download.etag(artifact)
-            wanted = range_header if if_range in {None, etag} else None
-            return await download.answer(gate.services.blobs, artifact, wanted)
+            return await download.answer(gate.services.blobs, artifact, wish)
     raise Refused(ErrorCode.NOT_FOUND, "this job has no artifact of that digest")
 
 

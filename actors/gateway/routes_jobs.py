@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
     JobId,
     Limit,
-    Tenant,
+    ListCursor,
     json_answer,
     stored_refusals,
     takes,
@@ -24,13 +24,14 @@ from actors.gateway.answers import (
 from actors.gateway.body import as_model, parse_json, read_body, read_json
 from actors.gateway.callers import Caller
 from actors.gateway.errors import request_id_of
+from actors.gateway.filters import Which
 from actors.gateway.models import AnswerRequest, BatchRequest, SteerRequest
 from actors.gateway.services import Gateway
 from actors.gateway.submission import submit
+from actors.gateway.validators import UNCHANGED, IfNoneMatch, names, unchanged, validators
 from contracts.errors import ErrorCode, Refused
 from contracts.record import BatchAnswer, JobList, JobRecord, Submitted
 from contracts.spec import JobSpec
-from contracts.states import State
 from orch.core.asks import Ask
 
 router: Final = APIRouter(tags=["jobs"])
@@ -48,7 +49,7 @@ _E: Final = ErrorCode
 _ADMISSION: Final = (
     _E.INVALID_SPEC, _E.INVALID_ID, _E.DEADLINE_UNMET, _E.IDEMPOTENCY_CONFLICT,
     _E.SESSION_BUSY,
-    _E.UNSUPPORTED_MEDIA_TYPE, _E.QUEUE_FULL, _E.RATE_LIMITED, _E.INTAKE_PAUSED,
+    _E.UNSUPPORTED_MEDIA_TYPE, _E.QUEUE_FULL, _E.RATE_LIMITED, _E.INTAKE_PAUSED, _E.NO_POOL,
 )  # fmt: skip
 
 
@@ -92,29 +93,33 @@ async def submit_batch(gate: Gate, caller: Caller, request: Request) -> Response
     return Response(orjson.dumps({"items": items}, default=str), media_type="application/json")
 
 
-@router.get("/v1/jobs", response_model=JobList, responses=stored_refusals(_E.INVALID_ID))
+@router.get(
+    "/v1/jobs",
+    response_model=JobList,
+    responses=stored_refusals(_E.INVALID_ID, _E.INVALID_REQUEST, _E.EXPIRED_CURSOR),
+)
 async def list_jobs(
     gate: Gate,
-    tenant: Tenant = None,
-    state: Annotated[State | None, Query(description="Only jobs in this state.")] = None,
+    which: Which,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Annotated[
-        str | None, Query(max_length=256, description="next_cursor of the page before.")
-    ] = None,
+    cursor: ListCursor = None,
 ) -> Response:
-    """Jobs, newest first."""
-    reading = gate.services.store.reading
-    return json_answer(await reading.jobs(tenant=tenant, state=state, limit=limit, cursor=cursor))
+    """Jobs, newest first; a filtered page may be short while next_cursor still leads on."""
+    return json_answer(await gate.services.store.reading.jobs(which, limit=limit, cursor=cursor))
 
 
 @router.get(
     "/v1/jobs/{job_id}",
     response_model=JobRecord,
-    responses=stored_refusals(_E.INVALID_ID, _E.NOT_FOUND),
+    responses={**stored_refusals(_E.INVALID_ID, _E.NOT_FOUND), **UNCHANGED},
 )
-async def get_job(gate: Gate, job_id: JobId) -> Response:
-    """One job as it is now."""
-    return json_answer(await gate.services.store.reading.job(job_id))
+async def get_job(gate: Gate, job_id: JobId, if_none_match: IfNoneMatch = None) -> Response:
+    """One job as it is now. Its ETag changes with its ledger, not with a heartbeat of its lease."""
+    record, tag = await gate.services.store.reading.tagged(job_id)
+    headers = validators(f'W/"{tag}"')
+    if names(if_none_match, headers["ETag"]):
+        return unchanged(headers)
+    return json_answer(record, headers=headers)
 
 
 _STEER: Final[dict[str, Any]] = {

@@ -14,6 +14,7 @@ from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
     Limit,
+    ListCursor,
     Tenant,
     json_answer,
     stored_refusals,
@@ -23,7 +24,7 @@ from actors.gateway.body import read_json
 from actors.gateway.callers import Caller
 from actors.gateway.permits import Identity
 from contracts.errors import ErrorCode, Refused
-from contracts.ids import ID_PATTERN, checked_id
+from contracts.ids import ID_SCHEMA, checked_id
 from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
 
 router: Final = APIRouter(tags=["schedules"])
@@ -36,7 +37,9 @@ def _schedule_id(text: str) -> str:
 
 async def _owner(
     caller: Caller,
-    tenant: Annotated[str | None, Query(description="Whose schedule it is.")] = None,
+    tenant: Annotated[
+        str | None, Query(description="Whose schedule it is.", json_schema_extra=dict(ID_SCHEMA))
+    ] = None,
 ) -> str:
     asked = None if tenant is None else checked_id(tenant, what="tenant")
     return caller.tenant_for(asked) or DEFAULT_OWNER
@@ -45,7 +48,7 @@ async def _owner(
 ScheduleId = Annotated[
     str,
     AfterValidator(_schedule_id),
-    Path(description="The schedule's id.", json_schema_extra={"pattern": ID_PATTERN}),
+    Path(description="The schedule's id.", json_schema_extra=dict(ID_SCHEMA)),
 ]
 Owner = Annotated[str, Depends(_owner)]
 """The query's tenant, narrowed to the caller's."""
@@ -115,7 +118,7 @@ async def list_schedules(
     gate: Gate,
     tenant: Tenant = None,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: ListCursor = None,
 ) -> Response:
     """Schedules, newest first."""
     schedules = gate.services.store.schedules
@@ -151,7 +154,13 @@ async def resume_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) ->
     status_code=202,
     response_model=Fired,
     responses=stored_refusals(
-        _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_SPEC, _E.NO_POOL, _E.QUEUE_FULL, _E.RATE_LIMITED
+        _E.INVALID_ID,
+        _E.NOT_FOUND,
+        _E.INVALID_SPEC,
+        _E.NO_POOL,
+        _E.QUEUE_FULL,
+        _E.RATE_LIMITED,
+        _E.INTAKE_PAUSED,
     ),
 )
 async def fire_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:

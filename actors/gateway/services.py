@@ -38,8 +38,7 @@ from contracts.record import (
     SessionRecord,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList
-from contracts.states import State
-from orch.core.asks import LetterFilter
+from orch.core.asks import JobFilter, LetterFilter
 from orch.ports import Clock, Ids
 
 
@@ -58,9 +57,11 @@ class Reading(Protocol):
         """The claim in force."""
         ...
 
-    async def jobs(
-        self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None
-    ) -> JobList:
+    async def tagged(self, job_id: str) -> tuple[JobRecord, str]:
+        """The job as it is now, and a word that changes whenever its ledger does."""
+        ...
+
+    async def jobs(self, which: JobFilter, *, limit: int, cursor: str | None) -> JobList:
         """A page of jobs, newest first."""
         ...
 

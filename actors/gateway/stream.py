@@ -21,7 +21,7 @@ from typing_extensions import override
 from actors.gateway import frames
 from actors.gateway.errors import REQUEST_ID, error_response
 from actors.gateway.frames import Cursor, Sent
-from actors.gateway.hub import PAGE, Watcher
+from actors.gateway.hub import OUTPUT_PAGE, PAGE, Watcher
 from actors.gateway.services import Gateway
 from contracts import limits
 from contracts.errors import OrchError, Refused, Unavailable
@@ -95,12 +95,12 @@ class JobStream:
             lines, trimmed = await watcher.output(self._cursor.i)
             sent, cursor = frames.of_output(lines, trimmed, self._cursor)
             await self._write(sent, cursor, write)
-            if len(lines) < PAGE:
+            if len(lines) < OUTPUT_PAGE:
                 return
 
     async def _write(self, sent: Sequence[Sent], cursor: Cursor, write: Write) -> None:
-        if sent:
-            await write(b"".join(frame.wire for frame in sent))
+        for piece in frames.pieces(sent):
+            await write(piece)
         self._cursor = cursor
 
     async def _wait(self, watcher: Watcher, write: Write) -> None:

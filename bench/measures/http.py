@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.request import Request, urlopen
 
@@ -21,7 +22,7 @@ import anyio.to_thread
 
 from bench.environments import ROOT
 from bench.measures.throughput import Says
-from bench.processes import Process, start
+from bench.processes import Process, start, tree_of
 from bench.room import Failed, Room
 from bench.rows import Sample
 from orch.system import monotonic_ms
@@ -44,14 +45,14 @@ _HEAD: Final = (
 def submissions(room: Room, *, seconds: float) -> list[Sample]:
     """Accepted POST /v1/jobs a second, at Orch's gateway and at the bare FastAPI."""
     says = Says(room)
-    port = _gateway(room)
-    ours = _in_loop(lambda: _post_for(port, seconds))
-    bare_port = _free_port()
+    port = gateway(room)
+    ours = in_loop(lambda: _post_for(port, seconds))
+    bare_port = free_port()
     words = [sys.executable, "-m", "bench.bare", str(bare_port)]
     bare = start(words, log=room.folder / "bare.log", cwd=ROOT)
     room.running.append(bare)
-    _until_connects(bare_port, bare)
-    theirs = _in_loop(lambda: _post_for(bare_port, seconds))
+    until_connects(bare_port, bare)
+    theirs = in_loop(lambda: _post_for(bare_port, seconds))
     rows = [says("http_submit", ours, "jobs/s")]
     return [*rows, Sample("bare-fastapi", "http_submit", room.server.mode, theirs, "jobs/s")]
 
@@ -60,37 +61,45 @@ def fan_out(room: Room, *, watchers: int) -> list[Sample]:
     """One job is canceled under many SSE watchers: ms until the last of them has its end."""
     says = Says(room)
     _allow_descriptors(4 * watchers)
-    port = _gateway(room)
+    port = gateway(room)
     later = {**SPEC, "not_before_ms": int(time.time() * 1_000) + 3_600_000}
     job_id = _post(port, "/v1/jobs", later)["job_id"]
-    last_ms = _in_loop(lambda: _watch(port, job_id, watchers))
+    pid = _gateway_pid(room)
+    before = _resident_kib(pid)
+    last_ms, resident = in_loop(lambda: _watch(port, job_id, watchers, pid))
     return [
+        says(f"sse_{watchers}_watchers_memory", (resident - before) / watchers, "KiB each"),
         says(f"sse_{watchers}_watchers_last", last_ms, "ms"),
         says(f"sse_{watchers}_watchers_rate", watchers / last_ms * 1_000, "watchers/s"),
     ]
 
 
-def _gateway(room: Room) -> int:
-    port = _free_port()
-    room.begin_stack(port=port)
-    _until_connects(port, room.running[-1])
+def gateway(room: Room, **settings: object) -> int:
+    """The port of a gateway process with these settings, the rest of a stack beside it."""
+    port = free_port()
+    room.begin_stack(port=port, settings=settings)
+    until_connects(port, room.running[-1])
     return port
 
 
-def _in_loop(act: Callable[[], Awaitable[T]]) -> T:
+def in_loop(act: Callable[[], Awaitable[T]]) -> T:
+    """The figure, measured in a loop of its own."""
+
     async def run() -> T:
         return await act()
 
     return anyio.run(run, backend_options={"use_uvloop": True})
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _until_connects(port: int, process: Process) -> None:
+def until_connects(port: int, process: Process) -> None:
+    """Returns once somebody listens there."""
     until_ms = monotonic_ms() + READY_MS_MAX
     while True:
         try:
@@ -131,7 +140,7 @@ async def _post_for(port: int, seconds: float) -> float:
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             while time.monotonic() < until:
                 await stream.send(message)
-                head = await _answer(stream)
+                head = await answer(stream)
                 if not head.startswith(b"HTTP/1.1 202"):
                     raise Failed(head[:300].decode(errors="replace"))
                 accepted += 1
@@ -143,7 +152,7 @@ async def _post_for(port: int, seconds: float) -> float:
     return accepted / (time.monotonic() - began)
 
 
-async def _answer(stream: anyio.abc.ByteStream) -> bytes:
+async def answer(stream: anyio.abc.ByteStream) -> bytes:
     """One whole answer that says its length."""
     data = b""
     while (end := data.find(b"\r\n\r\n")) < 0:
@@ -166,8 +175,22 @@ async def _until(stream: anyio.abc.ByteStream, word: bytes, data: bytes = b"") -
     return data
 
 
-async def _watch(port: int, job_id: str, watchers: int) -> float:
-    """Ms from the cancel until the last watcher has read `event: end`."""
+def _gateway_pid(room: Room) -> int:
+    for pid in tree_of([room.running[-1].pid]):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"gateway" in words:
+            return pid
+    message = "there is no gateway process"
+    raise Failed(message)
+
+
+def _resident_kib(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+async def _watch(port: int, job_id: str, watchers: int, pid: int) -> tuple[float, int]:
+    """Ms from the cancel until the last watcher has read `event: end`; what the gateway held before it."""
     connected, finished = 0, 0
     all_in, opening = anyio.Event(), anyio.CapacityLimiter(OPENING_AT_ONCE)
     message = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
@@ -190,7 +213,8 @@ async def _watch(port: int, job_id: str, watchers: int) -> float:
             tasks.start_soon(one_watcher)
         with anyio.fail_after(60):
             await all_in.wait()
+        resident = _resident_kib(pid)
         began = time.monotonic()
         await anyio.to_thread.run_sync(_post, port, f"/v1/jobs/{job_id}/cancel", {})
     assert finished == watchers
-    return (time.monotonic() - began) * 1_000
+    return (time.monotonic() - began) * 1_000, resident

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from contracts.control import OVER, CommandName, CommandStatus
+from contracts.commands import OVER, CommandName, CommandStatus
 from contracts.errors import ErrorCode, ExitCode, Refused, Unavailable
 from orch.cli import stack
 from orch.cli.door import HERE, Door

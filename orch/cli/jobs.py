@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,10 +15,34 @@ from orch.cli.door import HERE, Door, JobId
 from orch.cli.output import emit, emit_body, emit_table, harmless, say
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Which:
+    """Which jobs a list shows; all that is given must fit."""
+
+    state: Annotated[str | None, Parameter(help=f"Only jobs in it: {', '.join(State)}.")] = None
+    tenant: Annotated[str | None, Parameter(help="Only this tenant's jobs.")] = None
+    pool: Annotated[str | None, Parameter(help="Only jobs of this pool.")] = None
+    name: Annotated[str | None, Parameter(help="Only jobs of exactly this name.")] = None
+    session: Annotated[str | None, Parameter(help="Only jobs of this session.")] = None
+    label: Annotated[
+        tuple[str, ...],
+        Parameter(help="Only jobs with this label, KEY=VALUE; repeatable.", negative=""),
+    ] = ()
+    created_from_ms: Annotated[
+        int | None, Parameter(help="Only jobs created at this unix time (ms) or later.")
+    ] = None
+    created_to_ms: Annotated[
+        int | None, Parameter(help="Only jobs created before this unix time (ms).")
+    ] = None
+
+
+_ALL = Which()
+
+
 def list_jobs(
     *,
-    state: Annotated[str | None, Parameter(help=f"Only jobs in it: {', '.join(State)}.")] = None,
-    tenant: Annotated[str | None, Parameter(help="Only this tenant's jobs.")] = None,
+    which: Which = _ALL,
     limit: Annotated[int, Parameter(help=f"At most so many, 1 to {PAGE_ITEMS_MAX}.")] = 50,
     cursor: Annotated[
         str | None, Parameter(help="Go on where next_cursor of a page ended.")
@@ -27,11 +53,14 @@ def list_jobs(
     from orch.cli.render import at
     from orch.client import calls
 
-    if state is not None and state not in set(State):
-        raise Refused(ErrorCode.INVALID_REQUEST, f"--state {state!r}: there are {', '.join(State)}")
+    if which.state is not None and which.state not in set(State):
+        raise Refused(
+            ErrorCode.INVALID_REQUEST, f"--state {which.state!r}: there are {', '.join(State)}"
+        )
     if not 1 <= limit <= PAGE_ITEMS_MAX:
         raise Refused(ErrorCode.INVALID_REQUEST, f"--limit {limit}: 1 to {PAGE_ITEMS_MAX}")
-    call = calls.jobs(tenant=tenant, state=state, limit=limit, cursor=cursor)
+    filters = {name: value for name, value in asdict(which).items() if name != "label"}
+    call = calls.jobs(limit=limit, cursor=cursor, labels=_labels(which.label), **filters)
     with door.client() as client:
         answer = client.send(call)
         if door.as_json:
@@ -55,6 +84,16 @@ def list_jobs(
     if page.next_cursor is not None:
         say(harmless(f"there are more: --cursor {page.next_cursor}"))
     return 0
+
+
+def _labels(words: Sequence[str]) -> dict[str, str]:
+    labels = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise Refused(ErrorCode.INVALID_REQUEST, f"--label {word!r}: give KEY=VALUE")
+        labels[key] = value
+    return labels
 
 
 def status(job_id: JobId, /, *, door: Door = HERE) -> int:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel
 
@@ -53,7 +53,7 @@ class Call(Generic[T]):
     verb: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     read: Callable[[bytes], T]
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | list[str]] = field(default_factory=dict)
     body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -121,15 +121,29 @@ def job(job_id: str) -> Call[JobRecord]:
     return Call("GET", _job_path(job_id), JobRecord.model_validate_json)
 
 
+class JobQuery(TypedDict, total=False):
+    """Which jobs are meant; every filter that is given must fit."""
+
+    tenant: str | None
+    state: State | str | None
+    pool: str | None
+    name: str | None
+    session: str | None
+    labels: Mapping[str, str] | None
+    created_from_ms: int | None
+    """Created then or later."""
+    created_to_ms: int | None
+    """Created before."""
+
+
 def jobs(
-    *,
-    tenant: str | None = None,
-    state: State | str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
+    *, limit: int | None = None, cursor: str | None = None, **which: Unpack[JobQuery]
 ) -> Call[JobList]:
-    """GET /v1/jobs, newest first."""
-    query = _query(tenant=tenant, state=state, limit=limit, cursor=cursor)
+    """GET /v1/jobs, newest first. Ask for the next page with the same filters."""
+    labels = which.pop("labels", None) or {}
+    query: dict[str, str | list[str]] = {**_query(**which, limit=limit, cursor=cursor)}
+    if labels:
+        query["label"] = [f"{key}={value}" for key, value in labels.items()]
     return Call("GET", "/v1/jobs", JobList.model_validate_json, query)
 
 

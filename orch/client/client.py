@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
@@ -31,10 +31,9 @@ from contracts.record import (
     Submitted,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList
-from contracts.states import State
 from orch.client import calls
 from orch.client.answers import Answer, checked, error_of, unreachable, value_of
-from orch.client.calls import Call, Spec, Timetable
+from orch.client.calls import Call, JobQuery, Spec, Timetable
 from orch.client.endpoint import Endpoint
 from orch.client.frames import SILENCE_MS_MAX, Follow, JobFrame, Wait
 from orch.client.transport import headers_of, timeout_of, tls_of
@@ -109,15 +108,10 @@ class Orch:
         return await self.run(calls.job(job_id))
 
     async def jobs(
-        self,
-        *,
-        tenant: str | None = None,
-        state: State | str | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
+        self, *, limit: int | None = None, cursor: str | None = None, **which: Unpack[JobQuery]
     ) -> JobList:
         """One page of jobs, newest first."""
-        return await self.run(calls.jobs(tenant=tenant, state=state, limit=limit, cursor=cursor))
+        return await self.run(calls.jobs(limit=limit, cursor=cursor, **which))
 
     async def ledger(
         self, job_id: str, *, after: str | int | None = None, limit: int | None = None

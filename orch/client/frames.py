@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx2
 
-from contracts.errors import CATALOGUE, ErrorCode, Unavailable
+from contracts.errors import ErrorCode, Unavailable
 from contracts.events import Frame
 from contracts.record import JobRecord
 from contracts.states import TERMINAL, State
@@ -95,7 +95,8 @@ class Follow:
             )
         except ValueError:  # a newer gateway's frame; additive frames are ignorable (EVT-2)
             return None
-        if frame.event is Frame.ERROR and frame.data.get("code") in CATALOGUE:
+        # An error body names its request, whatever code a newer gateway gives it; a job's end has none.
+        if frame.event is Frame.ERROR and "request_id" in frame.data and "code" in frame.data:
             raise error_of_body(frame.data)
         if frame.event is Frame.STARTED:
             if self._started:

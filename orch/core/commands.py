@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from contracts.control import CommandName, CommandStatus, ControlRecord
+from contracts.commands import CommandName, CommandStatus
+from contracts.control import ControlRecord
 from contracts.record import ErrorBody
 
 _MARK = "i:"

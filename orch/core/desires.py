@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.control import (
-    CancelArgs,
-    Command,
-    CommandName,
-    DrainArgs,
-    GateArgs,
-    SetLimitArgs,
-)
+from contracts.commands import CommandName
+from contracts.control import CancelArgs, Command, DrainArgs, GateArgs, SetLimitArgs
 
 PAUSED = "paused"
 _GATES = {"intake": ("intake",), "dispatch": ("dispatch",), "both": ("intake", "dispatch")}

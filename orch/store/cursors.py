@@ -1,12 +1,26 @@
-"""Positions in long lists, as readers hand them back: opaque to them, a score to us."""
+"""Positions in long lists, as readers hand them back: opaque to them, a score to us.
+
+A cursor says which list it belongs to (the kind and all filters, as a digest), so that one from another
+list is refused instead of losing entries in silence. It grants nothing, so it is not signed.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
-from typing import Any
+import hashlib
+import re
+from dataclasses import astuple
+from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
+from orch.core.asks import JobFilter, LetterFilter, ScheduleFilter, SessionFilter
+
+Which = LetterFilter | JobFilter | ScheduleFilter | SessionFilter
+"""What a list was asked for."""
+_VERSION: Final = 1
+_CURSOR: Final = re.compile(
+    rf"\A{_VERSION}\.(?P<mark>[0-9a-f]{{10}})\.(?P<position>[0-9]{{1,16}})\Z"
+)
 
 
 def scored(reply: Any) -> list[tuple[int, str]]:
@@ -18,23 +32,53 @@ def scored(reply: Any) -> list[tuple[int, str]]:
     ]
 
 
-def cursor_out(arrival: int) -> str:
-    """A position as readers get it."""
-    return base64.urlsafe_b64encode(str(arrival).encode()).decode().rstrip("=")
+def cursor_out(which: Which, position: int) -> str:
+    """A position in the list of these, as readers get it."""
+    text = f"{_VERSION}.{_mark(which)}.{position}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def cursor_in(cursor: str | None) -> int | None:
-    """The position a reader gave back.
+def cursor_in(which: Which, cursor: str | None) -> int | None:
+    """The position a reader gave back, in the list of these.
 
     Raises:
-        Refused: INVALID_REQUEST, it is none of ours.
+        Refused: INVALID_REQUEST, it is none of ours, or of another list.
     """
     if cursor is None:
         return None
-    try:
-        return int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
-        # Not said again: it may be anything, somebody's secret too.
+    match = _CURSOR.match(_decoded(cursor))
+    if match is None:
+        raise _refused("that cursor is none of ours")
+    if match["mark"] != _mark(which):
+        raise _refused("that cursor belongs to a list with other filters")
+    return int(match["position"])
+
+
+def check_age(position: int | None, newest: int) -> None:
+    """A list only grows at its newest end; a position beyond it is from data that was lost since.
+
+    Raises:
+        Refused: EXPIRED_CURSOR.
+    """
+    if position is not None and position > newest:
         raise Refused(
-            ErrorCode.INVALID_REQUEST, "that cursor is none of ours", details={"path": "cursor"}
-        ) from error
+            ErrorCode.EXPIRED_CURSOR, "that cursor is older than the server's data, which went back"
+        )
+
+
+def _mark(which: Which) -> str:
+    words = repr((type(which).__name__, astuple(which)))
+    return hashlib.sha256(words.encode()).hexdigest()[:10]
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return raw.decode("ascii")
+    except ValueError:
+        return ""
+
+
+def _refused(message: str) -> Refused:
+    # The cursor is not said again: it may be anything, somebody's secret too.
+    return Refused(ErrorCode.INVALID_REQUEST, message, details={"path": "cursor"})

@@ -18,7 +18,7 @@ from orch.core.ledger import state_of
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.connection import Connection
-from orch.store.cursors import cursor_in, cursor_out, scored
+from orch.store.cursors import check_age, cursor_in, cursor_out, scored
 from orch.store.reading import no_such_job
 from orch.store.refusals import refused_of
 
@@ -45,15 +45,20 @@ class DeadLetters:
         """A page, newest first; it may be short while `next_cursor` still leads on.
 
         Raises:
-            Refused: INVALID_REQUEST, a cursor that is none of ours.
+            Refused: INVALID_REQUEST, a cursor of another list or none of ours; EXPIRED_CURSOR.
         """
         limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
-        looked_at = await self._newest(which.tenant, cursor_in(cursor), limit)
+        before = cursor_in(which, cursor)
+        if before is not None:
+            meta = self._connection.keys.meta
+            check_age(before, int(await self._connection.execute("HGET", meta, "deaths") or 0))
+        looked_at = await self._newest(which.tenant, before, limit)
         letters = [await self._letter(job_id) for _, job_id in looked_at]
         found = [one for one in letters if one is not None and which.fits(one)]
         more = len(looked_at) == limit
         return DeadLetterList(
-            dead_letters=found, next_cursor=cursor_out(looked_at[-1][0]) if more else None
+            dead_letters=found,
+            next_cursor=cursor_out(which, looked_at[-1][0]) if more else None,
         )
 
     async def replay(self, job_ids: Sequence[str], *, by: str) -> list[Replayed]:

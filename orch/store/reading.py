@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import orjson
 
 from contracts import limits
@@ -19,20 +16,19 @@ from contracts.record import (
     LogLine,
     Question,
 )
-from contracts.states import STATE_CODES, State
+from contracts.states import State
+from orch.core.asks import JobFilter
 from orch.core.explain import Facts, explain
 from orch.core.ledger import parse_entry, parse_ledger
 from orch.core.scheduling import SchedulingPolicy, TiePolicy
 from orch.core.views import artifacts_of, job_record, question_of
 from orch.store.connection import Connection
-from orch.store.cursors import cursor_in, cursor_out, scored
+from orch.store.listing import list_jobs
 from orch.store.obstacles import obstacles
 from orch.store.output import Output
 
 _LINE_LOOKED_AT = 1_000
 """Entries of a line searched for one job's place."""
-_SCAN_MAX = 5_000
-"""Jobs looked at for one filtered page; the cursor goes on where it stopped."""
 
 
 def no_such_job(job_id: str) -> Refused:
@@ -96,6 +92,16 @@ class Reading:
         key = self._connection.keys.job(checked_id(job_id))
         claim: str | None = await self._connection.execute("HGET", key, "claim")
         return claim
+
+    async def tagged(self, job_id: str) -> tuple[JobRecord, str]:
+        """The record, and a word that changes with every entry of the ledger and with every other job that
+        is given this id. A heartbeat of its lease does not change it.
+
+        Raises:
+            Refused: INVALID_ID, NOT_FOUND.
+        """
+        fields = await self._fields(job_id)
+        return await self._record(job_id, fields), f"{fields['made_at']}-{fields['seq']}"
 
     async def question(self, job_id: str) -> Question | None:
         """The open question, if the job waits for one."""
@@ -184,63 +190,10 @@ class Reading:
         place = await self._connection.execute("LPOS", line, entry, "MAXLEN", _LINE_LOOKED_AT)
         return None if place is None else int(place)
 
-    async def jobs(
-        self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None
-    ) -> JobList:
-        """A page, newest first. A filtered page may be short while `next_cursor` still leads on.
+    async def jobs(self, which: JobFilter, *, limit: int, cursor: str | None) -> JobList:
+        """A page, newest first. It may be short while `next_cursor` still leads on.
 
         Raises:
-            Refused: INVALID_REQUEST, a cursor that is none of ours.
+            Refused: INVALID_REQUEST, a cursor of another list or none of ours; EXPIRED_CURSOR.
         """
-        limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
-        tenants = [tenant] if tenant else await self._tenants()
-        before = cursor_in(cursor)
-        ids = await self._arrivals(tenants, before, _SCAN_MAX if state else limit)
-        found: list[JobRecord] = []
-        last = before
-        for arrival, job_id in ids:
-            last = arrival
-            record = await self._matching(job_id, state)
-            if record is not None:
-                found.append(record)
-            if len(found) == limit:
-                break
-        more = bool(ids) and (len(found) == limit or len(ids) >= (_SCAN_MAX if state else limit))
-        return JobList(
-            jobs=found, next_cursor=cursor_out(last) if more and last is not None else None
-        )
-
-    async def _matching(self, job_id: str, state: State | None) -> JobRecord | None:
-        if state is not None:
-            code = await self._connection.execute(
-                "HGET", self._connection.keys.job(job_id), "state"
-            )
-            if code != STATE_CODES[state]:
-                return None
-        fields = await self._connection.execute("HGETALL", self._connection.keys.job(job_id))
-        return await self._record(job_id, fields) if fields else None
-
-    async def _tenants(self) -> list[str]:
-        return sorted(await self._connection.execute("SMEMBERS", self._connection.keys.tenants))
-
-    async def _arrivals(
-        self, tenants: Sequence[str], before: int | None, most: int
-    ) -> list[tuple[int, str]]:
-        newest = "+inf" if before is None else f"({before}"
-        merged: list[tuple[int, str]] = []
-        for tenant in tenants:
-            flat: Any = await self._connection.execute(
-                "ZRANGE",
-                self._connection.keys.jobs(tenant),
-                newest,
-                "-inf",
-                "BYSCORE",
-                "REV",
-                "LIMIT",
-                0,
-                most,
-                "WITHSCORES",
-            )
-            merged += scored(flat)
-        merged.sort(reverse=True)
-        return merged[:most]
+        return await list_jobs(self._connection, which, self._record, limit=limit, cursor=cursor)

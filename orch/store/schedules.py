@@ -27,7 +27,7 @@ from contracts.schedules import (
     schedule_content,
 )
 from contracts.spec import content_of
-from orch.core.asks import Ask
+from orch.core.asks import Ask, ScheduleFilter
 from orch.core.calendar import fields_of, sentence_of, zone_of
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import Firing, first_time
@@ -138,15 +138,16 @@ class Schedules:
         """A page, newest first; `tenant` None means all.
 
         Raises:
-            Refused: INVALID_REQUEST, a cursor that is none of ours.
+            Refused: INVALID_REQUEST, a cursor of another list or none of ours.
         """
         limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
-        newest = await self._newest(tenant, cursor_in(cursor), limit)
+        which = ScheduleFilter(tenant)
+        newest = await self._newest(tenant, cursor_in(which, cursor), limit)
         found = [await self._connection.execute("HGETALL", key) for _, key in newest]
         more = len(newest) == limit
         return ScheduleList(
             schedules=[_view(fields) for fields in found if fields],
-            next_cursor=cursor_out(newest[-1][0]) if more else None,
+            next_cursor=cursor_out(which, newest[-1][0]) if more else None,
         )
 
     # -- what the scheduler does

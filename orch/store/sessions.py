@@ -11,6 +11,7 @@ from contracts.errors import ErrorCode, Refused
 from contracts.ids import checked_id
 from contracts.record import SessionJob, SessionList, SessionRecord, SessionSummary
 from contracts.states import State
+from orch.core.asks import SessionFilter
 from orch.core.ledger import state_of
 from orch.store.connection import Connection
 from orch.store.cursors import cursor_in, cursor_out, scored
@@ -31,16 +32,17 @@ class Sessions:
         Raises:
             Refused: INVALID_REQUEST, a cursor that is none of ours.
         """
-        limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
+        which = SessionFilter(tenant)
+        before, limit = cursor_in(which, cursor), max(1, min(limit, limits.PAGE_ITEMS_MAX))
         tenants = [tenant] if tenant else await self._tenants()
         found: list[tuple[int, str, str]] = []
         for one in tenants:
-            found += await self._newest(one, cursor_in(cursor), limit)
+            found += await self._newest(one, before, limit)
         found = sorted(found, reverse=True)[:limit]
         summaries = [await self._summary(of_tenant, session) for _, of_tenant, session in found]
         more = len(found) == limit
         return SessionList(
-            sessions=summaries, next_cursor=cursor_out(found[-1][0]) if more else None
+            sessions=summaries, next_cursor=cursor_out(which, found[-1][0]) if more else None
         )
 
     async def show(self, tenant: str, session: str) -> SessionRecord:

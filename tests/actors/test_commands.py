@@ -10,7 +10,7 @@ import pytest
 
 from actors.mailbox import Entry
 from actors.scheduler.commands import Commands
-from contracts.control import CommandStatus
+from contracts.commands import CommandStatus
 from contracts.errors import ErrorCode
 from orch.store.store import Store
 from orch.system import SystemClock

@@ -236,6 +236,22 @@ def test_list_passes_its_filters_on(at_gateway: Orch, gateway: FakeGateway) -> N
     assert "--cursor c2" in ended.err
 
 
+@pytest.mark.req("API-1", "CLI-2")
+def test_every_filter_of_a_list_is_an_option(at_gateway: Orch, gateway: FakeGateway) -> None:
+    gateway.on("GET", "/v1/jobs", ok({"jobs": [], "next_cursor": None}))
+    words = (
+        "--pool gpu --name red --session s1 --label team=a=b --created-from-ms 5 --created-to-ms 9"
+    )
+    assert at_gateway("list", *words.split()).code == 0
+    assert gateway.asked[-1].query == {
+        "pool": "gpu", "name": "red", "session": "s1", "label": "team=a=b",
+        "created_from_ms": "5", "created_to_ms": "9", "limit": "50",
+    }  # fmt: skip
+    at_gateway("list", "--label", "a=b", "--label", "c=d")
+    assert gateway.asked[-1].query["label"] == "c=d", "and the other one before it"
+    assert at_gateway("list", "--label", "team").code == 6
+
+
 def test_logs_prints_the_text(at_gateway: Orch, gateway: FakeGateway) -> None:
     gateway.on("GET", "/v1/jobs/j1/logs", ok(LINES))
     ended = at_gateway("logs", "j1")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from contracts.control import OVER, CommandStatus, ControlRecord
+from contracts.commands import OVER, CommandStatus
+from contracts.control import ControlRecord
 from contracts.errors import OrchError
 from contracts.events import EventType
 from contracts.states import State

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.control import CommandStatus, ControlRecord
+from contracts.commands import CommandStatus
+from contracts.control import ControlRecord
 from contracts.states import State
 from tests.e2e.conftest import StartStack
 from tests.e2e.specs import call, shell

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from actors.gateway.frames import _BAD_END_CODES
 from contracts import defaults, errors, events, limits, metrics, outcomes, record, spec, states
 from contracts.errors import ErrorCode
 from contracts.overrides import LIMITS
@@ -63,4 +62,4 @@ def vocabulary() -> frozenset[str]:
 def capitals() -> frozenset[str]:
     modules = (defaults, errors, events, limits, outcomes, record, spec, states)
     names = {name for module in modules for name in vars(module)}
-    return frozenset(names | {code.value for code in ErrorCode} | set(_BAD_END_CODES.values()))
+    return frozenset(names | {code.value for code in ErrorCode})

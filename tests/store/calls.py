@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
 from contracts.tokens import Scope, TokenRecord
-from orch.core.asks import Ask, LetterFilter
+from orch.core.asks import Ask, JobFilter, LetterFilter
 from orch.core.handover import EndingVerb, Pieces, Working
 from orch.store.leases import Burial, Instance
 from orch.store.repairs import START
@@ -206,7 +206,7 @@ async def _reclaim(store: Store, scene: Scene) -> Any:
 
 
 async def _jobs(store: Store, _scene: Scene) -> Any:
-    return await store.reading.jobs(tenant=None, state=None, limit=9, cursor=None)
+    return await store.reading.jobs(JobFilter(), limit=9, cursor=None)
 
 
 async def _tail_and_read(store: Store, scene: Scene) -> Any:
@@ -303,6 +303,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             ended("ask"), lambda store, _: store.questions.answer("job", "q1", "approve", by="me")
         ),
         "reading.job": Call(running, lambda store, _: store.reading.job("job")),
+        "reading.tagged": Call(running, lambda store, _: store.reading.tagged("job")),
         "reading.question": Call(ended("ask"), lambda store, _: store.reading.question("job")),
         "reading.ledger": Call(
             running, lambda store, _: store.reading.ledger("job", after=0, limit=9)

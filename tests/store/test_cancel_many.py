@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.control import CommandStatus
+from contracts.commands import CommandStatus
 from contracts.states import State
 from tests.store.commanding import given
 from tests.store.world import World

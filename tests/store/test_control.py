@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from contracts.control import CommandStatus, make_command
+from contracts.commands import CommandStatus
+from contracts.control import make_command
 from contracts.errors import ErrorCode, Refused
 from orch.store.leases import Instance
 from tests.store.commanding import acknowledge, apply_all, by_hand, command, desired, given

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from contracts.control import CommandStatus
+from contracts.commands import CommandStatus
 from contracts.errors import ErrorCode, Refused
 from contracts.states import State
 from orch.store.leases import Instance

@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from actors.scheduler.commands import Commands
-from contracts.control import CommandStatus
+from contracts.commands import CommandStatus
 from orch.telemetry.metrics import Metrics
 from tests.store.engines import Servers
 from tests.store.world import World

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from contracts.errors import ErrorCode, Refused
 from contracts.states import State
+from orch.core.asks import JobFilter, LetterFilter
 from tests.store.test_steering import BRING
-from tests.store.world import World, spec
+from tests.store.world import HOUR_MS, World, spec
 
 
 @pytest.mark.req("JOB-2", "LSE-7")
@@ -26,12 +28,13 @@ async def test_a_job_is_shown_and_explained_in_every_state(world: World, state: 
     assert told.unblocks
 
 
-async def pages(world: World, **keys: object) -> list[list[str]]:
+async def pages(world: World, *, limit: int = 3, **keys: Any) -> list[list[str]]:
     """All pages of a list, each as job ids."""
     found, cursor = [], None
     while True:
         page = await world.store.reading.jobs(
-            **{"tenant": None, "state": None, "limit": 3, **keys},  # type: ignore[arg-type]  # the test's own words
+            JobFilter(**keys),
+            limit=limit,
             cursor=cursor,
         )
         found.append([job.job_id for job in page.jobs])
@@ -100,11 +103,102 @@ async def test_an_id_of_nobody_or_none_at_all_is_refused_at_every_door(
     assert await world.contents() == before
 
 
-@pytest.mark.req("JOB-2")
-async def test_a_cursor_of_nobody_is_refused(world: World) -> None:
+@pytest.mark.req("API-1")
+async def test_every_filter_finds_its_jobs_and_all_given_must_fit(world: World) -> None:
+    await world.pool()
+    await world.pool("gpu")
+    asked: list[dict[str, Any]] = [
+        {"name": "red", "labels": {"team": "a", "kind": "x"}},
+        {"name": "red", "labels": {"team": "b"}, "session": "s1"},
+        {"name": "blue", "labels": {"team": "a"}, "pool": "gpu"},
+        {"name": "blue", "tenant": "acme", "session": "s1"},
+    ]
+    for n, keys in enumerate(asked):
+        await world.ask(spec(id=f"job{n}", **keys))
+
+    async def found(**keys: Any) -> list[str]:
+        return [one for page in await pages(world, limit=1, **keys) for one in page]
+
+    assert await found(name="red") == ["job1", "job0"]
+    assert await found(session="s1") == ["job3", "job1"]
+    assert await found(pool="gpu") == ["job2"]
+    assert await found(labels=(("team", "a"),)) == ["job2", "job0"]
+    assert await found(labels=(("kind", "x"), ("team", "a"))) == ["job0"]
+    assert await found(labels=(("team", "a"),), name="red", state=State.CANCELED) == []
+    assert await found(tenant="acme", name="red") == []
+
+
+@pytest.mark.req("API-1")
+async def test_a_list_of_a_time_begins_and_ends_at_that_time(world: World) -> None:
+    await world.pool()
+    key = world.connection.keys.job
+    for n in range(6):
+        await world.ask(spec(id=f"job{n}"))
+        await world.redis("HSET", key(f"job{n}"), "made_at", 1_000_000_000 + n * 4 * HOUR_MS)
+
+    def at(n: int) -> int:
+        return 1_000_000_000 + n * 4 * HOUR_MS
+
+    async def found(**keys: Any) -> list[str]:
+        return [one for page in await pages(world, **keys) for one in page]
+
+    assert await found(created_from_ms=at(3)) == ["job5", "job4", "job3"]
+    assert await found(created_to_ms=at(2)) == ["job1", "job0"]
+    assert await found(created_from_ms=at(2), created_to_ms=at(4)) == ["job3", "job2"]
+    assert await found(created_from_ms=at(9)) == []
+
+
+@pytest.mark.req("API-1")
+async def test_a_page_ends_where_enough_was_looked_at_and_its_cursor_goes_on(world: World) -> None:
+    await world.pool()
+    await world.ask(spec(id="wanted", name="wanted"))
+    await world.ask(*(spec(id=f"job{n}") for n in range(1_000)))
+    await world.ask(*(spec(id=f"more{n}", inputs={"fat": "x" * 40_000}) for n in range(450)))
+
+    found = await pages(world, limit=500, name="wanted")
+
+    assert found == [[], ["wanted"]], "16 MiB of specs end the first page"
+
+
+@pytest.mark.req("API-1")
+async def test_a_cursor_is_good_for_the_list_it_came_from_and_for_no_other(world: World) -> None:
+    await world.pool()
+    for n in range(4):
+        await world.ask(spec(id=f"job{n}"))
+    jobs, letters = world.store.reading.jobs, world.store.dead_letters.page
+    cursor = (await jobs(JobFilter(), limit=2, cursor=None)).next_cursor
+    foreign = [
+        jobs(JobFilter(tenant="default"), limit=2, cursor=cursor),
+        letters(LetterFilter(), limit=2, cursor=cursor),
+    ]
+    for asked in foreign:
+        with pytest.raises(Refused) as refused:
+            await asked
+        assert refused.value.code is ErrorCode.INVALID_REQUEST
+    assert len((await jobs(JobFilter(), limit=9, cursor=cursor)).jobs) == 2, (
+        "a page of another size"
+    )
+
+    await world.redis("HSET", world.connection.keys.meta, "arrivals", 1)  # the data went back
+    with pytest.raises(Refused) as refused:
+        await jobs(JobFilter(), limit=2, cursor=cursor)
+    assert refused.value.code is ErrorCode.EXPIRED_CURSOR
+
+
+@pytest.mark.req("API-1")
+async def test_a_record_s_tag_changes_with_its_ledger_and_with_nothing_else(world: World) -> None:
+    await world.running("job")
+    record, tag = await world.store.reading.tagged("job")
+    assert (record, tag) == await world.store.reading.tagged("job")
+    await world.store.steering.cancel("job", by="me")
+    assert (await world.store.reading.tagged("job"))[1] != tag
+
+
+@pytest.mark.req("API-1")
+@pytest.mark.parametrize("cursor", ["?", "bm8", "é", "", "MS4wLjA", "x" * 64, "MQ"])
+async def test_a_cursor_of_nobody_is_refused(world: World, cursor: str) -> None:
     await world.pool()
     await world.ask(spec(id="job"))
-    for cursor in ("?", "bm8", "é"):
-        with pytest.raises(Refused) as refused:
-            await world.store.reading.jobs(tenant=None, state=None, limit=3, cursor=cursor)
-        assert refused.value.code is ErrorCode.INVALID_REQUEST
+    with pytest.raises(Refused) as refused:
+        await world.store.reading.jobs(JobFilter(), limit=3, cursor=cursor)
+    assert refused.value.code is ErrorCode.INVALID_REQUEST

@@ -198,7 +198,11 @@ def stack(options: stage.Options) -> None:
     parent = ("--parent", str(os.getpid()))
     commands = [actor(role, role, *parent) for role in STACK]
     if "port" in options:
-        commands.append(actor("gateway", "gateway", "--port", str(options["port"]), *parent))
+        told = options.get("settings", {}).items()
+        settings = [word for name, value in told for word in ("--set", f"{name}={value}")]
+        commands.append(
+            actor("gateway", "gateway", "--port", str(options["port"]), *settings, *parent)
+        )
     children = [subprocess.Popen(command, env=environ()) for command in commands]
     for child in children:
         child.wait()

@@ -34,7 +34,7 @@ from contracts.record import (
 )
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
-from orch.core.asks import Ask, LetterFilter
+from orch.core.asks import Ask, JobFilter, LetterFilter
 from tests.actors.gateway.fake_sessions import FakeSessions
 from tests.actors.gateway.modelled import modelled_schedules
 
@@ -108,15 +108,18 @@ class FakeStore:
     async def agent_key(self, fresh: str) -> str:
         return fresh
 
-    async def jobs(
-        self, *, tenant: str | None, state: State | None, limit: int, cursor: str | None
-    ) -> JobList:
+    async def tagged(self, job_id: str) -> tuple[JobRecord, str]:
+        record = await self.job(job_id)
+        return record, f"{record.created_at_ms}-{len(self._job(job_id).events)}"
+
+    async def jobs(self, which: JobFilter, *, limit: int, cursor: str | None) -> JobList:
         self._called("jobs")
-        newest = [job.record for job in reversed(self.jobs_by_id.values())]
         fits = [
-            record
-            for record in newest
-            if tenant in {None, record.tenant} and state in {None, record.state}
+            job.record
+            for job in reversed(self.jobs_by_id.values())
+            if which.tenant in {None, job.record.tenant}
+            and which.fits(job.record.state, job.record.pool, job.record.created_at_ms)
+            and which.fits_spec(job.spec.model_dump())
         ]
         start = int(cursor or 0)
         following = str(start + limit) if start + limit < len(fits) else None

@@ -14,6 +14,7 @@ from actors.gateway.permits import Identity
 from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.limits import TOKEN_CACHE_MS
 from contracts.tokens import Scope, TokenRecord
+from orch.core.asks import JobFilter
 from orch.core.tokens import (
     agent_job_of,
     agent_token,
@@ -232,7 +233,7 @@ async def test_in_a_batch_only_the_items_of_other_tenants_are_refused(tmp_path: 
         items = answer.json()["items"]
         codes = [item["error"]["code"] if "error" in item else None for item in items]
         assert codes == [None, "TENANT_MISMATCH", None, "INVALID_SPEC"]
-        page = await house.store.reading.jobs(tenant="acme", state=None, limit=9, cursor=None)
+        page = await house.store.reading.jobs(JobFilter(tenant="acme"), limit=9, cursor=None)
         assert len(page.jobs) == 2
 
 

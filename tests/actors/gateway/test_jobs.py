@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from contracts.record import Question
@@ -36,6 +38,91 @@ async def test_jobs_are_listed_newest_first_page_by_page_and_filtered() -> None:
         assert [job["job_id"] for job in first["jobs"] + rest["jobs"]] == ids[::-1]
         assert rest["next_cursor"] is None
         assert [job["job_id"] for job in mine["jobs"]] == [ids[3], ids[2]]
+
+
+@pytest.mark.req("API-1")
+async def test_the_filters_of_a_list_are_words_of_its_query() -> None:
+    async with running() as house:
+        red = await house.submit(name="red", labels={"team": "a=b", "kind": "x"}, session="s1")
+        blue = await house.submit(name="blue", labels={"team": "c"}, pool="gpu")
+
+        async def found(**query: Any) -> list[str]:
+            page = (await house.http.get("/v1/jobs", params=query)).json()
+            return [job["job_id"] for job in page["jobs"]]
+
+        assert await found(name="red") == [red]
+        assert await found(session="s1") == [red]
+        assert await found(pool="gpu") == [blue]
+        assert await found(label="team=a=b") == [red]
+        assert await found(label=["team=a=b", "kind=y"]) == []
+        assert await found(created_from_ms=0, created_to_ms=1) == []
+        assert await found(created_from_ms=0) == [blue, red]
+
+
+@pytest.mark.req("API-1", "SEC-3")
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"label": "team"},
+        {"label": "=x"},
+        {"label": ["a=b"] * 9},
+        {"pool": "a:b"},
+        {"session": ".."},
+        {"state": "lost"},
+        {"created_from_ms": "-1"},
+        {"created_to_ms": str(2**60)},
+        {"name": "x" * 201},
+        {"cursor": "x" * 65},
+        {"cursor": "ä"},
+        {"limit": "0"},
+    ],
+)
+async def test_a_filter_that_means_nothing_is_refused(query: dict[str, Any]) -> None:
+    async with running() as house:
+        answer = await house.http.get("/v1/jobs", params=query)
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+        assert house.store.calls["jobs"] == 0
+
+
+@pytest.mark.req("API-1")
+async def test_who_has_the_record_is_told_so_until_its_ledger_grows() -> None:
+    async with running() as house:
+        path = f"/v1/jobs/{await house.submit()}"
+        first = await house.http.get(path)
+        seen = {"If-None-Match": first.headers["etag"]}
+
+        same = await house.http.get(path, headers=seen)
+        await house.http.post(f"{path}/cancel")
+        changed = await house.http.get(path, headers=seen)
+
+        assert first.headers["etag"].startswith('W/"')
+        assert (same.status_code, same.content) == (304, b"")
+        assert same.headers["etag"] == first.headers["etag"]
+        assert (changed.status_code, changed.json()["state"]) == (200, "canceled")
+
+
+@pytest.mark.req("API-1", "API-3")
+async def test_head_answers_as_get_without_a_body_and_a_stream_has_none() -> None:
+    async with running() as house:
+        job_id = await house.submit()
+        for path in (f"/v1/jobs/{job_id}", "/v1/jobs", "/livez", "/v1/jobs/nobody"):
+            got, head = await house.http.get(path), await house.http.head(path)
+            assert (head.status_code, head.content) == (got.status_code, b"")
+            assert head.headers["content-length"] == got.headers["content-length"]
+
+        stream = await house.http.head(f"/v1/jobs/{job_id}/events")
+        batch = await house.http.head("/v1/jobs:batch")
+
+        assert (stream.status_code, stream.headers["allow"]) == (405, "GET")
+        assert (batch.status_code, batch.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.req("API-3")
+async def test_a_405_names_every_method_of_the_path() -> None:
+    async with running() as house:
+        refused = await house.http.request("DELETE", "/v1/jobs")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
+        assert refused.json()["code"] == "METHOD_NOT_ALLOWED"
 
 
 @pytest.mark.req("JOB-4", "API-1")

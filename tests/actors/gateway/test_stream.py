@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from actors.gateway.hub import OUTPUT_PAGE
 from contracts.errors import ErrorCode, Refused
 from contracts.record import Question
 from tests.actors.gateway.house import QUICK, Frame, House, Reading, running, wait_until
@@ -334,3 +335,20 @@ async def test_a_reader_that_leaves_is_forgotten_and_without_readers_the_feed_re
         await house.http.get("/livez")
 
         assert house.store.calls["read"] == reads
+
+
+@pytest.mark.req("EVT-3")
+async def test_who_takes_nothing_is_given_no_more_than_sockets_hold() -> None:
+    async with running() as house:
+        job_id = await house.submit()
+        house.store.claim(job_id)
+        house.store.emit(job_id, *(f"{n}:".ljust(8_000, "x") for n in range(2_000)))
+
+        async with await anyio.connect_tcp("127.0.0.1", house.port) as deaf:
+            host = f"Host: 127.0.0.1:{house.port}\r\n\r\n"
+            await deaf.send(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\n{host}".encode())
+            assert await deaf.receive(12) == b"HTTP/1.1 200"
+            await wait_until(lambda: house.store.calls["output"] > 1)
+            await anyio.wait_all_tasks_blocked()
+
+            assert house.store.calls["output"] < 2_000 // OUTPUT_PAGE, "the rest is not even read"

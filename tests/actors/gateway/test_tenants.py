@@ -39,6 +39,7 @@ class Asked:
 DIGEST: Final = Asked(path={"sha256": "0" * 64})
 PLAIN: Final = Asked()
 SCHEDULE: Final = Asked(path={"schedule_id": "nightly"})
+POOL: Final = Asked(path={"pool": "default"})
 STEER: Final = Asked({"reason": "because"})
 REQUESTS: Final[dict[str, Asked]] = {
     "submit_job": Asked(SPEC),
@@ -64,6 +65,18 @@ REQUESTS: Final[dict[str, Asked]] = {
     "delete_schedule": SCHEDULE,
     "pause_schedule": SCHEDULE,
     "resume_schedule": SCHEDULE,
+    "list_pools": PLAIN,
+    "get_pool_health": POOL,
+    "list_replica_sets": PLAIN,
+    "get_scale": POOL,
+    "list_commands": PLAIN,
+    "get_command": Asked(path={"command_id": "c-1"}),
+    "command": Asked({"command": "pause", "target": "pool:default"}),
+    "drain_pool": POOL,
+    "undrain_pool": POOL,
+    "pause_pool": POOL,
+    "resume_pool": POOL,
+    "reload_pool": POOL,
     "get_capabilities": PLAIN,
     "get_liveness": PLAIN,
     "get_readiness": PLAIN,
