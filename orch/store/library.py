@@ -20,14 +20,17 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
+    "tell shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
     "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay mend "
-    "repair realign recount"
+    "repair realign recount hook collect deliver post"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
-PARTS = frozenset({"shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"})
+PARTS = frozenset({"tell", "shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"})
 """Files that are steps of other verbs and are not callable themselves."""
+
+OPEN = PARTS | {"register", "dispatch", "admit", "bury", "collect"}
+"""Files whose names later files use. Each other file is a block of its own: Lua allows 200 local names in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,17 @@ def _registration(verb: str, digest: str, text: str) -> str:
 def library() -> Library:
     """The library of this version of Orch."""
     texts = {name: source(name) for name in ORDER}
-    body = source("generated") + "".join(texts.values())
-    digest = hashlib.sha256(body.encode()).hexdigest()[:10]
+    digest = hashlib.sha256((source("generated") + "".join(texts.values())).encode()).hexdigest()[:10]
     verbs = tuple(name for name in ORDER if name not in PARTS)
-    registrations = "".join(_registration(verb, digest, texts[verb]) for verb in verbs)
+    body = source("generated") + "".join(_block(name, texts[name], digest) for name in ORDER)
     headed = frozenset(verb for verb in verbs if _HEAD in texts[verb])
-    return Library(digest, f"#!lua name=orch_{digest}\n{body}{registrations}", verbs, headed)
+    return Library(digest, f"#!lua name=orch_{digest}\n{body}", verbs, headed)
+
+
+def _block(name: str, text: str, digest: str) -> str:
+    """A file as it stands in the library, with the registration of its verb."""
+    whole = text if name in PARTS else text + _registration(name, digest, text)
+    return whole if name in OPEN else f"do\n{whole}end\n"
 
 
 def _lua_string(text: str) -> str:
@@ -139,6 +147,8 @@ def generated_lua() -> str:
         "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
         "RECALL_MS_MAX": limits.RECALL_MS_MAX,
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
+        "POSTS_MAX": limits.WEBHOOK_POSTS_MAX,
+        "POSTS_KEPT": limits.WEBHOOK_POSTS_KEPT,
     }
     lines += [f"local {name} = {value}" for name, value in constants.items()]
     # Lua 5.1 formats a number through printf, at the price of a third of a command.

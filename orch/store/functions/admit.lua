@@ -102,6 +102,16 @@ local function origin_of(item)
   return item.placed ~= '' and '{"placed":' .. item.placed .. '}' or '{}'
 end
 
+-- Whether the tenant has webhooks; asked once a call.
+local function is_watched(call, tenant)
+  local watched = call.watched[tenant]
+  if watched == nil then
+    watched = redis.call('EXISTS', call.shard .. 'hooks:' .. tenant) == 1
+    call.watched[tenant] = watched
+  end
+  return watched
+end
+
 local function make_job(call, item, actor, batch)
   local job = {
     id = item.id, key = call.shard .. 'job:' .. item.id, seq = 0, writes = {}, drops = {},
@@ -111,6 +121,7 @@ local function make_job(call, item, actor, batch)
   set(job, 'made_at', call.now_text)
   if item.replay_of then set(job, 'replay_of', item.replay_of) end
   if item.nonce ~= '' then set(job, 'nonce', item.nonce) end
+  if is_watched(call, item.tenant) then set(job, 'ties', 'w') end
   if item.idem ~= '' then
     set(job, 'idem', item.idem)
     redis.call('SET', call.shard .. 'idem:' .. item.tenant .. ':' .. item.idem, item.id)

@@ -50,13 +50,13 @@ local function begin(shard)
   local now = now_ms()
   return {
     shard = shard, now = now, now_text = int(now), touched = {}, said = {}, counts = {}, turns = {}, pools = {},
-    retired = {}, freed = {}, made = {}
+    retired = {}, freed = {}, made = {}, hooks = {}, posts = {}, places = {}, watched = {}
   }
 end
 
 local JOB_FIELDS = {
   'state', 'seq', 'ticket', 'attempt', 'epoch', 'claim', 'runner', 'pool', 'class', 'tenant',
-  'past', 'undecided', 'wish', 'deadline', 'not_before', 'question_id', 'notes', 'outs'
+  'past', 'undecided', 'wish', 'deadline', 'not_before', 'question_id', 'notes', 'outs', 'ties'
 }
 
 -- The part of a job that transitions need; nil when there is no such job. A verb that runs for every job names
@@ -261,6 +261,7 @@ local function finish(call, job)
   if job.wish then drop(job, 'wish') end
   if job.deadline then redis.call('ZREM', call.shard .. 'due', 'deadline:' .. job.id .. ':0') end
   call.retired[#call.retired + 1] = job.id
+  tell_hooks(call, job)
 end
 
 -- `?` stands before the slots of a runner that has not said what it runs since the server came back.
@@ -316,6 +317,7 @@ local function done(call, ...)
   end
   -- Lets a sweep know whether what it counted still stands (recount).
   if moves > 0 then redis.call('HINCRBY', call.shard .. 'counters', 'moves', moves) end
+  if #call.places > 0 then post_all(call) end
   if call.timer then
     local first = redis.call('ZRANGE', call.shard .. 'due', 0, 0, 'WITHSCORES')
     if first[2] and call.timer <= tonumber(first[2]) then

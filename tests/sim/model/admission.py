@@ -161,6 +161,8 @@ def _make_job(call: Call, item: _Item, actor: str) -> Reply:
     }
     if item.nonce:
         fields["nonce"] = item.nonce
+    if call.hash(f"hooks:{item.tenant}"):
+        fields["ties"] = "w"
     if item.key:
         fields["idem"] = item.key
         call.space.set_text(key_name(call, item), item.job_id)

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from contracts import limits
 from contracts.states import FIRST, STATE_CODES, TERMINAL, TRANSITIONS, Event, State
-from tests.sim.model import turns
+from tests.sim.model import hooks, turns
 from tests.sim.model.keyspace import Keyspace
 
 Verdict = Literal["ok", "same", "over"]
@@ -106,6 +106,9 @@ class Call:
         """Job id -> its last ledger seq, for the feed."""
         self.lengthened: dict[str, None] = {}
         """Pools whose line this call made longer: they are dispatched before it ends."""
+        self.posts: dict[str, list[str]] = {}
+        """Deliveries by webhook `tenant:id`, posted before it ends."""
+        self.noticed = False
         self._timer: int | None = None
         self._moved: dict[str, int] = {}
 
@@ -265,6 +268,7 @@ class Call:
             self.space.zset(f"{self.shard}due").remove(f"deadline:{job.job_id}:0")
         hour = self.now // limits.HOUR_MS
         self.space.members(f"{self.shard}retire:{hour}")[job.job_id] = None
+        hooks.tell(self, job)
 
     # -- slots
 
@@ -291,6 +295,7 @@ class Call:
 
     def done(self, *words: Any) -> Reply:
         """Tells the scheduler and the watchers; the reply: the watermark, then what the verb says."""
+        hooks.post_all(self)
         counters = self.hash("counters")
         moved = {name: by for name, by in self._moved.items() if by}
         for name, by in {**moved, "moves": 1}.items() if moved else ():

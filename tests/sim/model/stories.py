@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from contracts.states import State
 from orch.store.library import SCHEMA
-from tests.sim.model.damage import Damage
+from tests.sim.model.hooking import Hooking
 from tests.sim.model.server import ModelServer
 from tests.sim.model.telling import (
     ACTORS,
@@ -28,7 +28,7 @@ from tests.sim.model.telling import (
 )
 
 
-class Story(Damage):
+class Story(Hooking):
     """The next step of a shard's life, as often as it is asked."""
 
     def __init__(self, seed: int, model: ModelServer) -> None:
@@ -59,6 +59,7 @@ class Story(Damage):
             self._tamper: 1,
             self._damage: 1,
             self._repair: 2,
+            self._webhook: 8,
         }
 
     def step(self) -> Step:

@@ -24,6 +24,7 @@ RUNNERS = {"r1": "a", "r2": "a", "r3": "b"}
 ACTORS = {"ad1": "admission", "ad2": "admission", "fb1": "fallback", "fb2": "fallback"} | {
     "sc1": "scheduler",
     "re1": "reaper",
+    "no1": "notifier",
 }
 PAYLOADS = {
     "settle": {"outcome": "done", "exit_code": 0},
