@@ -114,7 +114,7 @@ def _parts(stack: Stack, listener: socket.socket) -> list[Part]:
         common += ["--set", word]
     roles = [
         Part(f"{role}-1", role, tuple(common))
-        for role in ("admission", "scheduler", "reaper", "fallback")
+        for role in ("admission", "scheduler", "reaper", "fallback", "notifier")
     ]
     gateway = Part(
         "gateway-1",

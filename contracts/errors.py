@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     QUEUE_FULL = "QUEUE_FULL"
     RATE_LIMITED = "RATE_LIMITED"
     NO_POOL = "NO_POOL"
+    LIMIT_REACHED = "LIMIT_REACHED"
     DEADLINE_UNMET = "DEADLINE_UNMET"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
@@ -93,6 +94,7 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.QUEUE_FULL, 429, x.JOB_FAILED, True, "The queue of this pool and class is at its capacity.", "Try again after retry_after_ms."),
         ErrorEntry(e.RATE_LIMITED, 429, x.JOB_FAILED, True, "Too many requests.", "Try again after retry_after_ms."),
         ErrorEntry(e.NO_POOL, 503, x.DEPENDENCY_MISSING, True, "No pool fits the placement now; details.candidates says why, pool by pool.", "Start a runner with these capabilities, or ask for less."),
+        ErrorEntry(e.LIMIT_REACHED, 409, x.BAD_INPUT, False, "There are as many of these as there may be; details.limit says how many.", "Remove one that is no longer needed."),
         ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed or cannot be met.", "Give a later deadline_ms."),
         ErrorEntry(e.UNAUTHENTICATED, 401, x.UNSAFE, False, "No valid token.", "Set ORCH_TOKEN."),
         ErrorEntry(e.FORBIDDEN, 403, x.UNSAFE, False, "The caller may not do this; also a foreign Host or Origin header.", "Call the address in endpoint.json, not through another name."),

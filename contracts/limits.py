@@ -112,6 +112,8 @@ AFFINITY_TTL_MS: Final = HOUR_MS
 # Webhooks
 WEBHOOKS_PER_TENANT_MAX: Final = 20
 WEBHOOKS_MAX: Final = 10_000
+WEBHOOK_RULES_MAX: Final = 64
+"""Entries of webhook_hosts_allowed."""
 WEBHOOK_URL_CHARS_MAX: Final = 2_000
 WEBHOOK_POSTS_MAX: Final = 20_000
 """Deliveries of one webhook that wait; above it the newest are dropped and counted."""

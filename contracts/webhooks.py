@@ -41,7 +41,6 @@ HEADER_ID: Final = "webhook-id"
 HEADER_TIMESTAMP: Final = "webhook-timestamp"
 HEADER_SIGNATURE: Final = "webhook-signature"
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what stands before every secret, no secret
-SECRET_PATTERN: Final = r"whsec_[A-Za-z0-9+/]{32,88}={0,2}"
 TOLERANCE_MS: Final = 5 * limits.MINUTE_MS
 """How old or how far ahead a timestamp may be, as Standard Webhooks proposes."""
 ROTATION_MS: Final = limits.DAY_MS
@@ -70,9 +69,14 @@ class NewWebhook(Strict):
     url: Annotated[str, Field(min_length=1, max_length=limits.WEBHOOK_URL_CHARS_MAX)]
     tenant: Id = "default"
     name: Annotated[str, Field(max_length=limits.NAME_CHARS_MAX)] = ""
-    events: Annotated[list[WebhookEvent], Field(min_length=1, max_length=len(WebhookEvent))] = list(
-        WebhookEvent
-    )
+    events: Annotated[
+        list[WebhookEvent],
+        Field(
+            min_length=1,
+            max_length=len(WebhookEvent),
+            default_factory=lambda: list(WebhookEvent),
+        ),
+    ]
     with_result: bool = False
     """Whether the body carries the result of a completed job, up to 4 KiB."""
 

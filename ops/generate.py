@@ -127,7 +127,7 @@ def _configuration_page() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in defaults.DEFAULTS.values():
-        shown = f"`{_shown(row.value)}`" if row.value is not None else "-"
+        shown = f"`{_shown(row.value)}`" if _shown(row.value) else "-"
         lines.append(
             f"| `{row.key}` | {shown} | {row.unit} | {_bounds(row)} | `{row.env}` | {row.meaning} |"
         )

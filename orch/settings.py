@@ -24,6 +24,7 @@ from contracts.defaults import DEFAULTS, LOCATIONS, Default
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_host_pattern, is_id, is_variable
 from orch.addresses import address_of
+from orch.core.addresses import is_rule
 
 Value: TypeAlias = int | float | str | bool | tuple[str, ...] | None
 """What a setting can be."""
@@ -96,6 +97,7 @@ class Settings:
     retention_ms: int
     http_hosts_allowed: tuple[str, ...]
     http_env_allowed: tuple[str, ...]
+    webhook_hosts_allowed: tuple[str, ...]
     log_level: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 
@@ -349,6 +351,7 @@ _LISTS: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
     "name:weight": ("name:weight with weights from 1 to 9999", _is_weighted),
     "variables": ("names of variables", is_variable),
     "hosts": ("host names with *, addresses or networks", is_host_pattern),
+    "rules": ("names, *.names, addresses or networks", is_rule),
 }
 """What the words of a list setting must be, in words and as a test."""
 

@@ -18,6 +18,7 @@ from actors.gateway import (
     routes_evidence,
     routes_jobs,
     routes_server,
+    routes_webhooks,
 )
 from actors.gateway.guard import Guard
 from actors.gateway.services import Gateway, Services
@@ -38,7 +39,14 @@ def _routes() -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    for part in (routes_jobs, routes_evidence, routes_dead_letters, routes_server, health):
+    for part in (
+        routes_jobs,
+        routes_evidence,
+        routes_dead_letters,
+        routes_webhooks,
+        routes_server,
+        health,
+    ):
         app.include_router(part.router)
     errors.install(app)
     return app

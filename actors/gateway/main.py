@@ -28,6 +28,7 @@ async def run(body: Body) -> None:
         clock=body.clock,
         ids=body.ids,
         registry=body.metrics.registry,
+        webhook_hosts=s.webhook_hosts_allowed,
     )
     app = create_app(services)
     fd = body.place.socket_fd

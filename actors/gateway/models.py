@@ -13,6 +13,7 @@ from contracts import limits
 from contracts.events import Frame
 from contracts.record import ErrorBody, View
 from contracts.spec import Id, JobSpec, Strict
+from contracts.webhooks import NewWebhook, ResendWebhook, RotateWebhook
 
 Reason = Annotated[str, Field(max_length=2_000)]
 
@@ -85,5 +86,14 @@ class NotReady(ErrorBody):
     checks: dict[str, str]
 
 
-REQUEST_MODELS = (JobSpec, BatchRequest, ReplayRequest, SteerRequest, AnswerRequest)
+REQUEST_MODELS = (
+    JobSpec,
+    BatchRequest,
+    ReplayRequest,
+    SteerRequest,
+    AnswerRequest,
+    NewWebhook,
+    RotateWebhook,
+    ResendWebhook,
+)
 """Bodies that routes read themselves (duplicate keys!), so the framework does not know of them."""

@@ -28,6 +28,14 @@ from contracts.record import (
     Replayed,
 )
 from contracts.states import State
+from contracts.webhooks import (
+    DeliveryList,
+    NewWebhook,
+    NewWebhookAnswer,
+    Webhook,
+    WebhookList,
+    WebhookPosted,
+)
 from orch.core.asks import LetterFilter
 from orch.ports import Clock, Ids
 
@@ -107,6 +115,46 @@ class DeadLetters(Protocol):
         ...
 
 
+class Webhooks(Protocol):
+    """Whom jobs' ends are told to; each verb with an id refuses an unknown one NOT_FOUND."""
+
+    async def add(self, wish: NewWebhook) -> NewWebhookAnswer:
+        """A new one, with its secret; LIMIT_REACHED."""
+        ...
+
+    async def known(self, tenant: str | None) -> WebhookList:
+        """All, the oldest first."""
+        ...
+
+    async def one(self, webhook_id: str) -> Webhook:
+        """As it is now."""
+        ...
+
+    async def remove(self, webhook_id: str) -> None:
+        """It is gone."""
+        ...
+
+    async def switch_on(self, webhook_id: str) -> Webhook:
+        """It goes on."""
+        ...
+
+    async def rotate(self, webhook_id: str, *, overlap_ms: int) -> NewWebhookAnswer:
+        """A new secret."""
+        ...
+
+    async def test(self, webhook_id: str) -> WebhookPosted:
+        """A test delivery; LIMIT_REACHED."""
+        ...
+
+    async def resend(self, webhook_id: str, delivery_ids: list[str] | None) -> WebhookPosted:
+        """Dead ones once more; LIMIT_REACHED."""
+        ...
+
+    async def deliveries(self, webhook_id: str) -> DeliveryList:
+        """What waits, what died, what was taken."""
+        ...
+
+
 class Feed(Protocol):
     """News of all jobs, packed."""
 
@@ -156,6 +204,11 @@ class Store(Protocol):
         ...
 
     @property
+    def webhooks(self) -> Webhooks:
+        """Whom jobs' ends are told to."""
+        ...
+
+    @property
     def feed(self) -> Feed:
         """News."""
         ...
@@ -200,6 +253,8 @@ class Services:
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     timing: Timing = Timing()
+    webhook_hosts: tuple[str, ...] = ()
+    """Private hosts that webhooks may reach: the setting webhook_hosts_allowed."""
 
 
 class Gateway:

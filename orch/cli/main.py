@@ -45,6 +45,17 @@ DEAD_LETTER_COMMANDS: Final = (
     ("replay", "orch.cli.dead_letters:replay", "Try dead letters again, each as a new job."),
 )
 
+WEBHOOK_COMMANDS: Final = (
+    ("add", "orch.cli.webhooks:add", "Register a webhook; prints its id and its secret."),
+    ("list", "orch.cli.webhooks:list_webhooks", "List webhooks and what they were told."),
+    ("remove", "orch.cli.webhooks:remove", "Remove a webhook."),
+    ("test", "orch.cli.webhooks:test", "Send a test delivery."),
+    ("deliveries", "orch.cli.webhooks:deliveries", "List a webhook's deliveries."),
+    ("resend", "orch.cli.webhooks:resend", "Try dead deliveries once more."),
+    ("rotate", "orch.cli.webhooks:rotate", "Replace a webhook's secret."),
+    ("enable", "orch.cli.webhooks:enable", "Switch a webhook on again."),
+)
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -74,6 +85,12 @@ def build_app() -> App:
     for name, where, about in DEAD_LETTER_COMMANDS:
         letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
     app.command(letters)
+    hooks = App(
+        name="webhook", help="Whom the ends of jobs are told to.", help_flags=[], version_flags=[]
+    )
+    for name, where, about in WEBHOOK_COMMANDS:
+        hooks.command(where, name=name, help=about, help_flags=[], version_flags=[])
+    app.command(hooks)
     return app
 
 

@@ -42,7 +42,7 @@ Spec = JobSpec | Mapping[str, Any]
 class Call(Generic[T]):
     """One request, and how a successful answer's body becomes a value."""
 
-    verb: Literal["GET", "POST"]
+    verb: Literal["GET", "POST", "DELETE"]
     path: str
     read: Callable[[bytes], T]
     query: Mapping[str, str] = field(default_factory=dict)

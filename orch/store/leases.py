@@ -17,7 +17,7 @@ class Instance:
     """One process of an actor, new for every incarnation of it."""
 
     instance_id: str
-    role: Literal["admission", "scheduler", "runner", "reaper", "fallback", "gateway"]
+    role: Literal["admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway"]
     about: Mapping[str, Any]
     """Shown to operators: host, pid, lease_ms, version."""
     pool: str = ""

@@ -26,11 +26,14 @@ ORDER = (
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
-PARTS = frozenset({"tell", "shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"})
+PARTS = frozenset(
+    {"tell", "shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"}
+)
 """Files that are steps of other verbs and are not callable themselves."""
 
 OPEN = PARTS | {"register", "dispatch", "admit", "bury", "collect"}
-"""Files whose names later files use. Each other file is a block of its own: Lua allows 200 local names in one."""
+"""Files whose names later files use. Each other file is a block of its own: Lua allows 200 local names in
+one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ def _registration(verb: str, digest: str, text: str) -> str:
 def library() -> Library:
     """The library of this version of Orch."""
     texts = {name: source(name) for name in ORDER}
-    digest = hashlib.sha256((source("generated") + "".join(texts.values())).encode()).hexdigest()[:10]
+    digest = hashlib.sha256((source("generated") + "".join(texts.values())).encode()).hexdigest()[
+        :10
+    ]
     verbs = tuple(name for name in ORDER if name not in PARTS)
     body = source("generated") + "".join(_block(name, texts[name], digest) for name in ORDER)
     headed = frozenset(verb for verb in verbs if _HEAD in texts[verb])

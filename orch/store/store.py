@@ -11,6 +11,7 @@ from orch.store.admission import Admission
 from orch.store.claims import Claims
 from orch.store.connection import Connection
 from orch.store.dead_letters import DeadLetters
+from orch.store.deliveries import Deliveries
 from orch.store.feed import Feed
 from orch.store.leases import Leases
 from orch.store.outcomes import Outcomes
@@ -19,6 +20,7 @@ from orch.store.reading import Reading
 from orch.store.repairs import Repairs
 from orch.store.steering import Questions, Steering
 from orch.store.timers import Timers
+from orch.store.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Store:
     admission: Admission
     claims: Claims
     dead_letters: DeadLetters
+    deliveries: Deliveries
     feed: Feed
     leases: Leases
     outcomes: Outcomes
@@ -38,6 +41,7 @@ class Store:
     repairs: Repairs
     steering: Steering
     timers: Timers
+    webhooks: Webhooks
 
 
 def open_store(
@@ -53,6 +57,7 @@ def open_store(
         dead_letters=DeadLetters(
             connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max
         ),
+        deliveries=Deliveries(connection),
         feed=Feed(connection, block_ms_max=10 * TICK_MS),
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),
@@ -62,4 +67,5 @@ def open_store(
         repairs=Repairs(connection, policy),
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),
+        webhooks=Webhooks(connection, ids),
     )

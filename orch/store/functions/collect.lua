@@ -3,14 +3,17 @@
 -- ARGV[1] hooks integer webhooks in this call, 1 to 100
 -- ARGV[2] most integer deliveries of each, 1 to 100
 -- ARGV[3] busy_ms integer how long nobody else gets them
--- returns {"ok", incarnation, seq, {hook…}, next_in_ms} | {"none", next_in_ms}; hook {tenant, id, JSON, busy_until, {post…}}, post {member, tries, spec, entry, result, pool}; -1: nothing waits
+-- returns {"ok", incarnation, seq, {hook…}, next_in_ms} | {"none", next_in_ms}; hook {tenant, id, JSON, busy_until, {post…}}, post {member, tries, name, entry, result, pool}; -1: nothing waits
 -- flags: allow-oom
 -- What a notifier took and never reported comes again when its time is over: at least once.
 local function post_of(call, place, member)
   local seq, id = string.match(member, '^%a:(%d+):%d+:(.+)$')
   local tries = redis.call('HGET', call.shard .. 'tries:' .. place, member)
+  -- The body of a later try was kept with the first.
+  if tries then return { member, tries, '', '', '', '' } end
   local facts = redis.call('HMGET', call.shard .. 'job:' .. id, 'spec', seq, 'result', 'pool')
-  return { member, tries or '', facts[1] or '', facts[2] or '', facts[3] or '', facts[4] or '' }
+  local name = facts[1] and cjson.decode(facts[1]).name
+  return { member, '', name or '', facts[2] or '', facts[3] or '', facts[4] or '' }
 end
 
 -- When the next delivery of a hook is due; a hook without any waits for nothing.
@@ -18,6 +21,7 @@ local function rest_hook(call, place)
   local first = redis.call('ZRANGE', call.shard .. 'posts:' .. place, 0, 0, 'WITHSCORES')
   if first[2] then
     redis.call('ZADD', call.shard .. 'unsent', first[2], place)
+    if tonumber(first[2]) <= call.now then notice(call, place) end
   else
     redis.call('ZREM', call.shard .. 'unsent', place)
   end

@@ -31,6 +31,7 @@ local ERRORS = {
   QUEUE_FULL = '"code":"QUEUE_FULL","hint":"Try again after retry_after_ms.","retriable":true',
   RATE_LIMITED = '"code":"RATE_LIMITED","hint":"Try again after retry_after_ms.","retriable":true',
   NO_POOL = '"code":"NO_POOL","hint":"Start a runner with these capabilities, or ask for less.","retriable":true',
+  LIMIT_REACHED = '"code":"LIMIT_REACHED","hint":"Remove one that is no longer needed.","retriable":false',
   DEADLINE_UNMET = '"code":"DEADLINE_UNMET","hint":"Give a later deadline_ms.","retriable":false',
   UNAUTHENTICATED = '"code":"UNAUTHENTICATED","hint":"Set ORCH_TOKEN.","retriable":false',
   FORBIDDEN = '"code":"FORBIDDEN","hint":"Call the address in endpoint.json, not through another name.","retriable":false',

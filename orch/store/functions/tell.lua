@@ -42,14 +42,19 @@ local function tell_hooks(call, job)
   end
 end
 
+-- Wakes a notifier, once a call.
+local function notice(call, place)
+  if call.noticed then return end
+  call.noticed = true
+  redis.call('XADD', call.shard .. 'notices', 'MAXLEN', 16, '*', 'hook', place)
+end
+
 -- A hook whose deliveries a notifier has in hand is looked at again when that one says how they went.
 local function call_notifier(call, place, at)
   local busy = tonumber(redis.call('HGET', call.shard .. 'tally:' .. place, 'busy') or '0')
   if busy > call.now then return end
   redis.call('ZADD', call.shard .. 'unsent', 'LT', at, place)
-  if call.noticed then return end
-  call.noticed = true
-  redis.call('XADD', call.shard .. 'notices', 'MAXLEN', 16, '*', 'hook', place)
+  notice(call, place)
 end
 
 -- Where a receiver has been away for so long that its line is full, the newest are dropped and counted.

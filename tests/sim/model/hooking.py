@@ -16,7 +16,9 @@ class Hooking(Damage):
     """Few hooks, so that the steps of a story meet."""
 
     def _webhook(self) -> Step:
-        act = self._rng.choice((self._hook, self._collect, self._deliver, self._deliver, self._post))
+        act = self._rng.choice(
+            (self._hook, self._collect, self._deliver, self._deliver, self._post)
+        )
         return act()
 
     def _place(self) -> tuple[str, str]:
@@ -34,7 +36,9 @@ class Hooking(Damage):
         events = self._rng.sample(EVENTS, k=self._rng.choice((1, 3, len(EVENTS))))
         text = json.dumps({"events": events, "n": self._count % 7})
         seen = self._hash(f"hooks:{tenant}").get(hook_id, "") if self._rng.random() < 0.8 else "{}"
-        return self._say("hook", what, tenant, hook_id, text, seen, self._any(2, 20), self._any(4, 99))
+        return self._say(
+            "hook", what, tenant, hook_id, text, seen, self._any(2, 20), self._any(4, 99)
+        )
 
     def _collect(self) -> Step:
         return self._say(

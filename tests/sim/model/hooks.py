@@ -57,6 +57,10 @@ def _notice(call: Call, place: str, at: float) -> None:
     known = unsent.score(place)
     if known is None or at < known:
         unsent.put(place, at)
+    _wake(call, place)
+
+
+def _wake(call: Call, place: str) -> None:
     if not call.noticed:
         call.noticed = True
         name = f"{call.shard}notices"
@@ -64,43 +68,55 @@ def _notice(call: Call, place: str, at: float) -> None:
 
 
 def hook(call: Call, argv: Sequence[str]) -> Reply:
-    """hook: registers a webhook, changes it if it is still what the caller saw, switches it on, or removes it."""
+    """hook: registers or changes a webhook, switches it on, or removes it."""
     what, tenant, hook_id, text, seen, most, every = argv
-    hooks, index = call.hash(f"hooks:{tenant}"), call.hash("webhooks")
-    known, place = hooks.get(hook_id), f"{tenant}:{hook_id}"
     if what == "put":
-        if known is not None and known != seen:
-            return ["same"] if known == text else ["changed"]
-        if known is None:
-            if seen:
-                return ["unknown"]
-            for found, limit in ((hooks, int(most)), (index, int(every))):
-                if len(found) >= limit:
-                    return ["full", limit]
-        elif known == text:
-            return ["same"]
-        hooks[hook_id], index[hook_id] = text, tenant
+        refused = _judge_put(call, tenant, hook_id, text, seen, (int(most), int(every)))
+        if refused:
+            return refused
+        call.hash(f"hooks:{tenant}")[hook_id] = text
+        call.hash("webhooks")[hook_id] = tenant
         call.space.members(f"{call.shard}tenants")[tenant] = None
         return call.done()
-    if known is None:
+    if hook_id not in call.hash(f"hooks:{tenant}"):
         return ["unknown"]
-    if what == "on":
-        if call.hash(f"tally:{place}").pop("off", None) is None:
-            return ["same"]
-        first = call.space.zset(f"{call.shard}posts:{place}").first()
-        if first is not None:
-            _notice(call, place, first[0])
-        return call.done()
-    del hooks[hook_id]
-    index.pop(hook_id, None)
-    call.space.zset(f"{call.shard}unsent").remove(place)
+    return (_switch_on if what == "on" else _remove)(call, tenant, hook_id)
+
+
+def _judge_put(
+    call: Call, tenant: str, hook_id: str, text: str, seen: str, limit: tuple[int, int]
+) -> Reply:
+    hooks = call.hash(f"hooks:{tenant}")
+    known = hooks.get(hook_id)
+    if known is not None:
+        return ["same"] if known == text else [] if known == seen else ["changed"]
+    if seen:
+        return ["unknown"]
+    counts = zip((hooks, call.hash("webhooks")), limit, strict=True)
+    return next((["full", most] for found, most in counts if len(found) >= most), [])
+
+
+def _switch_on(call: Call, tenant: str, hook_id: str) -> Reply:
+    place = f"{tenant}:{hook_id}"
+    if call.hash(f"tally:{place}").pop("off", None) is None:
+        return ["same"]
+    first = call.space.zset(f"{call.shard}posts:{place}").first()
+    if first is not None:
+        _notice(call, place, first[0])
+    return call.done()
+
+
+def _remove(call: Call, tenant: str, hook_id: str) -> Reply:
+    del call.hash(f"hooks:{tenant}")[hook_id]
+    call.hash("webhooks").pop(hook_id, None)
+    call.space.zset(f"{call.shard}unsent").remove(f"{tenant}:{hook_id}")
     for family in LISTS:
-        call.space.delete(f"{call.shard}{family}:{place}")
+        call.space.delete(f"{call.shard}{family}:{tenant}:{hook_id}")
     return call.done()
 
 
 def collect(call: Call, argv: Sequence[str]) -> Reply:
-    """collect: gives a notifier the deliveries of some webhooks that are due, for its own until a time."""
+    """collect: gives a notifier due deliveries of some webhooks, for its own until a time."""
     hooks, most, busy_ms = (int(word) for word in argv)
     unsent = call.space.zset(f"{call.shard}unsent")
     places = unsent.up_to(call.now, hooks)
@@ -130,9 +146,12 @@ def _collect(call: Call, place: str, most: int, busy_ms: int) -> Reply:
 
 def _post_of(call: Call, place: str, member: str) -> Reply:
     _, seq, _, job_id = member.split(":", 3)
-    job = call.hash(f"job:{job_id}")
     tries = call.hash(f"tries:{place}").get(member, "")
-    return [member, tries, *(job.get(name, "") for name in ("spec", seq, "result", "pool"))]
+    if tries:
+        return [member, tries, "", "", "", ""]
+    job = call.hash(f"job:{job_id}")
+    name = json.loads(job.get("spec", "{}")).get("name", "")
+    return [member, "", name, *(job.get(name, "") for name in (seq, "result", "pool"))]
 
 
 def _rest(call: Call, place: str) -> None:
@@ -142,6 +161,8 @@ def _rest(call: Call, place: str) -> None:
         unsent.remove(place)
     else:
         unsent.put(place, first[0])
+        if first[0] <= call.now:
+            _wake(call, place)
 
 
 def deliver(call: Call, argv: Sequence[str]) -> Reply:

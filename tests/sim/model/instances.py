@@ -11,7 +11,12 @@ from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT, INCARNATIONS_TOLD_MAX
 from contracts.states import Event
 from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
 
-MAILBOXES = {"admission": "requests", "fallback": "outcomes", "scheduler": "alarm", "notifier": "notices"}
+MAILBOXES = {
+    "admission": "requests",
+    "fallback": "outcomes",
+    "scheduler": "alarm",
+    "notifier": "notices",
+}
 """The stream that a role reads, in a group of its own name."""
 BEGAN_KEPT = 1_000
 

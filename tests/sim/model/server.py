@@ -16,7 +16,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from orch.store.library import flags, library, source
-from tests.sim.model import admission, claims, hooks, instances, outcomes, repair, steering, timers, turns
+from tests.sim.model import (
+    admission,
+    claims,
+    hooks,
+    instances,
+    outcomes,
+    repair,
+    steering,
+    timers,
+    turns,
+)
 from tests.sim.model.call import Call, Reply
 from tests.sim.model.commands import COMMANDS, REFUSED_WHEN_FULL
 from tests.sim.model.keyspace import Keyspace
