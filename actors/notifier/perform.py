@@ -149,7 +149,7 @@ class Notifier:
             return await self._sender.send(client, hook.url, signed, body), body
         except Exception as error:  # noqa: BLE001 - the boundary: no delivery may end the others
             # Its kind, never its words: they may hold what must not be told.
-            log.error("delivery_failed", webhook=hook.webhook_id, error=type(error).__name__)
+            log.warning("delivery_failed", webhook=hook.webhook_id, error=type(error).__name__)
             return Answered(None, f"not sent: {type(error).__name__}"), b""
 
     def _judged(self, hook: Hook, post: Post, answered: Answered, at_ms: int, body: bytes) -> Tried:

@@ -49,7 +49,7 @@ WEBHOOK_COMMANDS: Final = (
     ("add", "orch.cli.webhooks:add", "Register a webhook; prints its id and its secret."),
     ("list", "orch.cli.webhooks:list_webhooks", "List webhooks and what they were told."),
     ("remove", "orch.cli.webhooks:remove", "Remove a webhook."),
-    ("test", "orch.cli.webhooks:test", "Send a test delivery."),
+    ("test", "orch.cli.webhooks:send_test", "Send a test delivery."),
     ("deliveries", "orch.cli.webhooks:deliveries", "List a webhook's deliveries."),
     ("resend", "orch.cli.webhooks:resend", "Try dead deliveries once more."),
     ("rotate", "orch.cli.webhooks:rotate", "Replace a webhook's secret."),

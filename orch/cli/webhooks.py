@@ -88,7 +88,7 @@ def remove(webhook_id: WebhookId, *, door: Door = HERE) -> int:
     return ExitCode.OK
 
 
-def test(webhook_id: WebhookId, *, door: Door = HERE) -> int:
+def send_test(webhook_id: WebhookId, *, door: Door = HERE) -> int:
     """Send a test delivery; prints its id. `orch webhook deliveries ID` says how it went."""
     from orch.client import calls_webhooks
 

@@ -42,7 +42,8 @@ def verify(
 ) -> dict[str, Any]:
     """The JSON document of a request that is genuine and fresh; names of headers in any case.
 
-    Several secrets may be given, while one is being replaced: any that fits is good. Compared in constant time.
+    Several secrets may be given, while one is being replaced: any that fits is good. Compared in constant
+    time.
 
     Raises:
         HeaderMissing, SignatureInvalid, TimestampOutside: all of them WebhookError.

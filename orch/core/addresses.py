@@ -27,7 +27,7 @@ _NAME: Final = re.compile(
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.?\Z"
 )
 _NUMERIC: Final = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\Z")
-"""A last label of this form makes the whole host an IPv4 address to some resolvers (decimal, octal, hex)."""
+"""A last label of this form makes the whole host an IPv4 address to some resolvers (octal, hex …)."""
 _INNER_NAMES: Final = (
     "localhost",
     "local",
@@ -48,7 +48,8 @@ _CLOSED: Final[tuple[Network, ...]] = tuple(
         # What is_global of Python 3.11 calls global, or calls so in some versions only.
         "0.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.88.99.0/24",
         "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128", "64:ff9b:1::/48", "100::/64",
-        "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        "2001::/23", "2001:db8::/32",
+        "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
     )
 )  # fmt: skip
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")

@@ -20,9 +20,9 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "tell shared hello register beat declare claim dispatch admit settle release ask handback stop cycle reclaim "
-    "note emit decide bury leave due unready cancel pause resume answer announce retire refuse replay mend "
-    "repair realign recount hook collect deliver post"
+    "tell shared hello register beat declare claim dispatch admit settle release ask handback stop cycle "
+    "reclaim note emit decide bury leave due unready cancel pause resume answer announce retire refuse "
+    "replay mend repair realign recount hook collect deliver post"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 

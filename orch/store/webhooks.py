@@ -52,6 +52,8 @@ class Webhooks:
     async def add(self, wish: NewWebhook) -> NewWebhookAnswer:
         """Registers it; jobs submitted from now on are told of. The answer alone shows the secret.
 
+        Not idempotent: one whose answer was lost is in the list, without a secret that anybody knows.
+
         Raises:
             Refused: LIMIT_REACHED, the tenant or the shard has as many as it may.
         """
