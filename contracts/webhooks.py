@@ -70,13 +70,9 @@ class NewWebhook(Strict):
     tenant: Id = "default"
     name: Annotated[str, Field(max_length=limits.NAME_CHARS_MAX)] = ""
     events: Annotated[
-        list[WebhookEvent],
-        Field(
-            min_length=1,
-            max_length=len(WebhookEvent),
-            default_factory=lambda: list(WebhookEvent),
-        ),
-    ]
+        list[Annotated[WebhookEvent, Field(strict=False)]],
+        Field(min_length=1, max_length=len(WebhookEvent)),
+    ] = Field(default_factory=lambda: list(WebhookEvent))
     with_result: bool = False
     """Whether the body carries the result of a completed job, up to 4 KiB."""
 

@@ -79,11 +79,12 @@ async def get_webhook(gate: Gate, webhook_id: WebhookId) -> Response:
     return json_answer(await gate.services.store.webhooks.one(webhook_id))
 
 
-@router.delete("/v1/webhooks/{webhook_id}", status_code=204, responses=stored_refusals(*_KNOWN))
+@router.delete(
+    "/v1/webhooks/{webhook_id}", response_model=Webhook, responses=stored_refusals(*_KNOWN)
+)
 async def remove_webhook(gate: Gate, webhook_id: WebhookId) -> Response:
-    """Remove a webhook, with everything that waits for it."""
-    await gate.services.store.webhooks.remove(webhook_id)
-    return Response(status_code=204)
+    """Remove a webhook, with everything that waits for it; the answer says what it was."""
+    return json_answer(await gate.services.store.webhooks.remove(webhook_id))
 
 
 @router.post(

@@ -130,8 +130,8 @@ class Webhooks(Protocol):
         """As it is now."""
         ...
 
-    async def remove(self, webhook_id: str) -> None:
-        """It is gone."""
+    async def remove(self, webhook_id: str) -> Webhook:
+        """It is gone; what it was."""
         ...
 
     async def switch_on(self, webhook_id: str) -> Webhook:

@@ -52,9 +52,9 @@ def one(webhook_id: str) -> Call[Webhook]:
     return Call("GET", _path(webhook_id), Webhook.model_validate_json)
 
 
-def remove(webhook_id: str) -> Call[None]:
+def remove(webhook_id: str) -> Call[Webhook]:
     """DELETE /v1/webhooks/{id}."""
-    return Call("DELETE", _path(webhook_id), lambda _: None)
+    return Call("DELETE", _path(webhook_id), Webhook.model_validate_json)
 
 
 def test(webhook_id: str) -> Call[WebhookPosted]:

@@ -94,14 +94,16 @@ class Webhooks:
         hook, _ = await self._known(webhook_id)
         return await self._shown(hook)
 
-    async def remove(self, webhook_id: str) -> None:
-        """It is gone, with everything that waited for it.
+    async def remove(self, webhook_id: str) -> Webhook:
+        """It is gone, with everything that waited for it; what it was.
 
         Raises:
             Refused: NOT_FOUND.
         """
         hook, _ = await self._known(webhook_id)
+        was = await self._shown(hook)
         await self._change("remove", hook)
+        return was
 
     async def switch_on(self, webhook_id: str) -> Webhook:
         """Deliveries go on after a 410; those that waited are made at once.

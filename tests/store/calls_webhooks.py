@@ -64,6 +64,10 @@ async def _rotate(store: Store, scene: Scene) -> Any:
     return made.secret.partition("_")[0], made.old_secret_until_ms is not None
 
 
+async def _remove(store: Store, scene: Scene) -> Any:
+    return (await store.webhooks.remove(scene.found)).url
+
+
 async def _test(store: Store, scene: Scene) -> Any:
     return len((await store.webhooks.test(scene.found)).delivery_ids)
 
@@ -103,7 +107,7 @@ WEBHOOK_CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "webhooks.add": Call(empty, _add, twice=frozenset({"hooks", "webhooks"})),
         "webhooks.known": Call(posted, _whose),
         "webhooks.one": Call(posted, _pending),
-        "webhooks.remove": Call(hooked, lambda store, scene: store.webhooks.remove(scene.found)),
+        "webhooks.remove": Call(hooked, _remove),
         "webhooks.switch_on": Call(hooked, _on),
         "webhooks.rotate": Call(hooked, _rotate),
         "webhooks.test": Call(hooked, _test, twice=frozenset({"notices"})),

@@ -243,7 +243,9 @@ async def test_a_removed_webhook_leaves_nothing_behind(world: World) -> None:
         await world.store.steering.cancel(f"job{n:04}", by="me")
         (taken,) = await collect(world)
         await world.store.deliveries.deliver(taken, tried(taken, verdict, delay_ms=HOUR_MS))  # type: ignore[arg-type]  # one of them
-    (late,) = await collect(world) or [taken]
+        await world.store.deliveries.deliver(taken, [])
+    await world.store.webhooks.test(made.webhook_id)
+    (late,) = await collect(world)
     await world.store.webhooks.remove(made.webhook_id)
     assert await world.store.deliveries.deliver(late, tried(late, "again")) == [False]
     await world.store.steering.cancel("job0003", by="me")

@@ -35,6 +35,7 @@ from contracts.record import (
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, LetterFilter
+from tests.actors.gateway.fake_webhooks import FakeWebhooks
 
 
 @dataclass
@@ -65,6 +66,7 @@ class FakeStore:
         self.admission = self.reading = self.steering = self.questions = self
         self.feed = self.connection = self.dead_letters = self
         self.letters: list[DeadLetter] = []
+        self.webhooks = FakeWebhooks()
 
     # ---- the verbs
 

@@ -39,10 +39,11 @@ def test_the_committed_document_is_the_one_the_code_gives() -> None:
 @pytest.mark.req("API-2")
 def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
-        "answer_question", "cancel_job", "explain_job", "get_artifact", "get_capabilities", "get_job",
-        "get_ledger", "get_liveness", "get_logs", "get_metrics", "get_readiness", "list_artifacts",
-        "list_dead_letters", "list_jobs", "pause_job", "replay_dead_letters", "resume_job",
-        "submit_batch", "submit_job", "watch_job",
+        "add_webhook", "answer_question", "cancel_job", "enable_webhook", "explain_job", "get_artifact",
+        "get_capabilities", "get_job", "get_ledger", "get_liveness", "get_logs", "get_metrics",
+        "get_readiness", "get_webhook", "list_artifacts", "list_dead_letters", "list_deliveries", "list_jobs",
+        "list_webhooks", "pause_job", "remove_webhook", "replay_dead_letters", "resend_deliveries",
+        "resume_job", "rotate_webhook", "submit_batch", "submit_job", "test_webhook", "watch_job",
     ]  # fmt: skip
 
 
@@ -77,6 +78,9 @@ def test_the_bodies_that_routes_read_themselves_are_declared() -> None:
         "resume_job": "SteerRequest",
         "answer_question": "AnswerRequest",
         "replay_dead_letters": "ReplayRequest",
+        "add_webhook": "NewWebhook",
+        "rotate_webhook": "RotateWebhook",
+        "resend_deliveries": "ResendWebhook",
     }
     assert set(taken.values()) <= set(document["components"]["schemas"])
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == set(ErrorCode)
