@@ -7,7 +7,7 @@ headers webhook-id, webhook-timestamp and webhook-signature.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -90,6 +90,42 @@ class ResendWebhook(Strict):
     delivery_ids: (
         Annotated[list[str], Field(min_length=1, max_length=limits.WEBHOOK_POSTS_KEPT)] | None
     ) = None
+
+
+class ResultRef(View):
+    """A result that is too large to be sent: a blob."""
+
+    sha256: str
+    bytes: int
+
+
+class WebhookData(View):
+    """What a body says; of a test it is only `webhook_id`, `tenant` and `name`."""
+
+    webhook_id: str | None = None
+    job_id: str | None = None
+    name: str | None
+    """None when the job's record was gone before the first try."""
+    state: State | None = None
+    tenant: str
+    pool: str | None = None
+    outcome: str | None = None
+    """Of the last attempt; none while a job is blocked."""
+    reason: str | None = None
+    attempt: int | None = None
+    finished_at_ms: int | None = None
+    result: Any = None
+    """Of a completed job, up to 4 KiB, when the webhook asked for it."""
+    result_ref: ResultRef | None = None
+
+
+class WebhookBody(View):
+    """The body of a webhook's request."""
+
+    type: str
+    timestamp: str
+    """When it happened, ISO 8601 in UTC."""
+    data: WebhookData
 
 
 class Webhook(View):

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, metrics, record, spec, states
+from contracts import defaults, errors, events, metrics, record, spec, states, webhooks
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -218,6 +218,10 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     )
     yield f"{schemas}/event.json", lambda: _schema("event", "Ledger event", record.LedgerEvent)
     yield f"{schemas}/error.json", lambda: _schema("error", "Error body", record.ErrorBody)
+    yield (
+        f"{schemas}/webhook.json",
+        lambda: _schema("webhook", "Webhook body", webhooks.WebhookBody),
+    )
     yield "contracts/openapi.json", lambda: _json(openapi_document())
     yield "contracts/events.md", _events_page
     yield "orch/store/functions/generated.lua", generated_lua

@@ -6,10 +6,12 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
+from jsonschema import Draft202012Validator
 
 from actors.notifier.perform import IDLE_MS, Notifier
 from actors.notifier.send import Sender
@@ -131,6 +133,8 @@ async def test_a_completed_job_is_told_once_signed_and_without_its_result(house:
     record = await house.store.reading.job("job")
     assert document["type"] == "job.completed"
     assert document["timestamp"].endswith("+00:00")
+    schema = Path(__file__).parents[2] / "contracts" / "schemas" / "v1" / "webhook.json"
+    Draft202012Validator(json.loads(schema.read_bytes())).validate(document)
     assert document["data"] == {
         "job_id": "job",
         "name": "count sheep",

@@ -76,7 +76,7 @@ def _by_instance(client: redis.Redis, key: str, family: str, rest: str) -> bool:
 
 
 def _by_tenant(client: redis.Redis, key: str, family: str, rest: str) -> bool:
-    return bool(client.sismember(Keys().tenants, rest))
+    return bool(client.sismember(Keys().tenants, rest.partition(":")[0]))
 
 
 def _by_ttl(client: redis.Redis, key: str, family: str, rest: str) -> bool:
