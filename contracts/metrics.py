@@ -62,7 +62,7 @@ class Metric:
 
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
-    "slots", "group", "leftover", "counters",
+    "slots", "group", "leftover", "counters", "unsent", "webhooks",
 )  # fmt: skip
 _POOL: Final = Label("pool", max=POOLS_MAX)
 _ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway")

@@ -11,6 +11,7 @@ from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.webhooks import NewWebhook, NewWebhookAnswer, WebhookEvent
 from orch.core.webhooks import InHand, Next, Tried
+from orch.store.repairs import START
 from tests.store.world import HOUR_MS, World, ending
 
 URL = "https://example.com/hook"
@@ -338,3 +339,36 @@ async def test_a_webhook_that_changed_meanwhile_is_not_overwritten(world: World)
     )
     assert reply == ["changed"]
     assert await world.contents() == before
+
+
+@pytest.mark.req("EVT-4", "REA-3")
+@pytest.mark.parametrize(("index", "name"), [("unsent", "default:{}"), ("webhooks", "{}")])
+async def test_an_index_of_webhooks_that_was_lost_is_rebuilt(
+    world: World, index: str, name: str
+) -> None:
+    await world.pool()
+    made = await hook(world)
+    await world.submit("job")
+    await world.store.steering.cancel("job", by="me")
+    before = await world.contents()
+    lost = world.connection.keys.prefix + index
+    assert await world.redis("DEL", lost) == 1
+    page = await world.store.repairs.page(START, most=1_000)
+    assert [(one.index, one.name) for one in page.repairs] == [
+        (index, name.format(made.webhook_id))
+    ]
+    assert (await world.contents())[lost] == before[lost]
+    assert await told(world) == [("job.canceled", "job")]
+
+
+@pytest.mark.req("EVT-4", "REA-3")
+async def test_what_waited_for_a_webhook_whose_record_was_lost_goes(world: World) -> None:
+    await world.pool()
+    await hook(world)
+    await world.submit("job")
+    await world.store.steering.cancel("job", by="me")
+    await world.redis("DEL", world.connection.keys.hooks("default"))
+    await world.redis("DEL", world.connection.keys.webhooks)
+    page = await world.store.repairs.page(START, most=1_000)
+    assert [one.index for one in page.repairs] == ["leftover"]
+    assert await told(world) == []

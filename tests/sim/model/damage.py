@@ -15,7 +15,8 @@ from tests.sim.model.telling import (
 )
 
 INDEXES = (
-    "queue turn ready due held undecided jobs dead idem slots retire counters tenants inbox instances"
+    "queue turn ready due held undecided jobs dead idem slots retire counters tenants inbox instances "
+    "unsent webhooks hooks"
 ).split()
 
 

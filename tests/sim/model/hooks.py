@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from contracts import limits
 from contracts.states import State
@@ -113,6 +114,37 @@ def _remove(call: Call, tenant: str, hook_id: str) -> Reply:
     for family in LISTS:
         call.space.delete(f"{call.shard}{family}:{tenant}:{hook_id}")
     return call.done()
+
+
+def menders(call: Call, repairs: list[Any]) -> dict[str, Callable[[str], None]]:
+    """What repair does with the keys of each family."""
+    kept = {family: partial(_mend, call, repairs, family) for family in LISTS}
+    return {**kept, "hooks": partial(_mend_index, call, repairs)}
+
+
+def _mend(call: Call, repairs: list[Any], family: str, place: str) -> None:
+    tenant, _, hook_id = place.partition(":")
+    name = f"{family}:{place}"
+    if hook_id not in call.hash(f"hooks:{tenant}"):
+        call.space.delete(call.shard + name)
+        repairs.append(["leftover", name])
+        return
+    unsent = call.space.zset(f"{call.shard}unsent")
+    if family != "posts" or "off" in call.hash(f"tally:{place}") or place in unsent:
+        return
+    first = call.space.zset(call.shard + name).first()
+    assert first is not None
+    unsent.put(place, first[0])
+    _wake(call, place)
+    repairs.append(["unsent", place])
+
+
+def _mend_index(call: Call, repairs: list[Any], tenant: str) -> None:
+    index = call.hash("webhooks")
+    for hook_id in sorted(call.hash(f"hooks:{tenant}")):
+        if hook_id not in index:
+            index[hook_id] = tenant
+            repairs.append(["webhooks", hook_id])
 
 
 def collect(call: Call, argv: Sequence[str]) -> Reply:

@@ -10,6 +10,7 @@ import orjson
 
 from contracts import limits
 from contracts.states import Event
+from tests.sim.model import hooks
 from tests.sim.model.call import (
     BLOCKED,
     OVER,
@@ -275,6 +276,7 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
         "held": mender.held,
         "slots": mender.slots,
         "instances": mender.instances,
+        **hooks.menders(call, mender.page.repairs),
     }
     for name in page:
         family, _, rest = name.removeprefix(call.shard).partition(":")
