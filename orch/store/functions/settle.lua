@@ -17,7 +17,7 @@ local function settle_late(call, id, claim, result)
   return verdict
 end
 
-local SETTLE_FIELDS = { 'state', 'seq', 'attempt', 'epoch', 'claim', 'runner', 'notes', 'wish', 'deadline', 'ties', 'tenant' }
+local SETTLE_FIELDS = { 'state', 'seq', 'attempt', 'epoch', 'claim', 'runner', 'notes', 'wish', 'deadline', 'ties' }
 
 local function settle_one(call, id, claim, ending, result)
   local job = load_job(call, id, SETTLE_FIELDS)

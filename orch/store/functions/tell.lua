@@ -27,8 +27,10 @@ end
 -- A member of `posts` names the very event: its letter, the ledger entry, when, whose.
 local function tell_hooks(call, job)
   if not has_hooks(job) then return end
+  -- A verb that runs for every job does not load the tenant for the few that have webhooks.
+  local tenant = job.tenant or redis.call('HGET', job.key, 'tenant')
   local event = 'job.' .. STATE_NAMES[job.state]
-  for _, hook in ipairs(hooks_of(call, job.tenant)) do
+  for _, hook in ipairs(hooks_of(call, tenant)) do
     if hook.wants[event] then
       local posts = call.posts[hook.place]
       if not posts then
