@@ -24,7 +24,7 @@ from contracts.defaults import DEFAULTS, LOCATIONS, Default
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_host_pattern, is_id, is_variable
 from orch.addresses import address_of
-from orch.core.addresses import is_rule
+from orch.core.targets import is_rule
 
 Value: TypeAlias = int | float | str | bool | tuple[str, ...] | None
 """What a setting can be."""

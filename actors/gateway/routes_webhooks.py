@@ -25,7 +25,7 @@ from contracts.webhooks import (
     WebhookList,
     WebhookPosted,
 )
-from orch.core.addresses import refusal, target_of
+from orch.core.targets import refusal, target_of
 
 router: Final = APIRouter(tags=["webhooks"])
 _E: Final = ErrorCode

@@ -19,7 +19,7 @@ import httpx2
 from contracts.limits import WEBHOOK_ANSWER_BYTES_MAX
 from contracts.webhooks import CONNECT_MS, TOTAL_MS
 from orch import __version__
-from orch.core.addresses import Address, Target, may_connect, refusal, target_of
+from orch.core.targets import Address, Target, may_connect, refusal, target_of
 from orch.core.webhooks import Answered, retry_after_ms
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from orch.core.addresses import Target, is_public, is_rule, may_connect, refusal, target_of
+from orch.core.targets import Target, is_public, is_rule, may_connect, refusal, target_of
 
 CLOSED = (
     # IPv4, plainly
