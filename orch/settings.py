@@ -336,9 +336,8 @@ def _items_min(row: Default) -> int:
 
 
 def _items_max(row: Default) -> int:
-    if row.maximum is not None:
-        return int(row.maximum)
-    return limits.PRIORITY_CLASSES_MAX if row.unit == "name:weight" else limits.POOLS_MAX
+    most = limits.PRIORITY_CLASSES_MAX if row.unit == "name:weight" else limits.POOLS_MAX
+    return most if row.maximum is None else int(row.maximum)
 
 
 def _is_weighted(word: str) -> bool:
