@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     NO_POOL = "NO_POOL"
     LIMIT_REACHED = "LIMIT_REACHED"
     DEADLINE_UNMET = "DEADLINE_UNMET"
+    REVISION_CONFLICT = "REVISION_CONFLICT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     FORBIDDEN = "FORBIDDEN"
     TENANT_MISMATCH = "TENANT_MISMATCH"
@@ -82,8 +83,8 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.INVALID_ID, 400, x.BAD_INPUT, False, "An id breaks the pattern [A-Za-z0-9][A-Za-z0-9._-]{0,63} or holds '..'.", "Use letters, digits, dot, dash and underscore, at most 64 characters."),
         ErrorEntry(e.INVALID_REQUEST, 400, x.BAD_INPUT, False, "The request is no valid call of this endpoint or command.", "Compare it with contracts/openapi.json or the command's --help."),
         ErrorEntry(e.PAYLOAD_TOO_LARGE, 413, x.BAD_INPUT, False, "A body or a value is larger than its bound; details.bytes_max names it.", "Put large data into a file or a blob and pass a reference."),
-        ErrorEntry(e.UNSUPPORTED_MEDIA_TYPE, 415, x.BAD_INPUT, False, "A POST body is not declared as application/json.", "Send the header Content-Type: application/json."),
-        ErrorEntry(e.NOT_FOUND, 404, x.BAD_INPUT, False, "There is no such job, question or path.", "`orch list` shows the jobs that exist."),
+        ErrorEntry(e.UNSUPPORTED_MEDIA_TYPE, 415, x.BAD_INPUT, False, "A body is not declared as application/json.", "Send the header Content-Type: application/json."),
+        ErrorEntry(e.NOT_FOUND, 404, x.BAD_INPUT, False, "There is no such job, question, schedule or path.", "`orch list` shows the jobs that exist, `orch schedule list` the schedules."),
         ErrorEntry(e.METHOD_NOT_ALLOWED, 405, x.BAD_INPUT, False, "This path exists, but not with this method.", "Compare it with contracts/openapi.json."),
         ErrorEntry(e.IDEMPOTENCY_CONFLICT, 409, x.BAD_INPUT, False, "The idempotency key or job id was used for other content; details holds both digests.", "Use a new key for new content."),
         ErrorEntry(e.INVALID_TRANSITION, 409, x.JOB_FAILED, False, "The job's state refuses this event; details names state and refusal.", "`orch explain ID` says what the job waits for."),
@@ -96,6 +97,7 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.NO_POOL, 503, x.DEPENDENCY_MISSING, True, "No pool fits the placement now; details.candidates says why, pool by pool.", "Start a runner with these capabilities, or ask for less."),
         ErrorEntry(e.LIMIT_REACHED, 409, x.BAD_INPUT, False, "There are as many of these as there may be; details.limit says how many.", "Remove one that is no longer needed."),
         ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed or cannot be met.", "Give a later deadline_ms."),
+        ErrorEntry(e.REVISION_CONFLICT, 409, x.JOB_FAILED, False, "It was changed since the revision that if_revision names; details.revision is the one it has.", "Read it again, and send if_revision with the revision read."),
         ErrorEntry(e.UNAUTHENTICATED, 401, x.UNSAFE, False, "No valid token.", "Set ORCH_TOKEN."),
         ErrorEntry(e.FORBIDDEN, 403, x.UNSAFE, False, "The caller may not do this; also a foreign Host or Origin header.", "Call the address in endpoint.json, not through another name."),
         ErrorEntry(e.TENANT_MISMATCH, 403, x.UNSAFE, False, "The spec's tenant is not the token's.", "Leave tenant out or use the token's."),

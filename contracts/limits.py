@@ -142,6 +142,18 @@ ANSWER_KEY_TTL_MS: Final = 10 * MINUTE_MS
 REPLY_DEADLINE_MS: Final = 30 * SECOND_MS
 DEADLINE_AHEAD_MS_MAX: Final = 366 * DAY_MS
 
+# Schedules
+SCHEDULES_PER_TENANT_MAX: Final = 1_000
+CRON_CHARS_MAX: Final = 200
+TIME_ZONE_CHARS_MAX: Final = 64
+MISSED_RUNS_MAX: Final = 100
+"""Of the runs that a schedule missed so many are made up for, the newest; older ones are passed over."""
+MISSED_AFTER_MS: Final = MINUTE_MS
+"""A run that comes this late was missed; a later fire than that is no longer meant by `missed_runs: skip`."""
+FIRE_AGAIN_MS: Final = 5 * SECOND_MS
+"""A due schedule that was handed to a scheduler is handed out again after this, if nothing came of it."""
+TIMES_SHOWN_MAX: Final = 100
+
 # Ports and files
 SOCKET_PATH_BYTES_MAX: Final = 107
 """sun_path holds 108 bytes with its closing zero."""

@@ -63,6 +63,7 @@ class Metric:
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
     "slots", "group", "leftover", "counters", "unsent", "webhooks",
+    "schedules", "slots", "group", "leftover", "counters",
 )  # fmt: skip
 _POOL: Final = Label("pool", max=POOLS_MAX)
 _ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway")
@@ -83,6 +84,7 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_notifier_tries_total", "counter", "tries", "Webhook deliveries tried, by what became of them.", "actors/notifier/perform.py", (Label("result", ("delivered", "again", "dead")),)),
         m("orch_notifier_try_seconds", "histogram", "seconds", "How long one try of a webhook delivery took.", "actors/notifier/perform.py", (), SEND_BUCKETS_S),
         m("orch_notifier_oldest_unsent_seconds", "gauge", "seconds", "Age of the oldest delivery that was due when this notifier last looked; 0 when none was.", "actors/notifier/perform.py"),
+        m("orch_scheduler_fires_total", "counter", "fires", "Times of schedules that this scheduler carried out, by what came of them.", "actors/scheduler/schedules.py", (Label("result", ("fired", "skipped", "refused", "missed", "moved", "broken")),)),
         m("orch_runner_slots", "gauge", "jobs", "Jobs this runner may run at once.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_attempts", "gauge", "jobs", "Jobs this runner holds now.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_endings_total", "counter", "attempts", "Attempts that ended, by how the store was told.", "actors/runner/perform.py", (Label("verb", ("settle", "release", "ask", "handback", "stop")), Label("accepted", ("ok", "same", "over")))),

@@ -321,7 +321,8 @@ def _path_of(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "$"
 
 
-def _refused(error: ValidationError, *, prefix: tuple[str, ...] = ()) -> Refused:
+def refusal_of(error: ValidationError, *, prefix: tuple[str, ...] = ()) -> Refused:
+    """INVALID_SPEC for the first fault; `prefix` is where in the document the judged part stands."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     path = _path_of((*prefix, *first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
@@ -351,7 +352,7 @@ def adapter_config(name: str, config: dict[str, Any]) -> Strict:
     try:
         valid: Strict = validator.validate_python(config)
     except ValidationError as error:
-        raise _refused(error, prefix=("adapter", "config")) from None
+        raise refusal_of(error, prefix=("adapter", "config")) from None
     return valid
 
 
@@ -371,7 +372,7 @@ def parse_spec(document: object) -> JobSpec:
     try:
         spec: JobSpec = _SPEC.validator.validate_python(document)
     except ValidationError as error:
-        raise _refused(error) from None
+        raise refusal_of(error) from None
     adapter_config(spec.adapter.name, spec.adapter.config)
     return spec
 

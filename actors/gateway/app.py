@@ -17,6 +17,7 @@ from actors.gateway import (
     routes_dead_letters,
     routes_evidence,
     routes_jobs,
+    routes_schedules,
     routes_server,
     routes_webhooks,
 )
@@ -44,6 +45,7 @@ def _routes() -> FastAPI:
         routes_evidence,
         routes_dead_letters,
         routes_webhooks,
+        routes_schedules,
         routes_server,
         health,
     ):

@@ -99,7 +99,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def _media_refusal(head: Head) -> Refused | None:
-    if head.method != "POST":
+    if head.method not in {"POST", "PUT"}:
         return None
     declared = head.headers.get("content-type")
     has_body = "transfer-encoding" in head.headers or head.headers.get("content-length", "0") != "0"
@@ -107,7 +107,7 @@ def _media_refusal(head: Head) -> Refused | None:
         return None
     if declared is not None and _is_json(declared):
         return None
-    return Refused(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a POST body is application/json in UTF-8")
+    return Refused(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "a body is application/json in UTF-8")
 
 
 def _header_refusal(head: Head) -> Refused | None:

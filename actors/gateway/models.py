@@ -12,6 +12,7 @@ from pydantic import Field
 from contracts import limits
 from contracts.events import Frame
 from contracts.record import ErrorBody, View
+from contracts.schedules import ScheduleSpec
 from contracts.spec import Id, JobSpec, Strict
 from contracts.webhooks import NewWebhook, ResendWebhook, RotateWebhook
 
@@ -88,6 +89,7 @@ class NotReady(ErrorBody):
 
 REQUEST_MODELS = (
     JobSpec,
+    ScheduleSpec,
     BatchRequest,
     ReplayRequest,
     SteerRequest,

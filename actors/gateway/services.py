@@ -27,6 +27,7 @@ from contracts.record import (
     Question,
     Replayed,
 )
+from contracts.schedules import Fired, Schedule, ScheduleList
 from contracts.states import State
 from contracts.webhooks import (
     DeliveryList,
@@ -155,6 +156,38 @@ class Webhooks(Protocol):
         ...
 
 
+class Schedules(Protocol):
+    """What makes jobs by time; each verb refuses an unknown schedule NOT_FOUND."""
+
+    async def put(self, document: object, *, if_revision: int | None = None) -> Schedule:
+        """Judged as a whole: INVALID_SPEC, nothing is stored."""
+        ...
+
+    async def get(self, tenant: str, schedule_id: str) -> Schedule:
+        """The schedule as it is now."""
+        ...
+
+    async def page(self, *, tenant: str | None, limit: int, cursor: str | None) -> ScheduleList:
+        """A page, newest first."""
+        ...
+
+    async def delete(self, tenant: str, schedule_id: str) -> Schedule:
+        """It was this, and is gone."""
+        ...
+
+    async def pause(self, tenant: str, schedule_id: str) -> Schedule:
+        """It makes no jobs."""
+        ...
+
+    async def resume(self, tenant: str, schedule_id: str) -> Schedule:
+        """It goes on."""
+        ...
+
+    async def fire_now(self, tenant: str, schedule_id: str) -> Fired:
+        """A job now, or why none; what admission refuses is raised."""
+        ...
+
+
 class Feed(Protocol):
     """News of all jobs, packed."""
 
@@ -206,6 +239,11 @@ class Store(Protocol):
     @property
     def webhooks(self) -> Webhooks:
         """Whom jobs' ends are told to."""
+        ...
+
+    @property
+    def schedules(self) -> Schedules:
+        """What makes jobs by time."""
         ...
 
     @property

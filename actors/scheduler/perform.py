@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.instance import register
 from actors.outage import Outage
+from actors.scheduler.schedules import Firings
 from contracts.errors import Unavailable
 from contracts.limits import BATCH_ITEMS_MAX
 from orch.ports import Clock
@@ -30,6 +31,7 @@ class SchedulerActor:
     ) -> None:
         self._store = store
         self._handled = metrics.counter("orch_scheduler_timers_total")
+        self._firings = Firings(store.schedules, metrics)
         self._reader = reader
         self._instance = instance
         self._sweep_at_ms = 0
@@ -54,10 +56,12 @@ class SchedulerActor:
     async def _timers(self) -> int:
         """Handles everything due; returns how long nothing will be, at most a sweep's period."""
         while True:
-            handled, next_in_ms = await self._store.timers.due(most=BATCH_ITEMS_MAX)
-            self._handled.inc(handled)
-            if handled < BATCH_ITEMS_MAX:
-                return SWEEP_MS if next_in_ms < 0 else min(next_in_ms + 1, SWEEP_MS)
+            due = await self._store.timers.due(most=BATCH_ITEMS_MAX)
+            self._handled.inc(due.handled)
+            if due.schedules:
+                await self._firings.carry_out(due.schedules)
+            elif due.handled < BATCH_ITEMS_MAX:
+                return SWEEP_MS if due.next_in_ms < 0 else min(due.next_in_ms + 1, SWEEP_MS)
 
     async def _sweep_now_and_then(self) -> None:
         """The functions that free slots dispatch themselves; this is for what fell between them."""

@@ -29,12 +29,33 @@ def read_spec(source: str) -> dict[str, Any]:
     Raises:
         Refused: INVALID_REQUEST for a file that cannot be read, PAYLOAD_TOO_LARGE, INVALID_SPEC.
     """
-    raw = _read(source)
-    document = parse_document(raw, name="stdin" if source == STDIN else source)
+    document = _object_in(source, "a job spec")
+    return resolved(document, base=_base_of(source), cwd=Path.cwd())
+
+
+def read_schedule(source: str) -> dict[str, Any]:
+    """The schedule in a file, or in stdin for `-`; its template is read as a job spec is.
+
+    Raises:
+        Refused: as `read_spec`.
+    """
+    document = _object_in(source, "a schedule")
+    template = document.get("spec")
+    if not isinstance(template, dict):
+        return document  # the server says what is wrong with it
+    spec = resolved(template, base=_base_of(source), cwd=Path.cwd())
+    return {**document, "spec": spec}
+
+
+def _object_in(source: str, what: str) -> dict[str, Any]:
+    document = parse_document(_read(source), name="stdin" if source == STDIN else source)
     if not isinstance(document, dict):
-        raise _invalid("$", f"a job spec is an object, not {_kind(document)}")
-    base = Path.cwd() if source == STDIN else Path(source).absolute().parent
-    return resolved(document, base=base, cwd=Path.cwd())
+        raise _invalid("$", f"{what} is an object, not {_kind(document)}")
+    return document
+
+
+def _base_of(source: str) -> Path:
+    return Path.cwd() if source == STDIN else Path(source).absolute().parent
 
 
 def _read(source: str) -> bytes:

@@ -56,6 +56,27 @@ WEBHOOK_COMMANDS: Final = (
     ("enable", "orch.cli.webhooks:enable", "Switch a webhook on again."),
 )
 
+SCHEDULE_COMMANDS: Final = (
+    ("put", "orch.cli.schedules:put", "Store the schedule that a YAML or JSON file describes."),
+    ("list", "orch.cli.schedules:list_schedules", "List schedules, newest first."),
+    ("show", "orch.cli.schedules:show", "Show one schedule: its times, and what came of the last."),
+    ("delete", "orch.cli.schedules:delete", "Take a schedule away; its jobs stay."),
+    ("pause", "orch.cli.schedules:pause", "Let a schedule make no jobs until it is resumed."),
+    ("resume", "orch.cli.schedules:resume", "Let a paused schedule go on."),
+    ("fire", "orch.cli.schedules:fire", "Make a job of a schedule now; exit 1 when none was made."),
+    (
+        "next",
+        "orch.cli.schedules:show_times",
+        "Show when a cron expression comes; needs no server.",
+    ),
+)
+
+GROUPS: Final = {
+    "dead-letter": ("Jobs that were given up on.", DEAD_LETTER_COMMANDS),
+    "webhook": ("Whom the ends of jobs are told to.", WEBHOOK_COMMANDS),
+    "schedule": ("Jobs made by time.", SCHEDULE_COMMANDS),
+}
+
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."
 
 
@@ -79,18 +100,11 @@ def build_app() -> App:
         version_flags=[],
     )
     app.command(config)
-    letters = App(
-        name="dead-letter", help="Jobs that were given up on.", help_flags=[], version_flags=[]
-    )
-    for name, where, about in DEAD_LETTER_COMMANDS:
-        letters.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(letters)
-    hooks = App(
-        name="webhook", help="Whom the ends of jobs are told to.", help_flags=[], version_flags=[]
-    )
-    for name, where, about in WEBHOOK_COMMANDS:
-        hooks.command(where, name=name, help=about, help_flags=[], version_flags=[])
-    app.command(hooks)
+    for group, (says, commands) in GROUPS.items():
+        below = App(name=group, help=says, help_flags=[], version_flags=[])
+        for name, where, about in commands:
+            below.command(where, name=name, help=about, help_flags=[], version_flags=[])
+        app.command(below)
     return app
 
 

@@ -29,6 +29,7 @@ from contracts.record import (
     ReplayAnswer,
     Submitted,
 )
+from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
 from contracts.spec import JobSpec
 from contracts.states import State
 
@@ -37,12 +38,15 @@ T = TypeVar("T")
 Spec = JobSpec | Mapping[str, Any]
 """A spec as a model, or as the parsed document that the gateway will judge."""
 
+Timetable = ScheduleSpec | Mapping[str, Any]
+"""A schedule, likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """One request, and how a successful answer's body becomes a value."""
 
-    verb: Literal["GET", "POST", "DELETE"]
+    verb: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     read: Callable[[bytes], T]
     query: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +65,7 @@ def _body(value: object) -> bytes:
         ) from None
 
 
-def _document(spec: Spec) -> object:
+def _document(spec: Spec | Timetable) -> object:
     """Only what the caller wrote: defaults stay the server's business."""
     return spec.model_dump(mode="json", exclude_unset=True) if isinstance(spec, BaseModel) else spec
 
@@ -186,6 +190,59 @@ def replay(
     """POST /v1/dead-letters/replay: by ids, or by the filter tenant, pool, reason."""
     body = _body({"job_ids": job_ids, "filter": which, "dry_run": dry_run})
     return Call("POST", "/v1/dead-letters/replay", ReplayAnswer.model_validate_json, body=body)
+
+
+def _schedule_path(schedule_id: str, below: str = "") -> str:
+    return f"/v1/schedules/{checked_id(schedule_id, what='schedule')}{below}"
+
+
+def put_schedule(schedule: Timetable, if_revision: int | None = None) -> Call[Schedule]:
+    """PUT /v1/schedules/{id}; the id stands in the document."""
+    document = _document(schedule)
+    named = document.get("schedule_id") if isinstance(document, Mapping) else None
+    if not isinstance(named, str):
+        raise Refused(
+            ErrorCode.INVALID_SPEC,
+            "schedule_id: the schedule has none",
+            details={"path": "schedule_id"},
+        )
+    query = _query(if_revision=if_revision)
+    path = _schedule_path(named)
+    return Call("PUT", path, Schedule.model_validate_json, query, body=_body(document))
+
+
+def schedule(schedule_id: str, tenant: str | None = None) -> Call[Schedule]:
+    """GET /v1/schedules/{id}."""
+    query = _query(tenant=tenant)
+    return Call("GET", _schedule_path(schedule_id), Schedule.model_validate_json, query)
+
+
+def schedules(
+    *, tenant: str | None = None, limit: int | None = None, cursor: str | None = None
+) -> Call[ScheduleList]:
+    """GET /v1/schedules, newest first."""
+    query = _query(tenant=tenant, limit=limit, cursor=cursor)
+    return Call("GET", "/v1/schedules", ScheduleList.model_validate_json, query)
+
+
+def delete_schedule(schedule_id: str, tenant: str | None = None) -> Call[Schedule]:
+    """DELETE /v1/schedules/{id}; answers with what it was."""
+    query = _query(tenant=tenant)
+    return Call("DELETE", _schedule_path(schedule_id), Schedule.model_validate_json, query)
+
+
+def hold_schedule(
+    schedule_id: str, verb: Literal["pause", "resume"], tenant: str | None = None
+) -> Call[Schedule]:
+    """POST /v1/schedules/{id}/pause or resume; a repeat changes nothing."""
+    path = _schedule_path(schedule_id, f"/{verb}")
+    return Call("POST", path, Schedule.model_validate_json, _query(tenant=tenant), body=b"{}")
+
+
+def fire_schedule(schedule_id: str, tenant: str | None = None) -> Call[Fired]:
+    """POST /v1/schedules/{id}/fire. Each call is a fire of its own."""
+    path = _schedule_path(schedule_id, "/fire")
+    return Call("POST", path, Fired.model_validate_json, _query(tenant=tenant), body=b"{}")
 
 
 def answer(

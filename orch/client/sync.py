@@ -26,10 +26,11 @@ from contracts.record import (
     ReplayAnswer,
     Submitted,
 )
+from contracts.schedules import Fired, Schedule, ScheduleList
 from contracts.states import State
 from orch.client import calls
 from orch.client.answers import Answer, checked, error_of, unreachable, value_of
-from orch.client.calls import Call, Spec
+from orch.client.calls import Call, Spec, Timetable
 from orch.client.endpoint import Endpoint
 from orch.client.frames import SILENCE_MS_MAX, Follow, JobFrame, Wait
 from orch.client.transport import headers_of, timeout_of, tls_of
@@ -171,6 +172,34 @@ class OrchSync:
     ) -> JobRecord:
         """Answer the question that a blocked job asks."""
         return self.run(calls.answer(job_id, question_id, value, reason))
+
+    def put_schedule(self, schedule: Timetable, if_revision: int | None = None) -> Schedule:
+        """Store a schedule, new or in place of the one of its id; the same again changes nothing."""
+        return self.run(calls.put_schedule(schedule, if_revision))
+
+    def schedule(self, schedule_id: str, tenant: str | None = None) -> Schedule:
+        """The schedule as it is now."""
+        return self.run(calls.schedule(schedule_id, tenant))
+
+    def schedules(self, **which: Any) -> ScheduleList:
+        """A page of schedules, newest first; tenant, limit, cursor."""
+        return self.run(calls.schedules(**which))
+
+    def delete_schedule(self, schedule_id: str, tenant: str | None = None) -> Schedule:
+        """Take a schedule away; what it was. Its jobs stay."""
+        return self.run(calls.delete_schedule(schedule_id, tenant))
+
+    def pause_schedule(self, schedule_id: str, tenant: str | None = None) -> Schedule:
+        """It makes no jobs until it is resumed."""
+        return self.run(calls.hold_schedule(schedule_id, "pause", tenant))
+
+    def resume_schedule(self, schedule_id: str, tenant: str | None = None) -> Schedule:
+        """It goes on with its next time."""
+        return self.run(calls.hold_schedule(schedule_id, "resume", tenant))
+
+    def fire_schedule(self, schedule_id: str, tenant: str | None = None) -> Fired:
+        """A job now, as at one of its times; asked again after a lost reply, it may be one more."""
+        return self.run(calls.fire_schedule(schedule_id, tenant))
 
     def ready(self) -> dict[str, Any]:
         """What the gateway says of its readiness. Raises Unavailable while it is not ready."""

@@ -22,3 +22,9 @@ def job_id_of_entry(incarnation: int, entry_id: str) -> str:
     at_ms = int(entry_id.partition("-")[0])
     mark = hashlib.sha256(f"{incarnation}:{entry_id}".encode()).digest()
     return base32(at_ms, 9) + base32(int.from_bytes(mark[:7], "big"), 11)
+
+
+def job_id_of_fire(tenant: str, schedule_id: str, fire_at_ms: int) -> str:
+    """The id of the job that a schedule makes at one of its times: whoever fires it, as often as they try."""
+    mark = hashlib.sha256(f"{tenant}:{schedule_id}:{fire_at_ms}".encode()).digest()
+    return base32(fire_at_ms, 9) + base32(int.from_bytes(mark[:7], "big"), 11)

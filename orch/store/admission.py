@@ -42,7 +42,7 @@ class _Item(NamedTuple):
     bytes: int
 
 
-_Choices: TypeAlias = Mapping[int, Placed | Refused]
+Choices: TypeAlias = Mapping[int, Placed | Refused]
 """By identity of the ask."""
 
 
@@ -73,7 +73,7 @@ class Admission:
                 asking again with the same ids or idempotency keys is safe.
         """
         answers: list[Submitted | Refused] = []
-        placed = await self._placed(asks)
+        placed = await choices_for(self._connection, asks)
         judged = [self._judge(ask, placed) for ask in asks[:TOGETHER]]
         for at in range(TOGETHER, len(asks), TOGETHER):
             # While the server works on one part the next is judged; one call at a time keeps the order.
@@ -94,21 +94,7 @@ class Admission:
         following = iter(replies)
         return [one if isinstance(one, Refused) else _answer(next(following)) for one in judged]
 
-    async def _placed(self, asks: Sequence[Ask]) -> _Choices:
-        """Choices for those whose spec describes its pool; few do, and the others cost nothing."""
-        placements = Placements(self._connection)
-        choices: dict[int, Placed | Refused] = {}
-        for ask in asks:
-            if not isinstance(ask.document, dict) or ask.document.get("placement") is None:
-                continue
-            try:
-                choices[id(ask)] = await placements.choose(parse_spec(_with_key(ask)))
-            except Refused as refused:
-                choices[id(ask)] = refused
-        await placements.remember()
-        return choices
-
-    def _judge(self, ask: Ask, choices: _Choices) -> _Item | Refused:
+    def _judge(self, ask: Ask, choices: Choices) -> _Item | Refused:
         try:
             return self._item(ask, parse_spec(_with_key(ask)), choices.get(id(ask)))
         except Refused as refused:
@@ -144,16 +130,51 @@ class Admission:
         )
 
     async def _admit_batch(self, items: Sequence[_Item]) -> list[list[Any]]:
-        head = (self._actor, self._policy_text, self._queue_jobs_max, len(items))
         flat = [arg for item in items for arg in item.args]
-        reply = await self._connection.call("admit", *head, *flat)
+        reply = await self._connection.call("admit", *self.head, len(items), *flat)
         answers: list[list[Any]] = reply[1]
         return answers
+
+    @property
+    def head(self) -> tuple[str | int, ...]:
+        """What every function that admits is told before its items."""
+        return self._actor, self._policy_text, self._queue_jobs_max
+
+    def check(self, ask: Ask) -> None:
+        """Judges the document as `admit` does, but not what it is told of the store.
+
+        Raises:
+            Refused: it would be refused.
+        """
+        self._item(ask, parse_spec(_with_key(ask)), None)
+
+    def words(self, ask: Ask, choices: Choices) -> tuple[str | int, ...]:
+        """One item as such a function takes it.
+
+        Raises:
+            Refused: it is refused before anything stored is asked.
+        """
+        return self._item(ask, parse_spec(_with_key(ask)), choices.get(id(ask))).args
 
     async def refuse(self, entry_id: str, request_id: str, refused: Refused) -> None:
         """Answers a raw request that is no valid spec, and settles its stream entry."""
         body = orjson.dumps(refused.body(request_id)).decode()
         await self._connection.call("refuse", entry_id, request_id, body)
+
+
+async def choices_for(connection: Connection, asks: Sequence[Ask]) -> Choices:
+    """Choices for those whose spec describes its pool; few do, and the others cost nothing."""
+    placements = Placements(connection)
+    choices: dict[int, Placed | Refused] = {}
+    for ask in asks:
+        if not isinstance(ask.document, dict) or ask.document.get("placement") is None:
+            continue
+        try:
+            choices[id(ask)] = await placements.choose(parse_spec(_with_key(ask)))
+        except Refused as refused:
+            choices[id(ask)] = refused
+    await placements.remember()
+    return choices
 
 
 def _pool_of(spec: JobSpec, choice: Placed | Refused | None) -> tuple[str, str]:

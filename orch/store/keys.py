@@ -71,6 +71,14 @@ class Keys:
         """String: the pool of a session's last placed job, for an hour."""
         return self._name(f"affinity:{tenant}:{session}")
 
+    def schedule(self, tenant: str, schedule_id: str) -> str:
+        """Hash: what a schedule says, its revision, the time that is set, and what came of the last one."""
+        return self._name(f"schedule:{tenant}:{schedule_id}")
+
+    def schedules(self, tenant: str) -> str:
+        """Sorted set: schedule ids by arrival."""
+        return self._name(f"schedules:{tenant}")
+
     def answer(self, request_id: str) -> str:
         """String: the answer to a raw request, for ten minutes."""
         return self._name(f"answer:{request_id}")
@@ -208,6 +216,8 @@ OWNERS: dict[str, str] = {
     "tally": "tenant",
     "delivered": "tenant",
     "undelivered": "tenant",
+    "schedule": "tenant",
+    "schedules": "tenant",
     "answer": "ttl",
     "retire": "shard",
     "webhooks": "shard",

@@ -22,16 +22,16 @@ SCHEMA = 1
 ORDER = (
     "tell shared hello register beat declare claim dispatch admit settle release ask handback stop cycle "
     "reclaim note emit decide bury leave due unready cancel pause resume answer announce retire refuse "
-    "replay mend repair realign recount hook collect deliver post"
+    "replay timetable schedule unschedule fire mend repair realign recount hook collect deliver post"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    {"tell", "shared", "claim", "settle", "release", "ask", "handback", "stop", "mend"}
+    {"tell", "shared", "claim", "settle", "release", "ask", "handback", "stop", "timetable", "mend"}
 )
 """Files that are steps of other verbs and are not callable themselves."""
 
-OPEN = PARTS | {"register", "dispatch", "admit", "bury", "collect"}
+OPEN = PARTS | {"register", "dispatch", "admit", "bury", "cancel", "collect"}
 """Files whose names later files use. Each other file is a block of its own: Lua allows 200 local names in
 one."""
 
@@ -151,6 +151,8 @@ def generated_lua() -> str:
         "FENCE": 2**limits.FENCE_SHIFT,
         "LOOKS_MAX": limits.REPAIR_LOOKS_MAX,
         "RECALL_MS_MAX": limits.RECALL_MS_MAX,
+        "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
+        "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
         "POSTS_MAX": limits.WEBHOOK_POSTS_MAX,
         "POSTS_KEPT": limits.WEBHOOK_POSTS_KEPT,

@@ -18,6 +18,7 @@ from orch.store.outcomes import Outcomes
 from orch.store.output import Output
 from orch.store.reading import Reading
 from orch.store.repairs import Repairs
+from orch.store.schedules import Schedules
 from orch.store.steering import Questions, Steering
 from orch.store.timers import Timers
 from orch.store.webhooks import Webhooks
@@ -39,6 +40,7 @@ class Store:
     questions: Questions
     reading: Reading
     repairs: Repairs
+    schedules: Schedules
     steering: Steering
     timers: Timers
     webhooks: Webhooks
@@ -50,9 +52,10 @@ def open_store(
     """The store for one actor; `actor` is the name in the ledger entries it causes."""
     output = Output(connection)
     reading = Reading(connection, output)
+    admission = Admission(connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max)
     return Store(
         connection=connection,
-        admission=Admission(connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max),
+        admission=admission,
         claims=Claims(connection, policy),
         dead_letters=DeadLetters(
             connection, ids, policy, actor=actor, queue_jobs_max=queue_jobs_max
@@ -65,6 +68,7 @@ def open_store(
         questions=Questions(connection, reading, ids, policy, actor=actor),
         reading=reading,
         repairs=Repairs(connection, policy),
+        schedules=Schedules(connection, ids, admission),
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),
         webhooks=Webhooks(connection, ids),

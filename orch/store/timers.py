@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
+
+
+class Due(NamedTuple):
+    """What one call did about timers."""
+
+    handled: int
+    next_in_ms: int
+    """-1: no timer is set."""
+    schedules: Sequence[tuple[str, str]]
+    """Tenant and id of each schedule whose time has come: for the caller to fire."""
 
 
 class Timers:
@@ -15,10 +26,13 @@ class Timers:
         self._connection = connection
         self._policy = policy.text()
 
-    async def due(self, *, most: int) -> tuple[int, int]:
-        """Handles due timers; returns how many, and milliseconds to the next (-1: none)."""
+    async def due(self, *, most: int) -> Due:
+        """Handles due timers but those of schedules, which it hands out (again after FIRE_AGAIN_MS)."""
         reply = await self._connection.call("due", most, self._policy)
-        return (0, int(reply[1])) if reply[0] == "none" else (int(reply[1]), int(reply[2]))
+        if reply[0] == "none":
+            return Due(0, int(reply[1]), ())
+        places = [place.split(":") for place in reply[3]]
+        return Due(int(reply[1]), int(reply[2]), [(tenant, one) for tenant, one in places])
 
     async def dispatch(self, pool: str, *, most: int) -> int:
         """Gives free slots to waiting jobs; returns how many."""

@@ -101,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = _serve  # noqa: N815 - the name http.server calls
     do_POST = _serve  # noqa: N815 - as do_GET
 
+    do_PUT = _serve  # noqa: N815 - as do_GET
+    do_DELETE = _serve  # noqa: N815 - as do_GET
+
     @override
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -155,6 +158,33 @@ def record(**changes: Any) -> dict[str, Any]:
         "attempts": [attempt],
     }
     return {**job, **changes}
+
+
+def timetable(**changes: Any) -> dict[str, Any]:
+    """A schedule's body; one that fired in time last night unless told otherwise."""
+    last = {"result": "fired", "fire_at_ms": 1_000, "at_ms": 1_020, "by_hand": False, "missed": 0}
+    schedule = {
+        "schedule_id": "nightly",
+        "tenant": "default",
+        "cron": "30 2 * * *",
+        "time_zone": "Europe/Berlin",
+        "sentence": "At 02:30 every day",
+        "spec": {"name": "x"},
+        "overlap": "skip",
+        "missed_runs": "last",
+        "start_at_ms": None,
+        "end_at_ms": None,
+        "paused": False,
+        "revision": 3,
+        "created_at_ms": 1,
+        "changed_at_ms": 2,
+        "next_fire_at_ms": 86_400_000,
+        "last_fire_at_ms": 1_000,
+        "last_job_id": "j1",
+        "last": {**last, "job_id": "j1", "code": None, "message": None},
+        "counts": {"fired": 4, "skipped": 3, "refused": 2, "missed": 1},
+    }
+    return {**schedule, **changes}
 
 
 QUESTION = {

@@ -25,6 +25,7 @@ from tests.cli.fake_gateway import (
     record,
     refusal,
     sse,
+    timetable,
 )
 
 SUBMITTED = {
@@ -71,6 +72,31 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[str, str], Any]] =
     ("resume", ("j1",), {}, ("POST", "/v1/jobs/j1/resume"), record()),
     ("answer", ("j1", "q1", "yes", "why"), {}, ("POST", "/v1/jobs/j1/answer"), record()),
     ("ready", (), {}, ("GET", "/readyz"), {"ready": True, "checks": {}}),
+    (
+        "put_schedule",
+        ({"schedule_id": "nightly", "cron": "@daily", "spec": SPEC},),
+        {"if_revision": 2},
+        ("PUT", "/v1/schedules/nightly"),
+        timetable(),
+    ),
+    ("schedule", ("nightly", "acme"), {}, ("GET", "/v1/schedules/nightly"), timetable()),
+    (
+        "schedules",
+        (),
+        {"limit": 3},
+        ("GET", "/v1/schedules"),
+        {"schedules": [timetable()], "next_cursor": "x"},
+    ),
+    ("delete_schedule", ("nightly",), {}, ("DELETE", "/v1/schedules/nightly"), timetable()),
+    ("pause_schedule", ("nightly",), {}, ("POST", "/v1/schedules/nightly/pause"), timetable()),
+    ("resume_schedule", ("nightly",), {}, ("POST", "/v1/schedules/nightly/resume"), timetable()),
+    (
+        "fire_schedule",
+        ("nightly",),
+        {},
+        ("POST", "/v1/schedules/nightly/fire"),
+        {"result": "fired", "fire_at_ms": 1, "at_ms": 2, "job_id": "j1"},
+    ),
 ]
 
 
@@ -102,7 +128,7 @@ async def test_both_clients_send_the_same_request_and_read_the_same_answer(
     one, two = gateway.asked
     assert _essence(one) == _essence(two)
     assert one.headers["authorization"] == "Bearer secret"
-    assert one.verb == "GET" or one.headers["content-type"] == "application/json"
+    assert one.verb in {"GET", "DELETE"} or one.headers["content-type"] == "application/json"
 
 
 def test_both_clients_have_the_same_methods() -> None:
@@ -176,8 +202,19 @@ def test_an_illegal_id_never_becomes_a_path(gateway: FakeGateway, job_id: str) -
         lambda client: client.submit({"name": object()}),
         lambda client: client.submit({"name": "x" * 3_000_000}),
         lambda client: client.artifact_bytes("j1", "../../etc"),
+        lambda client: client.put_schedule({"cron": "@daily"}),
+        lambda client: client.schedule("../../etc"),
     ],
-    ids=["key with a space", "key with a line break", "nan", "no json", "too large", "no digest"],
+    ids=[
+        "key with a space",
+        "key with a line break",
+        "nan",
+        "no json",
+        "too large",
+        "no digest",
+        "a schedule without an id",
+        "no id",
+    ],
 )
 def test_what_cannot_be_sent_is_refused_before_it_is(
     gateway: FakeGateway, send: Callable[[OrchSync], object]

@@ -29,7 +29,7 @@ from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
-from orch.cli.main import COMMANDS, DEAD_LETTER_COMMANDS, WEBHOOK_COMMANDS, build_app
+from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
 from orch.store.keys import OWNERS, Keys
 from orch.store.library import library
@@ -57,7 +57,8 @@ PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
 ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
-CALL = re.compile(r"(?<![\w./-])orch ((?:config |dead-letter |webhook )?[a-z][a-z-]*)([^\n|;&)`]*)")
+GROUP = "".join(f"{name} |" for name in GROUPS) + "config "
+CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
 REQUIREMENT = re.compile(r"^- \*\*([A-Z]{2,4}-\d+)\*\*(.*)$", re.MULTILINE)
@@ -179,9 +180,8 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 
 def _call_faults(text: str) -> list[str]:
-    letters = {f"dead-letter {name}" for name, _, _ in DEAD_LETTER_COMMANDS}
-    hooks = {f"webhook {name}" for name, _, _ in WEBHOOK_COMMANDS}
-    commands = {name for name, _, _ in COMMANDS} | {"config show"} | letters | hooks
+    commands = {name for name, _, _ in COMMANDS} | {"config show"}
+    commands |= {f"{group} {name}" for group, (_, rows) in GROUPS.items() for name, _, _ in rows}
     faults = []
     for command, rest in CALL.findall(text):
         if command not in commands:

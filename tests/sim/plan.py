@@ -64,6 +64,7 @@ class Plan:
     supervised: bool
     """Runners that die are buried at once, as a supervisor does that saw them die."""
     faults: Mapping[str, float] = field(default_factory=dict)
+    schedules: int = 0
 
     @property
     def bound_ms(self) -> int:
@@ -92,7 +93,13 @@ class Plan:
         for role, count in self.replicas.items():
             if count > 1:
                 found.append(replace(self, replicas={**self.replicas, role: 1}))
-        for name, least in (("jobs", 1), ("clients", 1), ("slots", 1), ("batch", 1)):
+        for name, least in (
+            ("jobs", 1),
+            ("clients", 1),
+            ("slots", 1),
+            ("batch", 1),
+            ("schedules", 0),
+        ):
             value = getattr(self, name)
             if value > least:
                 found += [self._with(name, smaller) for smaller in {least, value // 2 or 1}]
@@ -131,6 +138,8 @@ def plan_of(seed: int, tier: str) -> Plan:
         safety_ms=rng.choice((6_000, 12_000, 20_000)),
         supervised=rng.random() < 0.5,
         faults=faults,
+        # Drawn apart, as later faults are; most seeds stay what they were.
+        schedules=Random(f"{seed}/plan/schedules").choice((0, 0, 0, 1, 3)),
     )
     if rng.random() < 0.2:
         changes: dict[str, Any] = rng.choice(FOCUSED)

@@ -49,7 +49,8 @@ def faults_of(
             faults += invariants._index_faults(job_id, fields, data)
     if not indexed:
         return faults
-    return faults + invariants._count_faults(jobs, data) + invariants._held_faults(jobs, data)
+    faults += invariants._count_faults(jobs, data) + invariants._held_faults(jobs, data)
+    return faults + invariants._schedule_faults(data)
 
 
 def _ledger_faults(job_id: str, fields: Mapping[str, str]) -> list[str]:

@@ -33,6 +33,7 @@ from tests.sim.plan import Plan
 from tests.sim.ports import SimClock
 from tests.sim.server import Link
 from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
+from tests.sim.timekeeper import Timekeeper, check_schedules
 from tests.sim.witness import Witness
 from tests.sim.world import Unit, World
 
@@ -83,6 +84,7 @@ class _Run:
         self.nemesis = Nemesis(self.world)
         self.witness = Witness(self.world, self.nemesis)
         self.clients = Clients(self.world)
+        self.timekeeper = Timekeeper(self.world)
         self.terminals = Terminals(self.history)
         self.nemesis.on_rollback = self.terminals.forget
         self._sound: dict[str, Mapping[str, str]] = {}
@@ -94,6 +96,7 @@ class _Run:
         await asyncio.sleep(0.2)
         await self._declare()
         self.clients.start()
+        self.timekeeper.start()
         storm = asyncio.ensure_future(self.nemesis.storm())
         watch = asyncio.ensure_future(self._watch())
         await asyncio.sleep(self.plan.safety_ms / 1000)
@@ -180,6 +183,7 @@ class _Run:
         for job_id, fields in jobs.items():
             marks[mark_of(fields)].append(job_id)
             check_job(history, job_id, fields)
+        check_schedules(history, data, jobs, self.world.server.wall_ms())
         rollbacks = self.nemesis.rollbacks
         undone = [(rollback.from_s, rollback.until_s) for rollback in rollbacks]
         answers = {mark: data.get(f"answer:req-{mark}", "") for mark in history.submissions}

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
 from orch.core.asks import Ask, LetterFilter
-from orch.core.handover import EndingVerb, Offer, Pieces, Working
+from orch.core.handover import EndingVerb, Pieces, Working
 from orch.store.leases import Burial, Instance
 from orch.store.repairs import START
 from orch.store.store import Store
-from tests.store.world import HOUR_MS, Runner, World, ending, spec, verdict
+from orch.store.timers import Due
+from tests.store.scenes import Call, Scene, empty
+from tests.store.schedule_calls import SCHEDULE_CALLS
+from tests.store.world import HOUR_MS, World, ending, spec, verdict
 
 ALL_OVER_MS: Final = -2 * HOUR_MS
 LINE: Final = "default:batch:default"
@@ -26,48 +29,7 @@ LATER_MS: Final = 4_000_000_000_000
 """Part of a spec, so it is the same in every run."""
 
 
-@dataclass(slots=True)
-class Scene:
-    """What stands before the call."""
-
-    world: World
-    runner: Runner | None = None
-    offer: Offer | None = None
-    found: Any = None
-
-    @property
-    def claim(self) -> str:
-        """The claim of the running job."""
-        assert self.offer is not None
-        return self.offer.claim
-
-    @property
-    def runner_id(self) -> str:
-        """Who runs it."""
-        assert self.runner is not None
-        return self.runner.runner_id
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A method's entry. `again` is what the store may say when the call was carried out before."""
-
-    arrange: Callable[[World], Awaitable[Scene]]
-    act: Callable[[Store, Scene], Awaitable[Any]]
-    again: Callable[[Any], Any] = lambda first: first
-    """From the first answer to the one of a repeat: a count may be lower, a `new` a `duplicate`."""
-    twice: frozenset[str] = field(default=frozenset())
-    """Key families that a repeat may add to: hints, and the count of beats."""
-    waits: bool = False
-    """It ends in a blocking read, which its caller repeats."""
-
-
 # ---------------------------------------------------------------- what stands before
-
-
-async def empty(world: World) -> Scene:
-    await world.pool()
-    return Scene(world)
 
 
 async def waiting(world: World) -> Scene:
@@ -359,7 +321,9 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "steering.cancel": Call(running, lambda store, _: store.steering.cancel("job", by="me")),
         "steering.pause": Call(waiting, lambda store, _: store.steering.pause("job", by="me")),
         "steering.resume": Call(paused, lambda store, _: store.steering.resume("job", by="me")),
-        "timers.due": Call(parked, lambda store, _: store.timers.due(most=9), lambda _: (0, -1)),
+        "timers.due": Call(
+            parked, lambda store, _: store.timers.due(most=9), lambda _: Due(0, -1, ())
+        ),
         "timers.dispatch": Call(
             with_room, lambda store, _: store.timers.dispatch("default", most=9), _none
         ),
@@ -371,6 +335,7 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             lambda store, _: store.timers.retire(retention_ms=ALL_OVER_MS, most=9, hours=9),
             _none,
         ),
+        **SCHEDULE_CALLS,
         "timers.declare": Call(empty, lambda store, _: store.timers.declare(["a", "b"])),
         "timers.pools": Call(empty, lambda store, _: store.timers.pools()),
     }

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from contracts.webhooks import NewWebhook
 from orch.core.webhooks import InHand, Next, Tried
 from orch.store.store import Store
-from tests.store.calls import Call, Scene, empty
+from tests.store.scenes import Call, Scene, empty
 from tests.store.world import HOUR_MS, World
 
 

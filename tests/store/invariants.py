@@ -45,7 +45,8 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
             faults += _index_faults(job_id, fields, data)
     if half_written:
         return faults
-    return faults + _count_faults(jobs, data) + _held_faults(jobs, data) + _hook_faults(data)
+    faults += _hook_faults(data) + _schedule_faults(data)
+    return faults + _count_faults(jobs, data) + _held_faults(jobs, data)
 
 
 def _owner_faults(
@@ -149,6 +150,8 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
         if jobs.get(job_id, {}).get("undecided") != seq:
             faults.append(f"undecided {member}: the job says otherwise")
     for member, _ in data.get("due", []):
+        if member.startswith("cron:"):
+            continue
         found = re.match(r"^(later|question|deadline):(.+):(\d+)$", member)
         if found is None or found[2] not in jobs:
             faults.append(f"due {member}: no such job")
@@ -179,6 +182,25 @@ def _hook_faults(data: Mapping[str, Any]) -> list[str]:
         if family == "tries" and not value.keys() <= dict(data.get(f"posts:{place}", [])).keys():
             faults.append(f"{name}: tries of what does not wait")
     return faults
+
+
+def _schedule_faults(data: Mapping[str, Any]) -> list[str]:
+    """A schedule is listed, and has a timer exactly while a time is set."""
+    timers = {member for member, _ in data.get("due", []) if member.startswith("cron:")}
+    places, listed = set(), set()
+    faults = []
+    for name, value in data.items():
+        family, _, rest = name.partition(":")
+        if family == "schedule":
+            places.add(rest)
+            if ("next" in value) != (f"cron:{rest}:0" in timers):
+                faults.append(f"{name}: the time that is set and its timer disagree")
+        elif family == "schedules":
+            listed |= {f"{rest}:{one}" for one, _ in value}
+    if places != listed:
+        faults.append(f"schedules {places} are listed as {listed}")
+    stray = timers - {f"cron:{place}:0" for place in places}
+    return faults + [f"due {member}: no such schedule" for member in stray]
 
 
 def _held_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:

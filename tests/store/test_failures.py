@@ -29,7 +29,6 @@ from orch.store.store import Store, open_store
 from orch.system import SystemClock
 from tests.store.answers import KINDS, SAMPLES
 from tests.store.calls import CALLS as MOST_CALLS
-from tests.store.calls import Call, Scene
 from tests.store.calls_webhooks import WEBHOOK_CALLS
 from tests.store.engines import Servers, why_absent
 from tests.store.faulty import (
@@ -48,6 +47,7 @@ from tests.store.faulty import (
     said,
 )
 from tests.store.injection import Injection
+from tests.store.scenes import Call, Scene
 from tests.store.world import World, policy
 
 DEADLINE_MS: Final = 300

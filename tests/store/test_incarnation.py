@@ -179,7 +179,7 @@ async def test_only_the_servers_own_count_moves_the_watermark(world: World) -> N
     await world.submit_many("job", 3)
     handled = 0
     while not handled:
-        handled, _ = await world.store.timers.due(most=10)
+        handled, *_ = await world.store.timers.due(most=10)
     await world.store.timers.dispatch("default", most=10)
     await runner.cycle()
     await world.bury(runner)

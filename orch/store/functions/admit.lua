@@ -98,8 +98,8 @@ end
 
 -- What the first entry of a ledger says of where the job came from.
 local function origin_of(item)
-  if item.replay_of then return '{"replay_of":"' .. item.replay_of .. '"}' end
-  return item.placed ~= '' and '{"placed":' .. item.placed .. '}' or '{}'
+  local said = item.replay_of and '{"replay_of":"' .. item.replay_of .. '"}' or item.origin or '{}'
+  return item.placed ~= '' and with_member(said, '"placed":' .. item.placed) or said
 end
 
 -- Whether the tenant has webhooks; asked once a call.

@@ -5,13 +5,7 @@
 -- ARGV[3] actor string which door
 -- returns {"ok", incarnation, seq} | {"same"} | {"refused", state} | {"unknown"}
 -- flags: allow-oom
-local function cancel(keys, argv)
-  local shard, id, who, actor = keys[1], argv[1], argv[2], argv[3]
-  local call = begin(shard)
-  local job = load_job(call, id)
-  if not job then return { 'unknown' } end
-  if job.state == 'X' then return { 'same' } end
-  if not allowed(job, 'cancel') then return { 'refused', job.state } end
+local function cancel_job(call, job, who, actor)
   local payload = '{' .. who .. ',"reason":"canceled"'
   if job.state == 'r' and job.claim then
     payload = payload .. ',"outcome":"canceled"'
@@ -27,5 +21,15 @@ local function cancel(keys, argv)
   drop(job, 'block_reason')
   finish(call, job)
   save(job)
+end
+
+local function cancel(keys, argv)
+  local shard, id, who, actor = keys[1], argv[1], argv[2], argv[3]
+  local call = begin(shard)
+  local job = load_job(call, id)
+  if not job then return { 'unknown' } end
+  if job.state == 'X' then return { 'same' } end
+  if not allowed(job, 'cancel') then return { 'refused', job.state } end
+  cancel_job(call, job, who, actor)
   return done(call)
 end

@@ -96,6 +96,32 @@ local function mend_webhooks(call, sweep, tenant)
   end
 end
 
+-- A schedule's hash is the truth of its timer and of its place in the list.
+local function mend_schedule(call, sweep, place)
+  local shard, tenant, id = call.shard, string.match(place, '^(.+):(.+)$')
+  local found = redis.call('HMGET', shard .. 'schedule:' .. place, 'next', 'arrival')
+  if found[1] and not redis.call('ZSCORE', shard .. 'due', timer_of(place)) then
+    set_next(call, place, tonumber(found[1]))
+    sweep.repairs[#sweep.repairs + 1] = { 'due', place }
+  end
+  if not redis.call('ZSCORE', shard .. 'schedules:' .. tenant, id) then
+    redis.call('ZADD', shard .. 'schedules:' .. tenant, found[2] or 0, id)
+    redis.call('SADD', shard .. 'tenants', tenant)
+    sweep.repairs[#sweep.repairs + 1] = { 'schedules', place }
+  end
+end
+
+-- A name in the list of a schedule that is gone.
+local function mend_schedules(call, sweep, tenant)
+  local list = call.shard .. 'schedules:' .. tenant
+  for _, id in ipairs(redis.call('ZRANGE', list, 0, -1)) do
+    if redis.call('EXISTS', call.shard .. 'schedule:' .. tenant .. ':' .. id) == 0 then
+      redis.call('ZREM', list, id)
+      sweep.repairs[#sweep.repairs + 1] = { 'schedules', tenant .. ':' .. id }
+    end
+  end
+end
+
 local function mend_key(call, sweep, name)
   local family, rest = string.match(name, '^(%a+):?(.*)$')
   if family == 'job' then
@@ -106,6 +132,10 @@ local function mend_key(call, sweep, name)
     mend_slots(call, sweep, rest)
   elseif family == 'instances' then
     mend_instances(call, sweep)
+  elseif family == 'schedule' then
+    mend_schedule(call, sweep, rest)
+  elseif family == 'schedules' then
+    mend_schedules(call, sweep, rest)
   elseif family == 'inbox' or family == 'lastcall' then
     mend_leftover(call, sweep, name, is_known(call, rest))
   elseif family == 'hooks' then

@@ -36,6 +36,7 @@ from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, LetterFilter
 from tests.actors.gateway.fake_webhooks import FakeWebhooks
+from tests.actors.gateway.modelled import modelled_schedules
 
 
 @dataclass
@@ -65,6 +66,7 @@ class FakeStore:
         self._moved = anyio.Event()
         self.admission = self.reading = self.steering = self.questions = self
         self.feed = self.connection = self.dead_letters = self
+        self.schedules = modelled_schedules()
         self.letters: list[DeadLetter] = []
         self.webhooks = FakeWebhooks()
 

@@ -39,11 +39,13 @@ def test_the_committed_document_is_the_one_the_code_gives() -> None:
 @pytest.mark.req("API-2")
 def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
-        "add_webhook", "answer_question", "cancel_job", "enable_webhook", "explain_job", "get_artifact",
-        "get_capabilities", "get_job", "get_ledger", "get_liveness", "get_logs", "get_metrics",
-        "get_readiness", "get_webhook", "list_artifacts", "list_dead_letters", "list_deliveries", "list_jobs",
-        "list_webhooks", "pause_job", "remove_webhook", "replay_dead_letters", "resend_deliveries",
-        "resume_job", "rotate_webhook", "submit_batch", "submit_job", "test_webhook", "watch_job",
+        "add_webhook", "answer_question", "cancel_job", "delete_schedule", "enable_webhook",
+        "explain_job", "fire_schedule", "get_artifact", "get_capabilities", "get_job", "get_ledger",
+        "get_liveness", "get_logs", "get_metrics", "get_readiness", "get_schedule", "get_webhook",
+        "list_artifacts", "list_dead_letters", "list_deliveries", "list_jobs", "list_schedules",
+        "list_webhooks", "pause_job", "pause_schedule", "put_schedule", "remove_webhook",
+        "replay_dead_letters", "resend_deliveries", "resume_job", "resume_schedule", "rotate_webhook",
+        "submit_batch", "submit_job", "test_webhook", "watch_job",
     ]  # fmt: skip
 
 
@@ -81,6 +83,7 @@ def test_the_bodies_that_routes_read_themselves_are_declared() -> None:
         "add_webhook": "NewWebhook",
         "rotate_webhook": "RotateWebhook",
         "resend_deliveries": "ResendWebhook",
+        "put_schedule": "ScheduleSpec",
     }
     assert set(taken.values()) <= set(document["components"]["schemas"])
     assert set(document["components"]["schemas"]["ErrorCode"]["enum"]) == set(ErrorCode)

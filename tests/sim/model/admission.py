@@ -20,7 +20,9 @@ _STATE_NAMES = {code: state.value for state, code in STATE_CODES.items()}
 
 
 @dataclass(slots=True)
-class _Item:
+class Item:
+    """What admission judges."""
+
     job_id: str
     digest: str
     tenant: str
@@ -37,37 +39,40 @@ class _Item:
     """The pool chosen and why, as JSON; without a pool, why none fits."""
     replay_of: str = ""
     """The dead letter that it repeats."""
+    origin: str = "{}"
+    """What its first event says of where it came from."""
     position: int = 0
     """How many waited before it."""
     answer: Reply = field(default_factory=list)
-    first: _Item | None = None
+    first: Item | None = None
     """The earlier item of the same call that this one repeats."""
 
 
-def _items(argv: Sequence[str]) -> list[_Item]:
-    return [_item(*argv[at : at + ITEM]) for at in range(0, len(argv), ITEM)]
+def _items(argv: Sequence[str]) -> list[Item]:
+    return [item_of(*argv[at : at + ITEM]) for at in range(0, len(argv), ITEM)]
 
 
-def _item(*words: str) -> _Item:
+def item_of(*words: str) -> Item:
+    """An item as a function takes it."""
     job_id, digest, tenant, pool, class_name, spec, not_before, deadline, *names = words
     when = int(not_before), int(deadline)
     key, nonce, entry, request, placed = names
-    return _Item(
+    return Item(
         job_id, digest, tenant, pool, class_name, spec, *when, key, nonce, entry, request, placed
     )
 
 
-class _Batch:
+class Batch:
     """What the items before an item of the same call will have made."""
 
     def __init__(self, call: Call, capacity: int) -> None:
         self._call = call
         self._capacity = capacity
-        self._jobs: dict[str, _Item] = {}
+        self._jobs: dict[str, Item] = {}
         self._keys: dict[str, str] = {}
         self._queued: Counter[str] = Counter()
 
-    def judge(self, item: _Item) -> None:
+    def judge(self, item: Item) -> None:
         """Answers an item that makes no job; the others keep an empty answer."""
         key = key_name(self._call, item)
         job_id = item.job_id
@@ -86,7 +91,7 @@ class _Batch:
         if not item.answer:
             self._accept(item, key)
 
-    def _refusal(self, item: _Item) -> Reply:
+    def _refusal(self, item: Item) -> Reply:
         pools = self._call.space.members(f"{self._call.shard}pools")
         if item.entry_id and not request_waits(self._call, item.entry_id):
             text = f"request {item.entry_id} is settled or was handed on"
@@ -111,12 +116,12 @@ class _Batch:
             )
         return []
 
-    def _depth(self, item: _Item) -> int:
+    def _depth(self, item: Item) -> int:
         place = f"{item.pool}:{item.class_name}"
         stored = self._call.hash("counters").get(f"depth:{place}", "0")
         return int(stored) + self._queued[place]
 
-    def _accept(self, item: _Item, key: str) -> None:
+    def _accept(self, item: Item, key: str) -> None:
         if item.not_before <= self._call.now:
             self._queued[f"{item.pool}:{item.class_name}"] += 1
         self._jobs[item.job_id] = item
@@ -124,7 +129,7 @@ class _Batch:
             self._keys[key] = item.job_id
 
 
-def key_name(call: Call, item: _Item) -> str:
+def key_name(call: Call, item: Item) -> str:
     """Where the job of an idempotency key is remembered."""
     return f"{call.shard}idem:{item.tenant}:{item.key}"
 
@@ -139,7 +144,7 @@ def _refused(code: ErrorCode, message: str, details: object) -> Reply:
     return ["refused", code.value, message, orjson.dumps(details).decode()]
 
 
-def _judge_repeat(item: _Item, job_id: str, digest: str, state: str, *, again: bool) -> Reply:
+def _judge_repeat(item: Item, job_id: str, digest: str, state: str, *, again: bool) -> Reply:
     if digest != item.digest:
         return _refused(
             ErrorCode.IDEMPOTENCY_CONFLICT,
@@ -149,7 +154,8 @@ def _judge_repeat(item: _Item, job_id: str, digest: str, state: str, *, again: b
     return ["new" if again else "duplicate", job_id, state, -1]
 
 
-def _make_job(call: Call, item: _Item, actor: str) -> Reply:
+def make_job(call: Call, item: Item, actor: str) -> Reply:
+    """The job of an accepted item, in its line or parked."""
     fields = call.hash(f"job:{item.job_id}")
     fields |= {
         "pool": item.pool,
@@ -169,10 +175,13 @@ def _make_job(call: Call, item: _Item, actor: str) -> Reply:
     if item.deadline:
         fields["deadline"] = str(item.deadline)
         call.set_timer(f"deadline:{item.job_id}:0", item.deadline)
-    told = f'{{"placed":{item.placed}}}' if item.placed else "{}"
+    told = item.origin
+    if item.replay_of:
+        told = f'{{"replay_of":"{item.replay_of}"}}'
+    if item.placed:
+        told = with_member(told, f'"placed":{item.placed}')
     if item.replay_of:
         fields["replay_of"] = item.replay_of
-        told = f'{{"replay_of":"{item.replay_of}"}}'
     job = Job(item.job_id, fields)
     if item.not_before > call.now:
         due_at = f'"due_at_ms":{item.not_before}'
@@ -189,7 +198,7 @@ def _make_job(call: Call, item: _Item, actor: str) -> Reply:
     return ["new", item.job_id, job.state, item.position if job.state == QUEUED else -1]
 
 
-def _complete(call: Call, item: _Item) -> None:
+def _complete(call: Call, item: Item) -> None:
     """Says of a job that this very call dispatched that it is ready: nothing waited before it."""
     answer = item.answer
     if answer[0] == "refused":
@@ -243,11 +252,11 @@ def admit(call: Call, argv: Sequence[str]) -> Reply:
     """admit: makes jobs durable, or says why not; items judge alone, repeated calls answer alike."""
     actor, policy, capacity, count = argv[0], argv[1], int(argv[2]), int(argv[3])
     items = _items(argv[4 : 4 + count * ITEM])
-    batch = _Batch(call, capacity)
+    batch = Batch(call, capacity)
     for item in items:
         batch.judge(item)
     for item in items:
-        item.answer = item.answer or _make_job(call, item, actor)
+        item.answer = item.answer or make_job(call, item, actor)
     dispatch_lengthened(call, policy, actor)
     for item in items:
         _complete(call, item)
@@ -260,7 +269,7 @@ def replay(call: Call, argv: Sequence[str]) -> Reply:
     """replay: makes a new job of a dead letter; both name each other."""
     actor, policy, capacity, by, count = argv[0], argv[1], int(argv[2]), argv[3], int(argv[4])
     pairs = argv[5 : 5 + 2 * count]
-    batch = _Batch(call, capacity)
+    batch = Batch(call, capacity)
     answers = [
         _replay(call, old_id, new_id, actor, by, batch)
         for old_id, new_id in zip(pairs[::2], pairs[1::2], strict=True)
@@ -269,7 +278,7 @@ def replay(call: Call, argv: Sequence[str]) -> Reply:
     return call.done(answers)
 
 
-def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: _Batch) -> Reply:
+def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Batch) -> Reply:
     old = call.load(old_id)
     if old is None:
         return ["unknown"]
@@ -281,7 +290,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: _B
         state = QUEUED if job is None else job.state
         return ["new", new_id, state] if known == new_id else ["replayed", known]
     names = [old.fields[name] for name in ("digest", "tenant", "pool", "class", "spec")]
-    item = _item(new_id, *names, "0", "0", "", "", "", "", "")
+    item = item_of(new_id, *names, "0", "0", "", "", "", "", "")
     item.replay_of = old_id
     batch.judge(item)
     if item.answer:
@@ -289,7 +298,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: _B
     call.record(old, "replayed", actor, f'{{"as":"{new_id}","by":{by}}}')
     old.fields["replayed_as"] = new_id
     call.space.zset(f"{call.shard}dead:{old.fields['tenant']}").remove(old_id)
-    return _make_job(call, item, actor)
+    return make_job(call, item, actor)
 
 
 def refuse(call: Call, argv: Sequence[str]) -> Reply:

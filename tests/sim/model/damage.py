@@ -16,7 +16,7 @@ from tests.sim.model.telling import (
 
 INDEXES = (
     "queue turn ready due held undecided jobs dead idem slots retire counters tenants inbox instances "
-    "unsent webhooks hooks"
+    "unsent webhooks hooks schedules"
 ).split()
 
 

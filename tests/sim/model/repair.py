@@ -24,6 +24,7 @@ from tests.sim.model.call import (
     quoted,
 )
 from tests.sim.model.instances import MAILBOXES
+from tests.sim.model.schedules import mend, mend_list
 from tests.sim.model.turns import dispatch_lengthened, wake_tenant
 from tests.sim.model.values import Stream
 
@@ -282,6 +283,10 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
         family, _, rest = name.removeprefix(call.shard).partition(":")
         if family in families:
             families[family](rest)
+        elif family == "schedule":
+            mend(call, rest, mender.page.repairs)
+        elif family == "schedules":
+            mend_list(call, rest, mender.page.repairs)
         elif family in {"inbox", "lastcall", "out", "idem"}:
             mender.leftover(family, rest)
     dispatch_lengthened(call, policy, "reaper")

@@ -26,9 +26,10 @@ from tests.sim.model.telling import (
     Step,
     Word,
 )
+from tests.sim.model.timetables import Timetables
 
 
-class Story(Hooking):
+class Story(Hooking, Timetables):
     """The next step of a shard's life, as often as it is asked."""
 
     def __init__(self, seed: int, model: ModelServer) -> None:
@@ -56,6 +57,8 @@ class Story(Hooking):
             self._replay: 2,
             self._live: 3,
             self._reclaim: 3,
+            self._schedule: 3,
+            self._fire: 4,
             self._tamper: 1,
             self._damage: 1,
             self._repair: 2,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contracts.limits import HOUR_MS
 from contracts.states import Event
 from tests.sim.model.call import BLOCKED, READY, SCHEDULED, Call, Job, Reply
+from tests.sim.model.schedules import hand_out
 from tests.sim.model.turns import dispatch_lengthened
 
 _TIMER = re.compile(r"([a-z]+):(.+):(\d+)")
@@ -18,10 +19,14 @@ def due(call: Call, argv: Sequence[str]) -> Reply:
     most, policy = int(argv[0]), argv[1]
     timers = call.space.zset(f"{call.shard}due")
     members = timers.up_to(call.now, most)
+    handed = []
     for member in members:
-        timers.remove(member)
         parts = _TIMER.fullmatch(member)
         assert parts, member
+        if parts[1] == "cron":
+            handed += [parts[2]] if hand_out(call, member, parts[2]) else []
+            continue
+        timers.remove(member)
         job = call.load(parts[2])
         if job is not None:
             _fire(call, job, parts[1], parts[3])
@@ -29,7 +34,7 @@ def due(call: Call, argv: Sequence[str]) -> Reply:
         dispatch_lengthened(call, policy, "scheduler")
     first = timers.first()
     next_in = -1 if first is None else max(0, int(first[0]) - call.now)
-    return call.done(len(members), next_in) if members else ["none", next_in]
+    return call.done(len(members), next_in, handed) if members else ["none", next_in]
 
 
 def _fire(call: Call, job: Job, kind: str, ticket: str) -> None:

@@ -1,0 +1,150 @@
+"""Schedules over HTTP: store them, look at them, hold them, fire one now.
+
+A schedule is named by its tenant and its id; without `tenant` the tenant `default` is meant, as in a spec.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import AfterValidator
+
+from actors.gateway.answers import (
+    PAGE_DEFAULT,
+    Gate,
+    Limit,
+    Tenant,
+    json_answer,
+    stored_refusals,
+    takes,
+)
+from actors.gateway.body import read_json
+from contracts.errors import ErrorCode, Refused
+from contracts.ids import ID_PATTERN, checked_id
+from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
+
+router: Final = APIRouter(tags=["schedules"])
+_E: Final = ErrorCode
+
+
+def _schedule_id(text: str) -> str:
+    return checked_id(text, what="schedule")
+
+
+def _owner(text: str) -> str:
+    return checked_id(text, what="tenant")
+
+
+ScheduleId = Annotated[
+    str,
+    AfterValidator(_schedule_id),
+    Path(description="The schedule's id.", json_schema_extra={"pattern": ID_PATTERN}),
+]
+Owner = Annotated[str, AfterValidator(_owner), Query(description="Whose schedule it is.")]
+_KNOWN: Final[dict[str, Any]] = {
+    "response_model": Schedule,
+    "responses": stored_refusals(_E.INVALID_ID, _E.NOT_FOUND),
+}
+DEFAULT_OWNER: Final = "default"
+
+
+def _document(body: object, schedule_id: str) -> object:
+    """The body, which may leave out the id that the path says."""
+    if not isinstance(body, dict):
+        return body
+    named = body.get("schedule_id", schedule_id)
+    if named != schedule_id:
+        raise Refused(
+            _E.INVALID_SPEC,
+            "schedule_id: the path names another schedule",
+            details={"path": "schedule_id"},
+        )
+    return {**body, "schedule_id": schedule_id}
+
+
+@router.put(
+    "/v1/schedules/{schedule_id}",
+    response_model=Schedule,
+    responses=stored_refusals(
+        _E.INVALID_SPEC, _E.INVALID_ID, _E.REVISION_CONFLICT, _E.UNSUPPORTED_MEDIA_TYPE
+    ),
+    openapi_extra=takes(ScheduleSpec),
+)
+async def put_schedule(
+    gate: Gate,
+    request: Request,
+    schedule_id: ScheduleId,
+    if_revision: Annotated[
+        int | None,
+        Query(ge=0, le=2**53, description="Only if it has this revision; 0: only if it is new."),
+    ] = None,
+) -> Response:
+    """Store a schedule, new or in place of the one of this id; the same again changes nothing."""
+    body = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
+    schedules = gate.services.store.schedules
+    return json_answer(await schedules.put(_document(body, schedule_id), if_revision=if_revision))
+
+
+@router.get(
+    "/v1/schedules",
+    response_model=ScheduleList,
+    responses=stored_refusals(_E.INVALID_ID),
+)
+async def list_schedules(
+    gate: Gate,
+    tenant: Tenant = None,
+    limit: Limit = PAGE_DEFAULT,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """Schedules, newest first."""
+    schedules = gate.services.store.schedules
+    return json_answer(await schedules.page(tenant=tenant, limit=limit, cursor=cursor))
+
+
+@router.get("/v1/schedules/{schedule_id}", **_KNOWN)
+async def get_schedule(
+    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
+) -> Response:
+    """One schedule as it is now."""
+    return json_answer(await gate.services.store.schedules.get(tenant, schedule_id))
+
+
+@router.delete("/v1/schedules/{schedule_id}", **_KNOWN)
+async def delete_schedule(
+    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
+) -> Response:
+    """Take a schedule away; answers with what it was. Its jobs stay."""
+    return json_answer(await gate.services.store.schedules.delete(tenant, schedule_id))
+
+
+@router.post("/v1/schedules/{schedule_id}/pause", **_KNOWN)
+async def pause_schedule(
+    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
+) -> Response:
+    """Let it make no jobs until it is resumed, and none later for the times between."""
+    return json_answer(await gate.services.store.schedules.pause(tenant, schedule_id))
+
+
+@router.post("/v1/schedules/{schedule_id}/resume", **_KNOWN)
+async def resume_schedule(
+    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
+) -> Response:
+    """Let a paused schedule go on with its next time."""
+    return json_answer(await gate.services.store.schedules.resume(tenant, schedule_id))
+
+
+@router.post(
+    "/v1/schedules/{schedule_id}/fire",
+    status_code=202,
+    response_model=Fired,
+    responses=stored_refusals(
+        _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_SPEC, _E.NO_POOL, _E.QUEUE_FULL, _E.RATE_LIMITED
+    ),
+)
+async def fire_schedule(
+    gate: Gate, schedule_id: ScheduleId, tenant: Owner = DEFAULT_OWNER
+) -> Response:
+    """Make a job now, as at one of its times, which stay as they are."""
+    fired = await gate.services.store.schedules.fire_now(tenant, schedule_id)
+    return json_answer(fired, status=202)

@@ -1,0 +1,93 @@
+-- fire: carries out one time of a schedule: sets the next one and admits the job, or says why not, in one step.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] actor string who fires
+-- ARGV[2] policy string as in dispatch
+-- ARGV[3] queue_jobs_max integer capacity of a pool and class
+-- ARGV[4] tenant string whose schedule
+-- ARGV[5] schedule string its id
+-- ARGV[6] revision string that the caller read
+-- ARGV[7] expected integer the time that the caller found set, 0: fired by hand
+-- ARGV[8] fire_at integer the time that is carried out
+-- ARGV[9] next_at integer the time to set, 0: none is left
+-- ARGV[10] missed integer times before it that are passed over
+-- ARGV[11] overlap string skip, queue or replace
+-- ARGV[n] item strings as in admit; or code and message of what refuses it already; none: it came too late
+-- returns {"ok", incarnation, seq, said} | {"same", said} | {"moved"} | {"early"} | {"unknown"}; said: JSON, what came of it
+-- No flag on purpose, as in admit. The time that is set is compared and set in the call that makes the job, whose
+-- id follows from tenant, schedule and time: any number of schedulers, late copies and repeats make one job.
+local FIRE_HEAD = 11
+
+local function fate(call, wish, result, more)
+  return '{"result":"' .. result .. '","fire_at_ms":' .. wish.fire_at .. ',"at_ms":' .. call.now_text
+    .. ',"by_hand":' .. tostring(wish.by_hand) .. ',"missed":' .. wish.missed .. (more or '') .. '}'
+end
+
+local function with_job(id)
+  return ',"job_id":"' .. id .. '"'
+end
+
+-- What keeps the job from being made now, as a fate and what it adds; the first reason counts.
+local function hindrance(call, wish, last, batch, capacity)
+  if not wish.item and not wish.refusal then return 'missed' end
+  local answer = wish.refusal or judge(call, wish.item, batch, capacity)
+  -- The job is there: made by a call whose writes about the schedule were lost, or whose reply was.
+  if answer and answer[1] ~= 'refused' then return 'fired', with_job(answer[2]) end
+  if last and wish.overlap == 'skip' then return 'skipped', with_job(last.id) end
+  if answer then
+    return 'refused', ',"code":"' .. answer[2] .. '","message":' .. quoted(answer[3])
+  end
+end
+
+local function carry_out(call, wish, last, actor, policy, capacity)
+  local batch = begin_batch()
+  local result, more = hindrance(call, wish, last, batch, capacity)
+  if result then return result, more end
+  if last and wish.overlap == 'replace' then
+    local who = '"by":"schedule:' .. wish.schedule .. '","note":"replaced by ' .. wish.item.id .. '"'
+    cancel_job(call, last, who, actor)
+  end
+  arrive(call, batch, 1)
+  make_job(call, wish.item, actor, batch)
+  place_made(call, batch, policy, actor)
+  return 'fired', with_job(wish.item.id)
+end
+
+local function wish_of(argv)
+  local wish = {
+    place = argv[4] .. ':' .. argv[5], schedule = argv[5], by_hand = argv[7] == '0', fire_at = argv[8],
+    missed = argv[10], overlap = argv[11], mark = argv[7] .. ' ' .. argv[8] .. ' ' .. argv[9]
+  }
+  if #argv == FIRE_HEAD + 2 then
+    wish.refusal = { 'refused', argv[FIRE_HEAD + 1], argv[FIRE_HEAD + 2] }
+  elseif argv[FIRE_HEAD + 1] then
+    wish.item = item_at(argv, FIRE_HEAD + 1)
+    wish.item.origin = '{"schedule_id":"' .. wish.schedule .. '","fire_at_ms":' .. wish.fire_at .. '}'
+    wish.mark = wish.mark .. ' ' .. wish.item.id
+  end
+  return wish
+end
+
+local function fire(keys, argv)
+  local shard, actor, policy, capacity = keys[1], argv[1], argv[2], tonumber(argv[3])
+  local revision, expected, fire_at, next_at = argv[6], argv[7], argv[8], tonumber(argv[9])
+  local call, wish = begin(shard), wish_of(argv)
+  local key = shard .. 'schedule:' .. wish.place
+  local found = redis.call('HMGET', key, 'rev', 'next', 'job', 'mark', 'said')
+  if not found[1] then return { 'unknown' } end
+  if found[4] == wish.mark then return { 'same', found[5] } end
+  if found[1] ~= revision or not (wish.by_hand or found[2] == expected) then return { 'moved' } end
+  if tonumber(expected) > call.now then return { 'early' } end
+  local last = found[3] and load_job(call, found[3])
+  if last and not allowed(last, 'cancel') then last = nil end
+  local result, more = carry_out(call, wish, last, actor, policy, capacity)
+  local said = fate(call, wish, result, more)
+  redis.call('HSET', key, 'mark', wish.mark, 'said', said)
+  if result == 'fired' then redis.call('HSET', key, 'job', wish.item.id) end
+  redis.call('HINCRBY', key, result, 1)
+  if wish.missed ~= '0' then redis.call('HINCRBY', key, 'missed', wish.missed) end
+  if not wish.by_hand then
+    redis.call('HSET', key, 'last', fire_at)
+    set_next(call, wish.place, next_at)
+  end
+  return done(call, said)
+end
