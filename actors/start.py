@@ -18,7 +18,7 @@ from orch.telemetry.logs import configure_logs
 from orch.telemetry.metrics import Metrics
 from orch.telemetry.serve import telemetry_server
 
-ROLES = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway")
+ROLES = ("admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway")
 
 
 def _main_of(role: str) -> Callable[[Body], Awaitable[None]]:

@@ -115,7 +115,8 @@ async def _cancel_when(fact: Any, scope: anyio.CancelScope) -> None:
 def _parts(stack: Stack, settings: Settings, written: Path) -> list[Part]:
     common = ("--home", str(stack.home), "--settings", str(written))
     roles = [
-        Part(f"{role}-1", role, common) for role in ("admission", "scheduler", "reaper", "fallback")
+        Part(f"{role}-1", role, common)
+        for role in ("admission", "scheduler", "reaper", "fallback", "notifier")
     ]
     fd = stack.listener.fileno()
     gateway = Part("gateway-1", "gateway", (*common, "--socket-fd", str(fd)), (fd,))

@@ -89,6 +89,7 @@ def _rows() -> tuple[Default, ...]:
         d("retention_ms", 3 * limits.DAY_MS, "ms", "How long a finished job's record is kept.", limits.MINUTE_MS, 366 * limits.DAY_MS),
         d("http_hosts_allowed", ("*",), "hosts", "Hosts that http jobs may call: names with `*`, addresses, networks. `*` alone allows all, private addresses too.", 1, limits.HTTP_NAMES_MAX),
         d("http_env_allowed", (), "variables", "Variables of a runner's environment that http jobs may send as header values.", 0, limits.HTTP_NAMES_MAX),
+        d("webhook_hosts_allowed", (), "rules", "Hosts (`name`, `*.name`, address or network) that webhooks may reach though they are private, and by plain http.", 0, limits.WEBHOOK_RULES_MAX),
         d("log_level", "info", "word", "How much the actors log.", choices=("debug", "info", "warning", "error")),
     )
 

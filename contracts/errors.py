@@ -51,6 +51,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "RATE_LIMITED"
     NO_POOL = "NO_POOL"
     INTAKE_PAUSED = "INTAKE_PAUSED"
+    LIMIT_REACHED = "LIMIT_REACHED"
     DEADLINE_UNMET = "DEADLINE_UNMET"
     REVISION_CONFLICT = "REVISION_CONFLICT"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -107,6 +108,7 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.INTAKE_PAUSED, 503, x.JOB_FAILED, True, "An operator paused intake; details.scope says of what.", "Try again later; an operator has to resume intake."),
         ErrorEntry(e.DEADLINE_UNMET, 400, x.BAD_INPUT, False, "The deadline has passed, or lies before the predicted start.", "Give a later deadline_ms."),
         ErrorEntry(e.NO_POOL, 503, x.DEPENDENCY_MISSING, True, "No pool fits the placement now; details.candidates says why, pool by pool.", "Start a runner with these capabilities, or ask for less."),
+        ErrorEntry(e.LIMIT_REACHED, 409, x.BAD_INPUT, False, "There are as many of these as there may be; details.limit says how many.", "Remove one that is no longer needed."),
         ErrorEntry(e.REVISION_CONFLICT, 409, x.JOB_FAILED, False, "It was changed since the revision that if_revision names; details.revision is the one it has.", "Read it again, and send if_revision with the revision read."),
         ErrorEntry(e.UNAUTHENTICATED, 401, x.UNSAFE, False, "No valid token.", "Set ORCH_TOKEN."),
         ErrorEntry(e.FORBIDDEN, 403, x.UNSAFE, False, "The caller may not do this; also a foreign Host or Origin header.", "Call the address in endpoint.json, not through another name."),

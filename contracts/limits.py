@@ -141,6 +141,21 @@ POOL_HEADS_MAX: Final = 100
 LIMIT_JOBS_MAX: Final = 100_000_000
 LIMIT_RATE_MAX: Final = 1_000_000
 LIMIT_WEIGHT_MAX: Final = 1_000
+# Webhooks
+WEBHOOKS_PER_TENANT_MAX: Final = 20
+WEBHOOKS_MAX: Final = 10_000
+WEBHOOK_RULES_MAX: Final = 64
+"""Entries of webhook_hosts_allowed."""
+WEBHOOK_URL_CHARS_MAX: Final = 2_000
+WEBHOOK_POSTS_MAX: Final = 20_000
+"""Deliveries of one webhook that wait; above it the newest are dropped and counted."""
+WEBHOOK_POSTS_KEPT: Final = 500
+"""Of one webhook: the newest that were delivered, and the newest dead ones, that are remembered."""
+WEBHOOK_BATCH: Final = 16
+"""Deliveries of one webhook that a notifier has in hand at once."""
+WEBHOOK_SECRET_BYTES: Final = 32
+WEBHOOK_ANSWER_BYTES_MAX: Final = 1 * KIB
+"""Of a receiver's answer; more is not read."""
 
 # Time
 LEASE_MS_MIN: Final = 1_000

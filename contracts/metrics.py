@@ -20,6 +20,9 @@ SERIES_TOTAL_MAX: Final = 2_000
 RUN_BUCKETS_S: Final = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0)
 """Agent work takes from milliseconds to a working day."""
 
+SEND_BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0)
+"""A try ends after 15 s at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -61,14 +64,14 @@ class Metric:
 
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
-    "schedules", "slots", "group", "leftover", "counters", "active", "aside", "session", "sessions",
+    "schedules", "slots", "group", "leftover", "counters", "active", "aside", "session", "sessions", "unsent", "webhooks",
 )  # fmt: skip
 COMMAND_NAMES: Final = (
     "drain", "undrain", "pause", "resume", "cancel", "set-limit", "reload", "other",
 )  # fmt: skip
 """Of the control stream; `other` is what is no command."""
 _POOL: Final = Label("pool", max=POOLS_MAX)
-_ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "gateway", "supervisor")
+_ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway", "supervisor")
 
 
 def _rows() -> tuple[Metric, ...]:
@@ -85,6 +88,9 @@ def _rows() -> tuple[Metric, ...]:
         m("orch_reaper_announced_total", "counter", "hints", "Outcome hints that had to be repeated.", "actors/reaper/perform.py"),
         m("orch_reaper_repairs_total", "counter", "repairs", "Indexes that disagreed with a job or an instance and were mended.", "actors/reaper/sweep.py", (Label("index", REPAIRED_INDEXES),)),
         m("orch_scheduler_timers_total", "counter", "timers", "Timers handled when they were due.", "actors/scheduler/perform.py"),
+        m("orch_notifier_tries_total", "counter", "tries", "Webhook deliveries tried, by what became of them.", "actors/notifier/perform.py", (Label("result", ("delivered", "again", "dead")),)),
+        m("orch_notifier_try_seconds", "histogram", "seconds", "How long one try of a webhook delivery took.", "actors/notifier/perform.py", (), SEND_BUCKETS_S),
+        m("orch_notifier_oldest_unsent_seconds", "gauge", "seconds", "Age of the oldest delivery that was due when this notifier last looked; 0 when none was.", "actors/notifier/perform.py"),
         m("orch_scheduler_fires_total", "counter", "fires", "Times of schedules that this scheduler carried out, by what came of them.", "actors/scheduler/schedules.py", (Label("result", ("fired", "skipped", "refused", "missed", "moved", "broken")),)),
         m("orch_runner_slots", "gauge", "jobs", "Jobs this runner may run at once.", "actors/runner/perform.py", (_POOL,)),
         m("orch_runner_draining", "gauge", "state", "1 while operators drain this runner: it takes nothing new.", "actors/runner/drain.py", (_POOL,)),

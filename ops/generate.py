@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, metrics, published, record, spec, states
+from contracts import defaults, errors, events, metrics, published, record, spec, states, webhooks
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,7 +122,7 @@ def _configuration_page() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in defaults.DEFAULTS.values():
-        shown = f"`{_shown(row.value)}`" if row.value is not None else "-"
+        shown = f"`{_shown(row.value)}`" if _shown(row.value) else "-"
         lines.append(
             f"| `{row.key}` | {shown} | {row.unit} | {_bounds(row)} | `{row.env}` | {row.meaning} |"
         )
@@ -213,6 +213,10 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     )
     yield f"{schemas}/event.json", lambda: _schema("event", "Ledger event", record.LedgerEvent)
     yield f"{schemas}/error.json", lambda: _schema("error", "Error body", record.ErrorBody)
+    yield (
+        f"{schemas}/webhook.json",
+        lambda: _schema("webhook", "Webhook body", webhooks.WebhookBody),
+    )
     yield "contracts/openapi.json", lambda: _json(openapi_document())
     yield "contracts/events.md", _events_page
     yield "orch/store/functions/generated.lua", generated_lua

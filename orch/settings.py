@@ -110,6 +110,7 @@ class Settings:
     retention_ms: int
     http_hosts_allowed: tuple[str, ...]
     http_env_allowed: tuple[str, ...]
+    webhook_hosts_allowed: tuple[str, ...]
     log_level: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
 

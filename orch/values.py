@@ -16,6 +16,7 @@ from contracts.defaults import Default
 from contracts.ids import is_host_pattern, is_id, is_variable
 from orch.addresses import address_of
 from orch.core.listening import is_address
+from orch.core.targets import is_rule
 
 PATH_CHARS_MAX: Final = 4_096
 REDIS_SCHEMES: Final = (
@@ -123,6 +124,7 @@ _LISTS: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
     "name:weight": ("name:weight with weights from 1 to 9999", _is_weighted),
     "variables": ("names of variables", is_variable),
     "hosts": ("host names with *, addresses or networks", is_host_pattern),
+    "rules": ("names, *.names, addresses or networks", is_rule),
 }
 """What the words of a list setting must be, in words and as a test."""
 

@@ -22,6 +22,7 @@ from actors.gateway import (
     routes_schedules,
     routes_server,
     routes_sessions,
+    routes_webhooks,
 )
 from actors.gateway.callers import Callers, authorize
 from actors.gateway.guard import Guard
@@ -39,6 +40,7 @@ _ROUTERS: Final = tuple(
         routes_schedules,
         routes_control,
         routes_sessions,
+        routes_webhooks,
         routes_server,
         health,
     )

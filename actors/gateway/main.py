@@ -63,6 +63,7 @@ async def run(body: Body) -> None:
         hosts=frozenset(name.lower() for name in s.allowed_hosts),
         bounds=_bounds(s),
         agent_key=secret_letters(SECRET_CHARS) if s.auth == "tokens" else None,
+        webhook_hosts=s.webhook_hosts_allowed,
     )
     app = create_app(services)
     fd = body.place.socket_fd

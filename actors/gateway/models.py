@@ -15,6 +15,7 @@ from contracts.events import Frame
 from contracts.record import ErrorBody, View
 from contracts.schedules import ScheduleSpec
 from contracts.spec import Id, JobSpec, Strict
+from contracts.webhooks import NewWebhook, ResendWebhook, RotateWebhook
 
 Reason = Annotated[str, Field(max_length=2_000)]
 
@@ -97,5 +98,8 @@ REQUEST_MODELS = (
     CommandRequest,
     DrainRequest,
     GateRequest,
+    NewWebhook,
+    RotateWebhook,
+    ResendWebhook,
 )
 """Bodies that routes read themselves (duplicate keys!), so the framework does not know of them."""

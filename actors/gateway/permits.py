@@ -48,6 +48,7 @@ _OPEN: Final = Rule(frozenset(), Reach.NOBODY, is_open=True)
 _READ_JOB: Final = _rule(Reach.JOB, Scope.READ, for_agents=True)
 _STEER_JOB: Final = _rule(Reach.JOB, Scope.STEER)
 _LOOK_AT_HOUSE: Final = _rule(Reach.HOUSE, Scope.READ, Scope.CONTROL)
+_HOOK: Final = _rule(Reach.TENANT, Scope.ADMIN)
 _COMMAND: Final = _rule(Reach.HOUSE, Scope.CONTROL)
 
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
@@ -89,6 +90,15 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "pause_pool": _COMMAND,
         "resume_pool": _COMMAND,
         "reload_pool": _COMMAND,
+        "add_webhook": _HOOK,
+        "list_webhooks": _HOOK,
+        "get_webhook": _HOOK,
+        "remove_webhook": _HOOK,
+        "test_webhook": _HOOK,
+        "enable_webhook": _HOOK,
+        "rotate_webhook": _HOOK,
+        "list_deliveries": _HOOK,
+        "resend_deliveries": _HOOK,
         "get_capabilities": Rule(SCOPES, Reach.NOBODY, for_agents=True),
         "get_liveness": _OPEN,
         "get_readiness": _OPEN,
@@ -108,6 +118,7 @@ PATH_IDS: Final = MappingProxyType(
         "pool": Reach.HOUSE,
         "command_id": Reach.HOUSE,
         "session": Reach.TENANT,
+        "webhook_id": Reach.TENANT,
     }
 )
 """What an id in a path is of. A digest is looked for among those of the job before it, and a schedule or

@@ -38,6 +38,14 @@ from contracts.record import (
     SessionRecord,
 )
 from contracts.schedules import Fired, Schedule, ScheduleList
+from contracts.webhooks import (
+    DeliveryList,
+    NewWebhook,
+    NewWebhookAnswer,
+    Webhook,
+    WebhookList,
+    WebhookPosted,
+)
 from orch.core.asks import JobFilter, LetterFilter
 from orch.ports import Clock, Ids
 
@@ -121,6 +129,46 @@ class DeadLetters(Protocol):
 
     async def replay(self, job_ids: Sequence[str], *, by: str) -> list[Replayed]:
         """A new job for each, in order."""
+        ...
+
+
+class Webhooks(Protocol):
+    """Whom jobs' ends are told to; each verb with an id refuses an unknown one NOT_FOUND."""
+
+    async def add(self, wish: NewWebhook) -> NewWebhookAnswer:
+        """A new one, with its secret; LIMIT_REACHED."""
+        ...
+
+    async def known(self, tenant: str | None) -> WebhookList:
+        """All, the oldest first."""
+        ...
+
+    async def one(self, webhook_id: str) -> Webhook:
+        """As it is now."""
+        ...
+
+    async def remove(self, webhook_id: str) -> Webhook:
+        """It is gone; what it was."""
+        ...
+
+    async def switch_on(self, webhook_id: str) -> Webhook:
+        """It goes on."""
+        ...
+
+    async def rotate(self, webhook_id: str, *, overlap_ms: int) -> NewWebhookAnswer:
+        """A new secret."""
+        ...
+
+    async def test(self, webhook_id: str) -> WebhookPosted:
+        """A test delivery; LIMIT_REACHED."""
+        ...
+
+    async def resend(self, webhook_id: str, delivery_ids: list[str] | None) -> WebhookPosted:
+        """Dead ones once more; LIMIT_REACHED."""
+        ...
+
+    async def deliveries(self, webhook_id: str) -> DeliveryList:
+        """What waits, what died, what was taken."""
         ...
 
 
@@ -257,6 +305,11 @@ class Store(Protocol):
         ...
 
     @property
+    def webhooks(self) -> Webhooks:
+        """Whom jobs' ends are told to."""
+        ...
+
+    @property
     def schedules(self) -> Schedules:
         """What makes jobs by time."""
         ...
@@ -343,6 +396,8 @@ class Services:
     timing: Timing = Timing()
     bounds: Bounds = Bounds()
     agent_key: str | None = None
+    webhook_hosts: tuple[str, ...] = ()
+    """Private hosts that webhooks may reach: the setting webhook_hosts_allowed."""
 
 
 _NOBODY: Final = ""

@@ -46,6 +46,17 @@ DEAD_LETTER_COMMANDS: Final = (
     ("replay", "orch.cli.dead_letters:replay", "Try dead letters again, each as a new job."),
 )
 
+WEBHOOK_COMMANDS: Final = (
+    ("add", "orch.cli.webhooks:add", "Register a webhook; prints its id and its secret."),
+    ("list", "orch.cli.webhooks:list_webhooks", "List webhooks and what they were told."),
+    ("remove", "orch.cli.webhooks:remove", "Remove a webhook."),
+    ("test", "orch.cli.webhooks:send_test", "Send a test delivery."),
+    ("deliveries", "orch.cli.webhooks:deliveries", "List a webhook's deliveries."),
+    ("resend", "orch.cli.webhooks:resend", "Try dead deliveries once more."),
+    ("rotate", "orch.cli.webhooks:rotate", "Replace a webhook's secret."),
+    ("enable", "orch.cli.webhooks:enable", "Switch a webhook on again."),
+)
+
 SCHEDULE_COMMANDS: Final = (
     ("put", "orch.cli.schedules:put", "Store the schedule that a YAML or JSON file describes."),
     ("list", "orch.cli.schedules:list_schedules", "List schedules, newest first."),
@@ -90,6 +101,7 @@ GROUPS: Final = (
     ("schedule", "Jobs made by time.", SCHEDULE_COMMANDS),
     ("session", "Sessions that have live jobs.", SESSION_COMMANDS),
     ("token", "Who may call the gateway.", TOKEN_COMMANDS),
+    ("webhook", "Whom the ends of jobs are told to.", WEBHOOK_COMMANDS),
 )
 
 ABOUT: Final = "Durable execution of AI-agent work on Redis or Valkey."

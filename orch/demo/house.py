@@ -29,7 +29,7 @@ from orch.system import SystemClock
 
 RUNNERS: Final = 2
 ROLES: Final = (
-    "admission", "fallback", "gateway", "reaper", *["runner"] * RUNNERS, "scheduler", SERVER,
+    "admission", "fallback", "gateway", "notifier", "reaper", *["runner"] * RUNNERS, "scheduler", SERVER,
 )  # fmt: skip
 """What a whole stack consists of, besides its supervisor."""
 READY_MS_MAX: Final = 30_000

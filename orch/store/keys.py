@@ -142,6 +142,45 @@ class Keys:
         """Sorted set: cancels by filter that are under way, by revision."""
         return self._name("canceling")
 
+    def hooks(self, tenant: str) -> str:
+        """Hash: webhook id -> JSON about it, its secret included."""
+        return self._name(f"hooks:{tenant}")
+
+    def posts(self, place: str) -> str:
+        """Sorted set: deliveries that wait for the webhook `tenant:id`, by when they are due."""
+        return self._name(f"posts:{place}")
+
+    def tries(self, place: str) -> str:
+        """Hash: delivery -> tries and JSON about the last, of those that wait and failed before."""
+        return self._name(f"tries:{place}")
+
+    def tally(self, place: str) -> str:
+        """Hash: how many were delivered, failed, died, were dropped; `busy` until, `off` and why."""
+        return self._name(f"tally:{place}")
+
+    def delivered(self, place: str) -> str:
+        """List: JSON about the newest deliveries that were taken."""
+        return self._name(f"delivered:{place}")
+
+    def undelivered(self, place: str) -> str:
+        """List: JSON about the newest deliveries that were given up."""
+        return self._name(f"undelivered:{place}")
+
+    @property
+    def webhooks(self) -> str:
+        """Hash: webhook id -> tenant."""
+        return self._name("webhooks")
+
+    @property
+    def unsent(self) -> str:
+        """Sorted set: webhooks `tenant:id` by when their next delivery is due."""
+        return self._name("unsent")
+
+    @property
+    def notices(self) -> str:
+        """Stream: a webhook has something to deliver; group `notifier`."""
+        return self._name("notices")
+
     @property
     def requests(self) -> str:
         """Stream: raw submissions; group `admission`."""
@@ -247,6 +286,12 @@ OWNERS: dict[str, str] = {
     "jobs": "tenant",
     "dead": "tenant",
     "affinity": "ttl",
+    "hooks": "tenant",
+    "posts": "tenant",
+    "tries": "tenant",
+    "tally": "tenant",
+    "delivered": "tenant",
+    "undelivered": "tenant",
     "schedule": "tenant",
     "schedules": "tenant",
     "active": "tenant",
@@ -264,6 +309,9 @@ OWNERS: dict[str, str] = {
     "commands": "shard",
     "open": "shard",
     "canceling": "shard",
+    "webhooks": "shard",
+    "unsent": "shard",
+    "notices": "shard",
     "requests": "shard",
     "outcomes": "shard",
     "alarm": "shard",

@@ -17,7 +17,9 @@ class Instance:
     """One process of an actor, new for every incarnation of it."""
 
     instance_id: str
-    role: Literal["admission", "scheduler", "runner", "reaper", "fallback", "gateway", "supervisor"]
+    role: Literal[
+        "admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway", "supervisor"
+    ]  # fmt: skip
     about: Mapping[str, Any]
     """Shown to operators: host, pid, lease_ms, version."""
     pool: str = ""

@@ -22,17 +22,17 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "tally shared desired tie hello register beat declare claim pace dispatch cancel pause "
+    "tally tell shared desired tie hello register beat declare claim pace dispatch cancel pause "
     "session evict bound admit settle release ask handback stop cycle reclaim note emit decide "
     "command bury leave due unready resume answer announce retire refuse replay timetable "
     "schedule unschedule fire mend repair realign recount overflow push apply acknowledge proceed "
-    "survey"
+    "survey hook collect deliver post"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    "tally shared desired tie claim pace session evict bound settle release ask handback stop timetable "
-    "mend command".split()
+    "tally tell shared desired tie claim pace session evict bound settle release ask handback stop "
+    "timetable mend command".split()
 )
 """Files that are steps of other verbs and are not callable themselves."""
 
@@ -147,6 +147,8 @@ _CONSTANTS: Final = MappingProxyType(
         "SCHEDULES_MAX": limits.SCHEDULES_PER_TENANT_MAX,
         "FIRE_AGAIN_MS": limits.FIRE_AGAIN_MS,
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
+        "POSTS_MAX": limits.WEBHOOK_POSTS_MAX,
+        "POSTS_KEPT": limits.WEBHOOK_POSTS_KEPT,
         "SESSION_JOBS_MAX": limits.SESSION_JOBS_MAX,
         "COMMANDS_MAX": limits.COMMANDS_WAITING_MAX,
         "COMMAND_TTL_MS": limits.COMMAND_TTL_MS,

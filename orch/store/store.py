@@ -13,6 +13,7 @@ from orch.store.claims import Claims
 from orch.store.connection import Connection
 from orch.store.control import Control
 from orch.store.dead_letters import DeadLetters
+from orch.store.deliveries import Deliveries
 from orch.store.feed import Feed
 from orch.store.leases import Leases
 from orch.store.outcomes import Outcomes
@@ -25,6 +26,7 @@ from orch.store.sessions import Sessions
 from orch.store.steering import Questions, Steering
 from orch.store.timers import Timers
 from orch.store.tokens import Tokens
+from orch.store.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Store:
     claims: Claims
     control: Control
     dead_letters: DeadLetters
+    deliveries: Deliveries
     feed: Feed
     leases: Leases
     outcomes: Outcomes
@@ -49,6 +52,7 @@ class Store:
     steering: Steering
     timers: Timers
     tokens: Tokens
+    webhooks: Webhooks
 
 
 def open_store(
@@ -64,6 +68,7 @@ def open_store(
         claims=Claims(connection, policy),
         control=Control(connection),
         dead_letters=DeadLetters(connection, ids, policy, actor=actor, bounds=bounds),
+        deliveries=Deliveries(connection),
         feed=Feed(connection, block_ms_max=10 * TICK_MS),
         leases=Leases(connection),
         outcomes=Outcomes(connection, policy),
@@ -77,4 +82,5 @@ def open_store(
         steering=Steering(connection, reading, policy, actor=actor),
         timers=Timers(connection, policy),
         tokens=Tokens(connection),
+        webhooks=Webhooks(connection, ids),
     )

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 ALLOWED = frozenset(
-    "__future__ bisect collections dataclasses enum fractions functools hashlib heapq hmac ipaddress "
+    "__future__ base64 bisect collections dataclasses enum fractions functools hashlib heapq hmac ipaddress "
     "itertools json math operator re string types typing orjson pydantic pydantic_core rfc8785 "
     # A calendar is a value too: cronsim computes, zoneinfo reads a table that says the same at every look.
     "cronsim datetime zoneinfo".split()

@@ -45,7 +45,7 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
             faults += _index_faults(job_id, fields, data)
     if half_written:
         return faults
-    faults += _count_faults(jobs, data) + _held_faults(jobs, data)
+    faults += _count_faults(jobs, data) + _held_faults(jobs, data) + _hook_faults(data)
     return faults + _tie_faults(jobs, data) + _schedule_faults(data)
 
 
@@ -227,6 +227,28 @@ def _count_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
             faults.append(f"due {member}: not the job's ticket")
         elif jobs[found[2]]["state"] not in WAITS_FOR[found[1]]:
             faults.append(f"due {member}: the job is {jobs[found[2]]['state']}")
+    return faults
+
+
+def _hook_faults(data: Mapping[str, Any]) -> list[str]:
+    """What waits for a webhook that is on is looked at when it is due; what is gone has left nothing."""
+    unsent, index = dict(data.get("unsent", [])), data.get("webhooks", {})
+    faults = [
+        f"unsent {place}: no such webhook"
+        for place in unsent
+        if place.partition(":")[2] not in index
+    ]
+    for name, value in data.items():
+        family, _, place = name.partition(":")
+        if family in {"posts", "tries", "tally", "delivered", "undelivered"}:
+            tenant, _, hook = place.partition(":")
+            if index.get(hook) != tenant or hook not in data.get(f"hooks:{tenant}", {}):
+                faults.append(f"{name}: its webhook is gone")
+        tally = data.get(f"tally:{place}", {})
+        if family == "posts" and "off" not in tally and place not in unsent:
+            faults.append(f"{name}: {len(value)} wait, and nobody will look")
+        if family == "tries" and not value.keys() <= dict(data.get(f"posts:{place}", [])).keys():
+            faults.append(f"{name}: tries of what does not wait")
     return faults
 
 

@@ -29,7 +29,8 @@ from orch.store.failures import Reaction
 from orch.store.store import Store, open_store
 from orch.system import SystemClock
 from tests.store.answers import KINDS, SAMPLES
-from tests.store.calls import CALLS
+from tests.store.calls import CALLS as MOST_CALLS
+from tests.store.calls_webhooks import WEBHOOK_CALLS
 from tests.store.engines import Servers, why_absent
 from tests.store.faulty import (
     CUT,
@@ -51,6 +52,7 @@ from tests.store.scenes import Call, Scene
 from tests.store.world import World, policy
 
 DEADLINE_MS: Final = 300
+CALLS: Final = {**MOST_CALLS, **WEBHOOK_CALLS}
 FAULTS: Final = (RESET_BEFORE, RESET_AFTER, CUT, GARBAGE, SILENCE)
 
 
@@ -120,6 +122,7 @@ class Stage:
 def masked(value: Any) -> str:
     """A key or a value as text in which times, claims and fresh ids are the same in every run."""
     text = re.sub(r"\b1\.\d+\.r", "1.n.r", str(value))
+    text = re.sub(r"\b(whsec_[\w+/]+=*|wh_[\w-]+|msg_\w+)", "hook", text)
     text = re.sub(r"\b(fresh|token)-\d+", r"\1", text)
     text = re.sub(r"'nonce': '\w+'", "'nonce'", text)
     return re.sub(r"\d{9,}(-\d+)?", "T", text)

@@ -14,7 +14,7 @@ from orch.store.library import ORDER, PARTS, flags, generated_lua, library, sour
 NO_FUNCTION_S = {"affinity", "tokens"}
 """Families that no function touches: plain commands of the store do."""
 KEY_IN_LUA = re.compile(r"\bshard \.\. '([a-z]+)(:?)")
-STREAMS_IN_LUA = re.compile(r"'((?:ready|wake):|requests|outcomes|alarm)'")
+STREAMS_IN_LUA = re.compile(r"'((?:ready|wake):|requests|outcomes|alarm|notices)'")
 
 
 def families_in_lua() -> dict[str, bool]:
@@ -72,7 +72,7 @@ def test_the_generated_file_is_what_contracts_say_now() -> None:
 @pytest.mark.req("ADM-2", "LSE-2")
 def test_only_what_makes_new_things_stops_when_memory_is_short() -> None:
     refused_under_oom = {verb for verb in library().verbs if "allow-oom" not in flags(source(verb))}
-    assert refused_under_oom == {"admit", "declare", "replay", "fire", "schedule"}
+    assert refused_under_oom == {"admit", "declare", "post", "replay", "fire", "schedule"}
 
 
 def test_no_write_is_ever_tried_with_pcall() -> None:

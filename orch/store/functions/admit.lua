@@ -143,6 +143,16 @@ local function origin_of(item)
   return item.placed ~= '' and with_member(said, '"placed":' .. item.placed) or said
 end
 
+-- Whether the tenant has webhooks; asked once a call.
+local function is_watched(call, tenant)
+  local watched = call.watched[tenant]
+  if watched == nil then
+    watched = redis.call('EXISTS', call.shard .. 'hooks:' .. tenant) == 1
+    call.watched[tenant] = watched
+  end
+  return watched
+end
+
 local function make_job(call, item, actor, batch)
   local job = {
     id = item.id, key = call.shard .. 'job:' .. item.id, seq = 0, writes = {}, drops = {},
@@ -162,6 +172,7 @@ local function make_job(call, item, actor, batch)
     call.timer = math.min(call.timer or item.deadline, item.deadline)
   end
   local is_next = item.ties ~= '' and sessions.bind(call, job, item, batch.arrival + 1, actor)
+  if is_watched(call, item.tenant) then set(job, 'ties', job.ties and job.ties .. ' w' or 'w') end
   if item.not_before > call.now then
     move(call, job, 'schedule', actor, with_member(origin_of(item), '"due_at_ms":' .. int(item.not_before)))
     set(job, 'not_before', int(item.not_before))

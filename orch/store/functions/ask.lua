@@ -14,6 +14,7 @@ local function ask_one(call, id, claim, ending, question, expires_in)
   set(job, 'question', full)
   set(job, 'question_id', asked.question_id)
   park(call, job, 'question', expires_at)
+  tell_hooks(call, job)
   save(job)
   return 'ok'
 end

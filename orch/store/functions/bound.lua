@@ -1,7 +1,7 @@
 -- bound: what a submission is bound by: paused intake, rates, and how many may wait. Part of admit.
 -- returns nil, or {"refused", code, message, details, retry_after_ms, policy_label}
 -- Settings come as words of one argument, `queue_jobs_max=1000 full_policy=reject …`; what operators set over them
--- stands in `desired`. While nobody ever set anything, that costs one EXISTS a call.
+-- stands in `desired`.
 local function bounds_of(text)
   local plain = string.match(text, '^queue_jobs_max=(%d+)$')
   if plain then return { queue_jobs_max = tonumber(plain) } end
@@ -11,11 +11,6 @@ local function bounds_of(text)
 end
 
 local NOTHING = {}
-
-local function is_steered(call)
-  if call.is_steered == nil then call.is_steered = redis.call('EXISTS', call.shard .. 'desired') == 1 end
-  return call.is_steered
-end
 
 local function desired_place(call, pool, name)
   local all, one, queue = '*:', 'pool:' .. pool .. ':', 'queue:' .. name .. ':'

@@ -21,6 +21,7 @@ local function carry_out(call, job, verb, delay, payload)
   elseif verb == 'block' then
     move(call, job, 'block', 'fallback', payload)
     set(job, 'block_reason', cjson.decode(payload).block_reason)
+    tell_hooks(call, job)
   else
     record(call, job, 'job_failed', 'fallback', payload)
     move(call, job, 'fail', 'fallback', payload)

@@ -1,14 +1,16 @@
 -- desired: what operators wish of pools, runners and tenants, as far as dispatch obeys it. Part of dispatch.
 -- returns tables that hold for one call
--- One hash, written by `apply`. As long as no command was ever applied it has no `rev`, and whoever asks of a
--- tenant or a key is answered without a command.
+-- One hash, written by `apply`. While nobody ever set anything, all questions of a call cost one EXISTS.
 local NOTHING = {}
 
+-- Whether anything was ever set; then it is asked once a call.
+local function is_steered(call)
+  if call.is_steered == nil then call.is_steered = redis.call('EXISTS', call.shard .. 'desired') == 1 end
+  return call.is_steered
+end
+
 local function read_desired(call, fields)
-  fields[#fields + 1] = 'rev'
-  local values = redis.call('HMGET', call.shard .. 'desired', unpack(fields))
-  call.is_steered = values[#fields] and true or false
-  return call.is_steered and values or NOTHING
+  return is_steered(call) and redis.call('HMGET', call.shard .. 'desired', unpack(fields)) or NOTHING
 end
 
 -- {is_paused, drains, paused = {class = true}, drained = {runner = true}} of a pool with these slots. Of a call
@@ -16,7 +18,6 @@ end
 function desired.pool(call, pool, slots)
   local wishes = { paused = {}, drained = {} }
   call.wishes[pool] = wishes
-  if call.is_steered == false then return wishes end
   local classes = call.policy and call.policy.classes or NOTHING
   local fields = { '*:dispatch', 'pool:' .. pool .. ':dispatch', 'pool:' .. pool .. ':drain', '*:drain' }
   for n, class in ipairs(classes) do fields[4 + n] = 'queue:' .. pool .. ':' .. class.name .. ':dispatch' end
@@ -38,7 +39,6 @@ function desired.tenant(call, tenant)
   if wishes then return wishes end
   wishes = { weight = 1 }
   call.wishes[name] = wishes
-  if call.is_steered == false then return wishes end
   local values = read_desired(call, { name .. ':dispatch', name .. ':running_max', name .. ':weight' })
   wishes.is_paused = values[1] == 'paused'
   wishes.running_max = tonumber(values[2])
@@ -50,7 +50,7 @@ end
 function desired.key_running_max(call, tenant, key)
   local field = 'key:' .. tenant .. ':' .. key .. ':running_max'
   if call.wishes[field] then return call.wishes[field] end
-  local most = call.is_steered ~= false and tonumber(read_desired(call, { field })[1])
+  local most = tonumber(read_desired(call, { field })[1] or '')
   call.wishes[field] = most or call.policy.key_running_max
   return call.wishes[field]
 end

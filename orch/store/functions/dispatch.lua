@@ -147,8 +147,9 @@ local function save_turns(call, pool, policy, writes)
 end
 
 local function somebody_waits(call, pool, policy)
+  local paused = call.wishes[pool].paused
   for _, class in ipairs(policy.classes) do
-    if turn_of(call, pool, class.name).active > 0 then return true end
+    if not paused[class.name] and turn_of(call, pool, class.name).active > 0 then return true end
   end
   return false
 end

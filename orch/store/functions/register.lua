@@ -1,7 +1,7 @@
 -- register: makes an actor instance known, and a runner's slots available.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] instance string its id, new for every incarnation of the process
--- ARGV[2] role string admission, scheduler, runner, reaper, fallback, gateway or supervisor
+-- ARGV[2] role string admission, scheduler, runner, reaper, fallback, notifier, gateway or supervisor
 -- ARGV[3] about string JSON shown to operators: host, pid, pool, slots, lease_ms, version
 -- ARGV[4] pool string the pool a runner serves, else empty
 -- ARGV[5] slots integer how many jobs a runner runs at once; 0 drains it
@@ -22,7 +22,7 @@ local function ensure_group(stream, group)
   if not has_group(stream, group) then redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
 end
 
-local ROLE_STREAMS = { admission = 'requests', fallback = 'outcomes', scheduler = 'alarm' }
+local ROLE_STREAMS = { admission = 'requests', fallback = 'outcomes', scheduler = 'alarm', notifier = 'notices' }
 
 local function register(keys, argv)
   local shard, instance, role, about, pool, slots, again =

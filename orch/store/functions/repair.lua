@@ -70,6 +70,33 @@ local function has_job(call, id)
   return id and redis.call('EXISTS', call.shard .. 'job:' .. id) == 1
 end
 
+local HOOK_FAMILIES = { posts = true, tries = true, tally = true, delivered = true, undelivered = true }
+
+-- What waits for a webhook that is on must be looked at when it is due; without a webhook nothing waits.
+local function mend_hook(call, sweep, name, family, place)
+  local tenant, id = string.match(place, '^([^:]+):([^:]+)$')
+  local is_there = redis.call('HEXISTS', call.shard .. 'hooks:' .. tenant, id) == 1
+  mend_leftover(call, sweep, name, is_there)
+  if family ~= 'posts' or not is_there then return end
+  if redis.call('HEXISTS', call.shard .. 'tally:' .. place, 'off') == 1 then return end
+  if redis.call('ZSCORE', call.shard .. 'unsent', place) then return end
+  local first = redis.call('ZRANGE', call.shard .. name, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', call.shard .. 'unsent', first[2], place)
+  notice(call, place)
+  sweep.repairs[#sweep.repairs + 1] = { 'unsent', place }
+end
+
+-- Whose each webhook is.
+local function mend_webhooks(call, sweep, tenant)
+  local ids = redis.call('HKEYS', call.shard .. 'hooks:' .. tenant)
+  table.sort(ids)
+  for _, id in ipairs(ids) do
+    if redis.call('HSETNX', call.shard .. 'webhooks', id, tenant) == 1 then
+      sweep.repairs[#sweep.repairs + 1] = { 'webhooks', id }
+    end
+  end
+end
+
 -- A schedule's hash is the truth of its timer and of its place in the list.
 local function mend_schedule(call, sweep, place)
   local shard, tenant, id = call.shard, string.match(place, '^(.+):(.+)$')
@@ -155,6 +182,10 @@ local function mend_key(call, sweep, name)
     sweep.waits[#sweep.waits + 1] = (string.gsub(rest, ':', '~', 1))
   elseif family == 'inbox' or family == 'lastcall' then
     mend_leftover(call, sweep, name, is_known(call, rest))
+  elseif family == 'hooks' then
+    mend_webhooks(call, sweep, rest)
+  elseif HOOK_FAMILIES[family] then
+    mend_hook(call, sweep, name, family, rest)
   elseif family == 'out' then
     mend_leftover(call, sweep, name, has_job(call, rest))
   elseif family == 'idem' then

@@ -16,7 +16,7 @@ local function ties_again(old, spec)
   if not old.ties then return '' end
   local words = {}
   for word in string.gmatch(old.ties, '%S+') do
-    if word ~= 't' then words[#words + 1] = word end
+    if word ~= 't' and word ~= 'w' then words[#words + 1] = word end
   end
   local policy = ties.session_of(old) and cjson.decode(spec).session_policy
   if type(policy) == 'string' then words[#words + 1] = 'p:' .. policy end

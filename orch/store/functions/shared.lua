@@ -47,7 +47,8 @@ local function begin(shard)
   local now = now_ms()
   return {
     shard = shard, now = now, now_text = int(now), touched = {}, said = {}, counts = {}, turns = {}, pools = {},
-    retired = {}, freed = {}, made = {}, known = {}, fairs = {}, marks = {}, loose = {}, wishes = {}, steps = 0
+    retired = {}, freed = {}, made = {}, known = {}, fairs = {}, marks = {}, loose = {}, wishes = {}, steps = 0,
+    hooks = {}, posts = {}, places = {}, watched = {}
   }
 end
 
@@ -268,6 +269,7 @@ local function finish(call, job)
   if job.wish then drop(job, 'wish') end
   if job.deadline then redis.call('ZREM', call.shard .. 'due', 'deadline:' .. job.id .. ':0') end
   call.retired[#call.retired + 1] = job.id
+  tell_hooks(call, job)
 end
 
 -- `?` stands before the slots of a runner that has not said what it runs since the server came back.
@@ -317,6 +319,7 @@ end
 local function done(call, ...)
   save_counts(call)
   save_marks(call)
+  if #call.places > 0 then post_all(call) end
   if call.timer then
     local first = redis.call('ZRANGE', call.shard .. 'due', 0, 0, 'WITHSCORES')
     if first[2] and call.timer <= tonumber(first[2]) then

@@ -36,6 +36,7 @@ from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, JobFilter, LetterFilter
 from tests.actors.gateway.fake_sessions import FakeSessions
+from tests.actors.gateway.fake_webhooks import FakeWebhooks
 from tests.actors.gateway.modelled import modelled_schedules
 
 
@@ -72,6 +73,7 @@ class FakeStore:
         """Those of a real store, where a test wants them."""
         self.letters: list[DeadLetter] = []
         self.sessions = FakeSessions(self._called)
+        self.webhooks = FakeWebhooks()
 
     # ---- the verbs
 

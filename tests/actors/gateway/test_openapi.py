@@ -39,14 +39,16 @@ def test_the_committed_document_is_the_one_the_code_gives() -> None:
 @pytest.mark.req("API-2")
 def test_operations_have_stable_readable_names() -> None:
     assert sorted(_operations()) == [
-        "answer_question", "cancel_job", "command", "delete_schedule", "drain_pool", "explain_job",
-        "fire_schedule", "get_artifact", "get_capabilities", "get_command", "get_job", "get_ledger",
-        "get_liveness", "get_logs", "get_metrics", "get_pool_health", "get_readiness", "get_scale",
-        "get_schedule", "get_session", "list_artifacts", "list_commands", "list_dead_letters",
-        "list_jobs", "list_pools", "list_replica_sets", "list_schedules", "list_sessions", "pause_job",
-        "pause_pool", "pause_schedule", "put_schedule",
-        "reload_pool", "replay_dead_letters", "resume_job", "resume_pool", "resume_schedule",
-        "submit_batch", "submit_job", "undrain_pool", "watch_job",
+        "add_webhook", "answer_question", "cancel_job", "command", "delete_schedule",
+        "drain_pool", "enable_webhook", "explain_job", "fire_schedule", "get_artifact",
+        "get_capabilities", "get_command", "get_job", "get_ledger", "get_liveness", "get_logs",
+        "get_metrics", "get_pool_health", "get_readiness", "get_scale", "get_schedule",
+        "get_session", "get_webhook", "list_artifacts", "list_commands", "list_dead_letters",
+        "list_deliveries", "list_jobs", "list_pools", "list_replica_sets", "list_schedules",
+        "list_sessions", "list_webhooks", "pause_job", "pause_pool", "pause_schedule",
+        "put_schedule", "reload_pool", "remove_webhook", "replay_dead_letters",
+        "resend_deliveries", "resume_job", "resume_pool", "resume_schedule", "rotate_webhook",
+        "submit_batch", "submit_job", "test_webhook", "undrain_pool", "watch_job",
     ]  # fmt: skip
 
 
@@ -81,6 +83,9 @@ def test_the_bodies_that_routes_read_themselves_are_declared() -> None:
         "resume_job": "SteerRequest",
         "answer_question": "AnswerRequest",
         "replay_dead_letters": "ReplayRequest",
+        "add_webhook": "NewWebhook",
+        "rotate_webhook": "RotateWebhook",
+        "resend_deliveries": "ResendWebhook",
         "put_schedule": "ScheduleSpec",
         "command": "CommandRequest",
         "drain_pool": "DrainRequest",

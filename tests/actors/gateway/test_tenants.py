@@ -39,6 +39,7 @@ class Asked:
 DIGEST: Final = Asked(path={"sha256": "0" * 64})
 PLAIN: Final = Asked()
 SCHEDULE: Final = Asked(path={"schedule_id": "nightly"})
+HOOK: Final = Asked(path={"webhook_id": "w1"})
 POOL: Final = Asked(path={"pool": "default"})
 STEER: Final = Asked({"reason": "because"})
 REQUESTS: Final[dict[str, Asked]] = {
@@ -77,6 +78,15 @@ REQUESTS: Final[dict[str, Asked]] = {
     "pause_pool": POOL,
     "resume_pool": POOL,
     "reload_pool": POOL,
+    "add_webhook": Asked({"url": "https://example.org/hook"}),
+    "list_webhooks": PLAIN,
+    "get_webhook": HOOK,
+    "remove_webhook": HOOK,
+    "test_webhook": HOOK,
+    "enable_webhook": HOOK,
+    "rotate_webhook": HOOK,
+    "list_deliveries": HOOK,
+    "resend_deliveries": HOOK,
     "get_capabilities": PLAIN,
     "get_liveness": PLAIN,
     "get_readiness": PLAIN,

@@ -130,7 +130,7 @@ def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Ba
 
 def _ties_again(old: Job) -> str:
     """How the new job meets its session stands only in the spec."""
-    words = [word for word in old.fields.get("ties", "").split() if word != "t"]
+    words = [word for word in old.fields.get("ties", "").split() if word not in {"t", "w"}]
     policy = orjson.loads(old.fields["spec"]).get("session_policy")
     if policy and any(word.startswith("s:") for word in words):
         words.append(f"p:{policy}")

@@ -301,6 +301,8 @@ def make_job(call: Call, item: Item, actor: str, sessions: Sessions) -> Job:
     job = Job(item.job_id, fields)
     arrival, waits = call.count("arrivals", 1), item.not_before > call.now
     is_next = bool(item.ties) and sessions.bind(job, item.ties, arrival, actor, waits=waits)
+    if call.hash(f"hooks:{item.tenant}"):
+        fields["ties"] = f"{fields.get('ties', '')} w".strip()
     if item.not_before > call.now:
         due_at = f'"due_at_ms":{item.not_before}'
         call.move(job, Event.SCHEDULE, actor, with_member(told, due_at))

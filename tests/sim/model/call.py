@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from contracts import limits
 from contracts.states import FIRST, STATE_CODES, TERMINAL, TRANSITIONS, Event, State
-from tests.sim.model import ties, turns
+from tests.sim.model import hooks, ties, turns
 from tests.sim.model.keyspace import Keyspace
 from tests.sim.model.values import ZSet
 
@@ -117,6 +117,9 @@ class Call:
         self.loose: dict[tuple[str, str], None] = {}
         """Tenants and ties that may have room: who waits is called in before anything is dispatched."""
         self.steps = 0
+        self.posts: dict[str, list[str]] = {}
+        """Deliveries by webhook `tenant:id`, posted before it ends."""
+        self.noticed = False
         self._timer: int | None = None
         self._moved: dict[str, int] = {}
 
@@ -323,6 +326,7 @@ class Call:
             self.space.zset(f"{self.shard}due").remove(f"deadline:{job.job_id}:0")
         hour = self.now // limits.HOUR_MS
         self.space.members(f"{self.shard}retire:{hour}")[job.job_id] = None
+        hooks.tell(self, job)
 
     # -- slots
 
@@ -357,6 +361,7 @@ class Call:
 
     def done(self, *words: Any) -> Reply:
         """Tells the scheduler and the watchers; the reply: the watermark, then what the verb says."""
+        hooks.post_all(self)
         counters = self.hash("counters")
         moved = {name: by for name, by in self._moved.items() if by}
         for name, by in {**moved, "moves": 1}.items() if moved else ():

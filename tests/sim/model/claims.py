@@ -9,6 +9,7 @@ import orjson
 
 from contracts import limits
 from contracts.states import Event
+from tests.sim.model import hooks
 from tests.sim.model.call import (
     QUEUED,
     READY,
@@ -71,6 +72,7 @@ def _ask(call: Call, job: Job, ending: str, question: str, expires_in: int) -> N
     job.fields["question"] = full
     job.fields["question_id"] = asked["question_id"]
     call.park(job, "question", expires_at)
+    hooks.tell(call, job)
 
 
 def _stop(call: Call, job: Job, ending: str) -> None:

@@ -231,6 +231,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "HGET": lambda space, name, field: space.hash(name).get(field),
         "HGETALL": lambda space, name: dict(space.hash(name)),
         "HMGET": _hmget,
+        "HVALS": lambda space, name: list(space.hash(name).values()),
         "HLEN": lambda space, name: len(space.hash(name)),
         "HSET": _hset,
         "HSETNX": lambda space, name, field, value: (

@@ -12,7 +12,12 @@ from contracts.states import Event
 from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
 from tests.sim.model.control import excuse
 
-MAILBOXES = {"admission": "requests", "fallback": "outcomes", "scheduler": "alarm"}
+MAILBOXES = {
+    "admission": "requests",
+    "fallback": "outcomes",
+    "scheduler": "alarm",
+    "notifier": "notices",
+}
 """The stream that a role reads, in a group of its own name."""
 BEGAN_KEPT = 1_000
 

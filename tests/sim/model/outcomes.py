@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import orjson
 
 from contracts.states import Event
+from tests.sim.model import hooks
 from tests.sim.model.call import Call, Job, Reply, with_member
 from tests.sim.model.reading import parse_id
 from tests.sim.model.turns import dispatch_lengthened
@@ -57,6 +58,7 @@ def _carry_out(call: Call, job: Job, verb: str, delay_ms: int, payload: str) -> 
         case "block":
             call.move(job, Event.BLOCK, "fallback", payload)
             job.fields["block_reason"] = orjson.loads(payload)["block_reason"]
+            hooks.tell(call, job)
         case _:
             _fail(call, job, payload)
 

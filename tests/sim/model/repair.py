@@ -9,7 +9,7 @@ import orjson
 
 from contracts import limits
 from contracts.states import Event
-from tests.sim.model import ties
+from tests.sim.model import hooks, ties
 from tests.sim.model.call import (
     BLOCKED,
     OVER,
@@ -285,6 +285,7 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
         "session": mender.live,
         "sessions": mender.sessions,
         "aside": mender.aside,
+        **hooks.menders(call, mender.page.repairs),
     }
     for name in page:
         family, _, rest = name.removeprefix(call.shard).partition(":")

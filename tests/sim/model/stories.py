@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contracts.states import State
 from orch.store.library import SCHEMA
 from tests.sim.model.commanding import Commanding
+from tests.sim.model.hooking import Hooking
 from tests.sim.model.server import ModelServer
 from tests.sim.model.telling import (
     ACTORS,
@@ -31,7 +32,7 @@ from tests.sim.model.telling import (
 from tests.sim.model.timetables import Timetables
 
 
-class Story(Commanding, Timetables):
+class Story(Commanding, Hooking, Timetables):
     """The next step of a shard's life, as often as it is asked."""
 
     def __init__(self, seed: int, model: ModelServer) -> None:
@@ -69,6 +70,7 @@ class Story(Commanding, Timetables):
             self._repair: 2,
             self._command: 4,
             self._obey: 3,
+            self._webhook: 8,
         }
 
     def step(self) -> Step:

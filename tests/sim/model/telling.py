@@ -36,6 +36,7 @@ ACTORS = {"ad1": "admission", "ad2": "admission", "fb1": "fallback", "fb2": "fal
     "sc1": "scheduler",
     "re1": "reaper",
     "su1": "supervisor",
+    "no1": "notifier",
 }
 PAYLOADS = {
     "settle": {"outcome": "done", "exit_code": 0},

@@ -49,9 +49,8 @@ def aside(call: Call, tenant: str, tie: str) -> deque[str]:
 
 
 def wished(call: Call, field: str) -> str | None:
-    """A field of `desired`; before the first command was applied it says nothing."""
-    desired = call.hash("desired")
-    return desired.get(field) if "rev" in desired else None
+    """A field of `desired`."""
+    return call.hash("desired").get(field)
 
 
 def is_paused(call: Call, *scopes: str) -> bool:

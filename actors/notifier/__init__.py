@@ -1,0 +1,1 @@
+"""The notifier: tells webhooks what became of jobs."""
