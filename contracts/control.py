@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import Field, ValidationError, model_validator
 
 from contracts import limits
+from contracts.adapters import Id, Millis, Strict
 from contracts.commands import CommandName, CommandStatus
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import is_id
 from contracts.overrides import LIMITS
 from contracts.record import ErrorBody, View
-from contracts.spec import Id, Millis, Strict
 from contracts.states import TERMINAL, State
 
 VERSION: Final = "1"

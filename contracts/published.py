@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from contracts.spec import ADAPTER_CONFIGS
+from contracts.adapters import ADAPTER_CONFIGS
 
 
 def with_configs(schemas: dict[str, Any], ref_template: str) -> None:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final
 from pydantic import Field, TypeAdapter, ValidationError
 
 from contracts import limits
+from contracts.adapters import AtMs, Id, Strict
 from contracts.errors import ErrorCode, Refused
 from contracts.record import View
-from contracts.spec import AtMs, Id, JobSpec, Strict, adapter_config, content_of, refusal_of
+from contracts.spec import JobSpec, adapter_config, content_of, refusal_of
 
 OF_ONE_JOB: Final = ("id", "idempotency_key", "not_before_ms", "deadline_ms")
 """Keys of a job spec that a template cannot have: each of its jobs would be bound to the same."""

@@ -11,8 +11,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from contracts.adapters import Id, Strict
 from contracts.record import View
-from contracts.spec import Id, Strict
 
 
 class Scope(StrEnum):

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from contracts import limits
+from contracts.adapters import Id, Strict
 from contracts.record import View
-from contracts.spec import Id, Strict
 from contracts.states import State
 
 

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from fastapi import Response
 from starlette.responses import StreamingResponse
 
-from actors.gateway.services import Blobs
 from actors.gateway.validators import IMMUTABLE, names, unchanged, validators
+from actors.gateway.verbs import Blobs
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.record import Artifact

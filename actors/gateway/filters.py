@@ -8,8 +8,8 @@ from fastapi import Depends, Query
 
 from actors.gateway.answers import Tenant
 from contracts import limits
+from contracts.adapters import AtMs, Id
 from contracts.errors import ErrorCode, Refused
-from contracts.spec import AtMs, Id
 from contracts.states import State
 from orch.core.asks import JobFilter
 

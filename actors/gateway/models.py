@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from contracts import limits
+from contracts.adapters import Id, Strict
 from contracts.control import CommandRequest, DrainRequest, GateRequest
 from contracts.events import Frame
 from contracts.record import ErrorBody, View
 from contracts.schedules import ScheduleSpec
-from contracts.spec import Id, JobSpec, Strict
+from contracts.spec import JobSpec
 from contracts.webhooks import NewWebhook, ResendWebhook, RotateWebhook
 
 Reason = Annotated[str, Field(max_length=2_000)]

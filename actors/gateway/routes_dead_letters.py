@@ -23,9 +23,9 @@ from actors.gateway.models import ReplayRequest
 from actors.gateway.permits import Identity
 from actors.gateway.services import Gateway
 from contracts import limits
+from contracts.adapters import Id
 from contracts.errors import ErrorCode, Refused
 from contracts.record import DeadLetterList, ReplayAnswer, Replayed
-from contracts.spec import Id
 from orch.core.asks import LetterFilter
 
 router: Final = APIRouter(tags=["dead letters"])

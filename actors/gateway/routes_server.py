@@ -9,8 +9,9 @@ from fastapi import APIRouter, Response
 from actors.gateway.answers import json_answer, refusals
 from actors.gateway.models import Capabilities
 from contracts import limits
+from contracts.adapters import ADAPTER_CONFIGS
 from contracts.events import Frame
-from contracts.spec import ADAPTER_CONFIGS, SCHEMA_VERSION
+from contracts.spec import SCHEMA_VERSION
 from orch import __version__
 
 router: Final = APIRouter(tags=["server"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.adapters import CommandConfig
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import CommandConfig
 from orch.adapters.artifacts import Refusal, artifact_folder, dropped, record
 from orch.adapters.environment import agent_environment, job_variables
 from orch.adapters.execute import Order, execute, failure

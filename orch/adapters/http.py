@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import anyio
 
+from contracts.adapters import HttpConfig
 from contracts.events import EventType
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import HttpConfig
 from orch.adapters.http_call import call_for
 from orch.adapters.http_exchange import Exchange
 from orch.adapters.http_outcomes import AnswerFault

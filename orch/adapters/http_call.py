@@ -10,8 +10,8 @@ import orjson
 from pydantic import AnyHttpUrl, ValidationError
 
 import orch
+from contracts.adapters import HttpConfig
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import HttpConfig
 from orch.adapters.http_outcomes import AnswerFault
 from orch.adapters.http_secrets import header_value, secret_parts
 from orch.adapters.protocol import Run

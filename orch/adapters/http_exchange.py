@@ -13,9 +13,9 @@ from contextlib import aclosing, suppress
 import anyio
 import httpcore2
 
+from contracts.adapters import HttpConfig
 from contracts.limits import HTTP_ANSWER_BYTES_MAX, HTTP_FAULT_BYTES_MAX
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import HttpConfig
 from orch.adapters.http_answers import Reader, reader_for
 from orch.adapters.http_call import Call
 from orch.adapters.http_coding import Unpacker

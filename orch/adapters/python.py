@@ -7,8 +7,8 @@ from typing import Any, Final
 import anyio
 import orjson
 
+from contracts.adapters import PythonConfig
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import PythonConfig
 from orch.adapters.artifacts import Refusal, dropped, record
 from orch.adapters.environment import job_variables
 from orch.adapters.inline import Inline, InlineCall, done, too_long

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from contracts.adapters import Decision, Step, StepsConfig
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import Decision, Step, StepsConfig
 from orch.adapters.artifacts import Refusal, artifact_folder, declared, dropped, record
 from orch.adapters.environment import StepContext, agent_environment, job_variables
 from orch.adapters.execute import Order, execute, failure

@@ -15,9 +15,9 @@ from typing import Any
 import anyio
 import pytest
 
+from contracts.adapters import ADAPTER_CONFIGS
 from contracts.errors import ErrorCode, Refused
 from contracts.outcomes import Outcome, ReasonCode
-from contracts.spec import ADAPTER_CONFIGS
 from orch.adapters.protocol import Stream
 from tests.adapters.endpoint import Endpoint, Line, plain
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from contracts.adapters import HttpConfig
 from contracts.errors import ErrorCode, Refused
-from contracts.spec import HttpConfig, content_of, parse_spec
+from contracts.spec import content_of, parse_spec
 
 URL = "http://model.internal:8000/v1/chat/completions?x=1"
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -35,20 +34,10 @@ from contracts.record import (
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, JobFilter, LetterFilter
+from tests.actors.gateway.fake_job import FakeJob
 from tests.actors.gateway.fake_sessions import FakeSessions
 from tests.actors.gateway.fake_webhooks import FakeWebhooks
 from tests.actors.gateway.modelled import modelled_schedules
-
-
-@dataclass
-class FakeJob:
-    spec: JobSpec
-    digest: str
-    record: JobRecord
-    events: list[LedgerEvent] = field(default_factory=list)
-    lines: list[LogLine] = field(default_factory=list)
-    trimmed: int = 0
-    artifacts: list[Artifact] = field(default_factory=list)
 
 
 class FakeStore:
