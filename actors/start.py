@@ -52,7 +52,9 @@ async def run_role(
     instance = make_instance(role, settings, ids)
     body = Body(settings, store, clock, ids, health, metrics, stop, instance, place)
     _describe(metrics, store, role)
-    with telemetry_server(settings.metrics_port, metrics.registry, health) as port:
+    with telemetry_server(
+        settings.metrics_host, settings.metrics_port, metrics.registry, health
+    ) as port:
         async with anyio.create_task_group() as tasks:
             await tasks.start(stop_on_signal, stop)
             announce(port)

@@ -78,6 +78,7 @@ class Settings:
     caller_connections_max: int
     streams_max: int
     caller_streams_max: int
+    metrics_host: str
     metrics_port: int
     pools: tuple[str, ...]
     pool: str

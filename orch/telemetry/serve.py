@@ -1,8 +1,9 @@
-"""Every actor's own /metrics, /livez and /readyz, on loopback, in a thread that user work cannot starve."""
+"""Every actor's own /metrics, /livez and /readyz, in a thread that user work cannot starve."""
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from orch.telemetry.health import Health
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ServerOn6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):
@@ -54,9 +59,12 @@ def _app(registry: CollectorRegistry, health: Health) -> Any:
 
 
 @contextmanager
-def telemetry_server(port: int, registry: CollectorRegistry, health: Health) -> Iterator[int]:
+def telemetry_server(
+    host: str, port: int, registry: CollectorRegistry, health: Health
+) -> Iterator[int]:
     """Serves until the block is left; yields the port (0 asked for any free one)."""
-    server = make_server("127.0.0.1", port, _app(registry, health), _Server, _Quiet)
+    kind = _ServerOn6 if ":" in host else _Server
+    server = make_server(host, port, _app(registry, health), kind, _Quiet)
     thread = threading.Thread(target=server.serve_forever, name="telemetry", daemon=True)
     thread.start()
     try:
