@@ -97,12 +97,21 @@ OUTPUT_NAME: Final = "output.log"
 """What the whole output of the last attempt that stored one is called among the artifacts."""
 
 
-def artifacts_of(events: list[LedgerEvent]) -> list[Artifact]:
-    """What the ledger says was stored; a later file of the same name and step replaces the earlier."""
+RESULT_NAME: Final = "result.json"
+"""What a result is called among the artifacts that was too large for the job's record."""
+
+
+def artifacts_of(events: list[LedgerEvent], result: Any = None) -> list[Artifact]:
+    """What the ledger says was stored; a later file of the same name and step replaces the earlier. A result
+    that is a reference is one more, made by the last attempt."""
     found: dict[tuple[str, str | None], Artifact] = {}
     for event in events:
         if event.type in (EventType.ARTIFACT_RECORDED, EventType.OUTPUT_STORED):
             named = {"name": OUTPUT_NAME, "step_id": None, "attempt": event.attempt}
             artifact = Artifact.model_validate({**named, **event.payload})
             found[artifact.name, artifact.step_id] = artifact
+    if isinstance(result, dict) and result.keys() == {"$blob"}:
+        made_by = max((event.attempt for event in events), default=0)
+        named = {"name": RESULT_NAME, "step_id": None, "attempt": made_by}
+        found[RESULT_NAME, None] = Artifact.model_validate({**named, **result["$blob"]})
     return list(found.values())

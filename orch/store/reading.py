@@ -143,7 +143,9 @@ class Reading:
         Raises:
             Refused: INVALID_ID, NOT_FOUND.
         """
-        return artifacts_of(parse_ledger(await self._fields(job_id)))
+        fields = await self._fields(job_id)
+        result = orjson.loads(fields["result"]) if "result" in fields else None
+        return artifacts_of(parse_ledger(fields), result)
 
     async def explain(self, job_id: str) -> Explanation:
         """Why the job is where it is, and what unblocks it.

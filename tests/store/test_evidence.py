@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from contracts.errors import ErrorCode, Misuse, Refused
@@ -197,3 +198,12 @@ async def test_the_feed_names_every_job_a_call_touched(world: World) -> None:
     await runner.end(ending("settle", offer))
     _, touched, lost = await feed.read(after, block_ms=100)
     assert (touched, lost) == ({"job": 4}, False)
+
+
+@pytest.mark.req("JOB-5")
+async def test_a_result_that_stands_in_a_blob_is_listed_among_the_artifacts(world: World) -> None:
+    runner, offer = await world.running("job")
+    blob = {"sha256": "a" * 64, "bytes": 5_000}
+    await runner.end(ending("settle", offer, data=orjson.dumps({"$blob": blob}).decode()))
+    (artifact,) = await world.store.reading.artifacts("job")
+    assert artifact.model_dump() == {**blob, "name": "result.json", "step_id": None, "attempt": 1}

@@ -9,7 +9,9 @@ import pytest
 
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
+from contracts.states import State
 from contracts.webhooks import NewWebhook, NewWebhookAnswer, WebhookEvent
+from orch.core.bounds import Bounds
 from orch.core.webhooks import InHand, Next, Tried
 from orch.store.repairs import START
 from tests.store.world import HOUR_MS, World, ending
@@ -372,3 +374,14 @@ async def test_what_waited_for_a_webhook_whose_record_was_lost_goes(world: World
     page = await world.store.repairs.page(START, most=1_000)
     assert [one.index for one in page.repairs] == ["leftover"]
     assert await told(world) == []
+
+
+@pytest.mark.req("EVT-4", "ADM-2")
+async def test_a_job_that_gave_way_to_a_newcomer_is_told_of_as_canceled(world: World) -> None:
+    await world.pool()
+    await hook(world)
+    world.bounds = Bounds(1, full_policy="drop-lru")
+    await world.submit("victim", session="s")
+    await world.submit("newcomer")
+    assert await told(world) == [("job.canceled", "victim")]
+    assert (await world.store.reading.job("victim")).state is State.CANCELED
