@@ -72,7 +72,8 @@ class Tale:
         words: list[Any] = []
         for n, (class_name, tenant) in enumerate(items):
             job_id = f"j{self.calls}-{n}"
-            words += (job_id, "d", tenant, POOL, class_name, "{}", 0, 0, "", "", "", "", "")
+            words += (job_id, "d", tenant, POOL, class_name, "{}", 0, 0)
+            words += ("",) * 6
             age = (self.now, (self.arrivals + 1) % 4_096)
             told = self.waiting.submit(Waits(job_id, class_name, tenant, age))
             self.arrivals += told == "new"
@@ -89,7 +90,7 @@ class Tale:
         waiting = self.waiting.all()
         if waiting:
             job_id = waiting[n % len(waiting)].job_id
-            self.say("cancel", job_id, '"by":"me"', "gateway")
+            self.say("cancel", job_id, '"by":"me"', "gateway", POLICY)
             self.waiting.leave(job_id)
 
     def claim(self, count: int) -> None:
@@ -186,7 +187,7 @@ def test_whoever_is_behind_a_job_that_left_the_head_is_looked_at_again(
         tale.act(*act)
     assert tale.waiting.evicted == {"j4-0": "j7-0"}
     if leaves == "cancel":
-        tale.say("cancel", "j1-0", '"by":"me"', "gateway")
+        tale.say("cancel", "j1-0", '"by":"me"', "gateway", POLICY)
         tale.waiting.leave("j1-0")
         tale.act("submit", [("hi", "t3")])
     else:

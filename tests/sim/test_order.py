@@ -49,7 +49,7 @@ class Shard:
     def submit(self, job_id: str, class_name: str = LO, tenant: str = "t", later: int = 0) -> None:
         not_before = self.now + later if later else 0
         item = (job_id, "d", tenant, "a", class_name, "{}", not_before, 0, "", "", "", "", "", "")
-        self.say("admit", "gateway", self.policy, 10**6, 1, *item)
+        self.say("admit", "gateway", self.policy, "queue_jobs_max=1000000", 1, *item)
 
     def cancel(self, job_id: str) -> None:
         self.say("cancel", job_id, '"by":"me"', "gateway", self.policy)

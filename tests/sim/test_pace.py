@@ -36,7 +36,7 @@ class Shop:
         """The answer to one submission."""
         item = (
             job_id, "d", keys.get("tenant", "t"), POOL, keys.get("class_name", "lo"), "{}", 0,
-            keys.get("deadline", 0), "", "", "", "", "",
+            keys.get("deadline", 0), "", "", "", "", "", "",
         )  # fmt: skip
         answer: list[Any] = self.say("admit", "gateway", self.policy, bounds, 1, *item)[3][0]
         return answer
