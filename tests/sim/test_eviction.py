@@ -194,3 +194,28 @@ def test_whoever_is_behind_a_job_that_left_the_head_is_looked_at_again(
         tale.act("claim", 3)
     tale.act("submit", [("hi", "t3"), ("hi", "t3"), ("hi", "t3"), ("hi", "t3")])
     tale.compare()
+
+
+@pytest.mark.req("ADM-2")
+def test_a_canceled_job_that_stood_aside_hides_nobody_who_waits_in_its_class(real: Told) -> None:
+    real.begin()
+    tale = Tale(real, Bounds("drop-lru", 100, 4, 0), Waiting(Bounds("drop-lru", 100, 4, 0)))
+    tale.say("hello", 0, "", 1)
+    tale.say("declare", POOL)
+
+    def submit(job_id: str, class_name: str, tenant: str, ties: str = "") -> None:
+        item = (job_id, "d", tenant, POOL, class_name, "{}", 0, 0, "", "", "", "", "", ties)
+        reply = tale.say("admit", "gateway", POLICY, tale.bounds.text(), 1, *item)
+        assert reply[3][0][0] == "new", reply
+
+    submit("waits", "mid", "t1")
+    submit("lowest", "lo", "t3")
+    submit("first", "hi", "t2", "s:s1")
+    submit("aside", "mid", "t2", "s:s1")
+    submit("n1", "hi", "t3")
+    assert tale.jobs()["lowest"]["state"] == "X"
+    tale.say("cancel", "aside", '"by":"me"', "gateway", POLICY)
+    submit("n2", "hi", "t3")
+    submit("n3", "hi", "t3")
+    jobs = tale.jobs()
+    assert (jobs["waits"]["state"], jobs["first"]["state"]) == ("X", "q")

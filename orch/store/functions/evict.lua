@@ -29,7 +29,8 @@ local function end_of_line(call, pool, class, tenant, kind)
     if not entry then return nil end
     local id, ticket = string.match(entry, '^(.+):(%d+)$')
     local job = load_job(call, id, VICTIM_FIELDS)
-    if stands_here(job, 'q', pool, ticket) then
+    -- An entry of a job that is long gone may name another's of the same id: that one stands in its own line.
+    if stands_here(job, 'q', pool, ticket) and job.class == class and job.tenant == tenant then
       job.line = line
       return job
     end

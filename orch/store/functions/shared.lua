@@ -181,6 +181,7 @@ local function wake_tenant(call, pool, class, tenant)
     end
     turn.active = turn.active + 1
     mark(call, 'oldest', pool, class, tenant)
+    mark(call, 'youngest', pool, class, tenant)
   end
 end
 
@@ -224,8 +225,7 @@ end
 local function leave_line(call, job)
   if job.state == 'q' then
     bump(call, 'depth:' .. job.pool .. ':' .. job.class, -1)
-    mark(call, 'oldest', job.pool, job.class, job.tenant)
-    mark(call, 'youngest', job.pool, job.class, job.tenant)
+    mark_line(call, job)
   end
   if job.state == 'q' or job.state == 's' then count_waiting(call, job.tenant, -1) end
   if job.state == 's' then redis.call('ZREM', call.shard .. 'due', 'later:' .. job.id .. ':' .. job.ticket) end

@@ -88,6 +88,15 @@ local function mark(call, kind, pool, class, tenant)
   marks.tenants[tenant] = true
 end
 
+-- Both ends, when a job leaves: of a tenant that has no turn (what it has stands aside, or it is parked) the index
+-- knows nothing, or it would hold as many as have turns, and not the same.
+local function mark_line(call, job)
+  if not fair_of(call, job.pool).evicts then return end
+  if not redis.call('ZSCORE', call.shard .. 'turn:' .. job.pool .. ':' .. job.class, job.tenant) then return end
+  mark(call, 'oldest', job.pool, job.class, job.tenant)
+  mark(call, 'youngest', job.pool, job.class, job.tenant)
+end
+
 local function save_marks(call)
   for name, marks in pairs(call.marks) do
     local pairs_of_marks = {}

@@ -268,8 +268,10 @@ class Call:
             self.count_waiting(job.fields["tenant"], -1)
         if job.state == QUEUED:
             self.deepen(job, -1)
-            for kind in MARKS:
-                self.mark(kind, job.place, job.fields["tenant"])
+            tenant = job.fields["tenant"]
+            has_turn = tenant in self.space.zset(f"{self.shard}turn:{job.place}")
+            for kind in MARKS if has_turn else ():
+                self.mark(kind, job.place, tenant)
         elif job.state == SCHEDULED:
             due.remove(f"later:{job.entry}")
         elif job.state == BLOCKED:

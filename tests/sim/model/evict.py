@@ -46,7 +46,11 @@ def _end_of_line(call: Call, place: str, tenant: str, kind: Kind) -> Job | Liter
             return None
         job_id, _, ticket = line[kind.end].rpartition(":")
         job = call.load(job_id)
-        if job is not None and call.holds_ticket(job, QUEUED, ticket, place.partition(":")[0]):
+        if (
+            job is not None
+            and call.holds_ticket(job, QUEUED, ticket, place.partition(":")[0])
+            and (job.place, job.fields["tenant"]) == (place, tenant)
+        ):
             return job
         (line.pop if kind.end else line.popleft)()
         call.dropped += 1

@@ -83,7 +83,8 @@ class PoolTurns:
         if not waiting:
             self.set_clock(f"c:{class_name}", max(self.clock(f"c:{class_name}"), self.clock("v")))
         waiting.put(tenant, max(rested, self.clock(f"v:{class_name}")))
-        self._call.mark("oldest", name, tenant)
+        for kind in ("oldest", "youngest"):
+            self._call.mark(kind, name, tenant)
 
     def waiting(self, policy: Policy) -> list[tuple[str, int]]:
         """The classes in which somebody waits, the highest first."""
