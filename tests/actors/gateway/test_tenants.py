@@ -66,6 +66,8 @@ REQUESTS: Final[dict[str, Asked]] = {
     "delete_schedule": SCHEDULE,
     "pause_schedule": SCHEDULE,
     "resume_schedule": SCHEDULE,
+    "list_sessions": PLAIN,
+    "get_session": Asked(path={"session": "chat-1"}),
     "list_pools": PLAIN,
     "get_pool_health": POOL,
     "list_replica_sets": PLAIN,
@@ -171,6 +173,23 @@ async def test_bad_queries_and_bodies_tell_nothing_of_another_tenants_job(tmp_pa
                 )
                 assert told(hidden, foreign) == told(unknown, UNKNOWN), operation["operationId"]
                 assert hidden.status_code == 404
+
+
+@pytest.mark.req("API-4")
+async def test_another_tenants_session_is_one_that_never_was(tmp_path: Path) -> None:
+    async with fortress(tmp_path) as house:
+        await house.submit(tenant="acme", session="chat-1")
+        own, foreign = await house.token(tenant="acme"), await house.token(tenant="evil")
+
+        assert (await house.call("GET", "/v1/sessions/chat-1", own)).status_code == 200
+        hidden = await house.call("GET", "/v1/sessions/chat-1", foreign)
+        unknown = await house.call("GET", "/v1/sessions/chat-2", foreign)
+        assert hidden.json()["code"] == "NOT_FOUND"
+        assert told(hidden, "chat-1") == told(unknown, "chat-2")
+        assert (await house.call("GET", "/v1/sessions", foreign)).json()["sessions"] == []
+        for path in ("/v1/sessions?tenant=acme", "/v1/sessions/chat-1?tenant=acme"):
+            asked = await house.call("GET", path, foreign)
+            assert (asked.status_code, asked.json()["code"]) == (403, "TENANT_MISMATCH")
 
 
 @pytest.mark.req("API-4")
