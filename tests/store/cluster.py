@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from orch.store.engine import Engine
 from orch.store.keys import Keys
 
 SLOTS = 16_384
+_POLL_S = 0.01
 
 
 def free_port() -> int:
@@ -64,11 +66,10 @@ class Node:
 def until(fact: Any) -> None:
     """Asks again until it holds; the caller's timeout ends it."""
     while True:
-        try:
+        with suppress(redis.RedisError):
             if fact():
                 return
-        except redis.RedisError:
-            continue
+        threading.Event().wait(_POLL_S)
 
 
 @contextmanager
