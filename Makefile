@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos observe venv
@@ -18,8 +19,8 @@ venv:
 demo: venv ## start a private stack, run jobs through a crash, a retry and a question, show what happened
 	@$(BIN)/orch demo $(ARGS)
 
-test: venv ## all tests; ARGS='-k claim' selects
-	@$(BIN)/python -m pytest $(ARGS)
+test: venv ## all tests, by WORKERS=2 processes; ARGS='-k claim' selects, ARGS=tests/core is one process
+	@$(BIN)/python -m pytest $(if $(findstring tests/,$(ARGS)),,-n $(WORKERS)) $(ARGS)
 
 check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
 	@echo "== format: ruff format --check"

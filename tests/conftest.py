@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orch.store.embedded import private_server
+from tests.spread import longest_first
 from tests.store.injection import Injection
 
 MARKER = (
@@ -48,7 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         seed = int(os.environ.get("ORCH_TEST_SEED") or random.SystemRandom().randrange(10**6))
         injection = Injection(percent, seed, tempfile.mkdtemp(prefix="orch-timeouts-"))
         injection.install()
+        config.option.dist = "no"  # one process: it pauses the losses of all, and counts them
         config.stash[INJECTION] = injection
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
