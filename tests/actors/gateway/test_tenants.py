@@ -80,8 +80,6 @@ REQUESTS: Final[dict[str, Asked]] = {
     "pause_pool": POOL,
     "resume_pool": POOL,
     "reload_pool": POOL,
-    "list_sessions": PLAIN,
-    "get_session": Asked(path={"session": "s1"}),
     "add_webhook": Asked({"url": "https://example.org/hook"}),
     "list_webhooks": PLAIN,
     "get_webhook": HOOK,
