@@ -21,7 +21,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _ServerOn6(_Server):
-    address_family = socket.AF_INET6
+    address_family: int = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
@@ -38,9 +39,8 @@ def rendered(values: dict[str, Any]) -> dict[str, str]:
     """Template to text; skips without Helm."""
     if importlib.util.find_spec("helm_python") is None:
         pytest.skip("helm-python-sdk is not installed")
-    import helm_python
-
-    return dict(helm_python.Chart.load(str(CHART)).render(values, name="demo", namespace="ns"))
+    helm = importlib.import_module("helm_python")
+    return dict(helm.Chart.load(str(CHART)).render(values, name="demo", namespace="ns"))
 
 
 def documents(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
