@@ -13,6 +13,7 @@ class Facts:
     """What stands around the job."""
 
     slots: int
+    """Of the runners that nobody drains, as `held`."""
     runners: int
     held: int
     queued_in_class: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts.record import JobRecord
@@ -18,14 +18,14 @@ async def obstacles(
     connection: Connection,
     job: JobRecord,
     fields: Mapping[str, str],
-    runners: Iterable[str],
+    runners: Sequence[str],
     policy: TiePolicy,
 ) -> dict[str, Any]:
-    """The members of `Facts` about them; a look, which may be old when it is read."""
+    """The members of `Facts` about them, and who is `drained`; a look, which may be old when it is read."""
     pool, tenant, aside = f"pool:{job.pool}", f"tenant:{job.tenant}", fields.get("aside")
     scopes = ("*", pool, f"queue:{job.pool}:{job.priority}", tenant)
     names = [f"{scope}:dispatch" for scope in scopes]
-    names += [f"{pool}:drain", f"{tenant}:running_max"]
+    names += [f"{pool}:drain", f"{tenant}:running_max", "*:drain"]
     key_limit = f"key:{job.tenant}:{(aside or '')[2:]}:running_max"
     drains = [f"runner:{one}:drain" for one in runners]
     keys = connection.keys
@@ -36,13 +36,15 @@ async def obstacles(
         "paused": tuple(
             scope for scope, wish in zip(scopes, wishes, strict=False) if wish == "paused"
         ),
-        "draining": wishes[4] is not None,
-        "runners_draining": sum(wish is not None for wish in wishes[7:]),
+        "draining": wishes[4] is not None or wishes[6] is not None,
+        "drained": frozenset(
+            one for one, wish in zip(runners, wishes[8:], strict=True) if wish is not None
+        ),
         "tenant_running": None if counted is None else int(counted),
         "tenant_running_max": limit,
     }
     if aside is not None:
         holders = await connection.execute("SMEMBERS", keys.active(job.tenant, aside))
-        most = _number(wishes[6], policy.key_running_max) if aside.startswith("k:") else 1
+        most = _number(wishes[7], policy.key_running_max) if aside.startswith("k:") else 1
         found |= {"aside": aside, "aside_for": tuple(sorted(holders)), "aside_running_max": most}
     return found

@@ -157,22 +157,25 @@ class Reading:
         record = await self._record(job_id, fields)
         keys = self._connection.keys
         slots = await self._connection.execute("HGETALL", keys.slots(record.pool))
-        held = [int(await self._connection.execute("HLEN", keys.held(runner))) for runner in slots]
         depth = await self._connection.execute(
             "HGET", keys.counters, f"depth:{record.pool}:{record.priority}"
         )
         is_queued = record.state is State.QUEUED
         stopped_by = (
-            await obstacles(self._connection, record, fields, slots, self._ties)
+            await obstacles(self._connection, record, fields, list(slots), self._ties)
             if is_queued
             else {}
         )
+        drained = stopped_by.pop("drained", frozenset())
+        serving = {runner: count for runner, count in slots.items() if runner not in drained}
+        held = [await self._connection.execute("HLEN", keys.held(runner)) for runner in serving]
         return explain(
             record,
             Facts(
-                slots=sum(int(count.lstrip("?")) for count in slots.values()),
+                slots=sum(int(count.lstrip("?")) for count in serving.values()),
                 runners=len(slots),
-                held=sum(held),
+                runners_draining=len(drained),
+                held=sum(int(count) for count in held),
                 queued_in_class=int(depth or 0),
                 undecided="undecided" in fields,
                 placed=parse_entry(1, fields["1"]).payload.get("placed"),

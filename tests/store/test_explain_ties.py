@@ -61,8 +61,20 @@ async def test_a_drained_pool_and_drained_runners_are_named(world: World) -> Non
     await world.wish(**{f"runner__{runner.runner_id}__drain": "c1"})
     await world.submit("job")
     assert (await explained(world)).reason == "all runners of pool default are drained"
-    await world.wish(pool__default__drain="c2")
-    assert (await explained(world)).reason == "pool default is drained"
+    for scope in ("pool:default", "*"):
+        await world.wish(**{f"{scope}:drain".replace(":", "__"): "c2"})
+        assert (await explained(world)).reason == "pool default is drained"
+        await world.unwish(f"{scope}:drain")
+
+
+@pytest.mark.req("CTL-3")
+async def test_the_slots_of_a_drained_runner_are_none_that_are_free(world: World) -> None:
+    busy, drained = await world.runner(slots=1), await world.runner(slots=3)
+    await world.wish(**{f"runner__{drained.runner_id}__drain": "c1"})
+    await world.submit("first")
+    await busy.claim_one()
+    await world.submit("job")
+    assert (await explained(world)).reason == "all 1 slots of pool default are busy"
 
 
 @pytest.mark.req("SCH-4")
