@@ -29,13 +29,17 @@ class Commands:
     async def handle(self, _entries: Sequence[Entry]) -> None:
         """Something came: settles all that waits. What this reader was given says only that there is work,
         for the stream's first entry is the next, whoever was given it."""
-        more = True
-        while more:
-            is_loose = await self._settle_all() > 0
+        is_loose = False
+        while True:
+            is_loose = await self._settle_all() > 0 or is_loose
             # A long cancel goes on between commands: a drain does not wait for its end.
             more = bool(await self._store.control.proceed())
             if is_loose or more:
                 await self._dispatch()
+            if not more:
+                return
+            # Its last piece lets go of something too.
+            is_loose = True
 
     async def give_up(self, entry: Entry, error: OrchError) -> None:
         """Never asked: an entry that cannot be handled is refused in `handle`."""
