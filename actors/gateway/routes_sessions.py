@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import AfterValidator
 
 from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
     Limit,
+    ListCursor,
     Tenant,
     json_answer,
     stored_refusals,
@@ -43,7 +44,7 @@ async def list_sessions(
     gate: Gate,
     tenant: Tenant = None,
     limit: Limit = PAGE_DEFAULT,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: ListCursor = None,
 ) -> Response:
     """Sessions with live jobs, the one that got a job last first."""
     sessions = gate.services.store.sessions

@@ -25,6 +25,7 @@ SAID_IN_WORDS = (
     "two steps have the same id",
     "options belong to kind 'choose'",
     "pool and placement exclude each other",
+    "it says how the job meets others of its session",
     "mode 'pin' names",
     "mode 'prefer' names",
     "must be a URL",
