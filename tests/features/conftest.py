@@ -1,8 +1,8 @@
 """What every feature stands on: one running stack (one slot, a short queue), a scene for each scenario.
 
 Then-steps look where a caller cannot make anything up: into the stored job, its ledger, the file that an
-agent wrote. With ORCH_FEATURES_MUTED=1 the When-steps of every scenario are left out and waits are short;
-then every scenario has to fail in a Then-step (`test_features.py` sees to that).
+agent wrote. With ORCH_FEATURES_MUTED=1 the When-steps of every scenario are left out and its Then-steps
+wait briefly; then every scenario has to fail in a Then-step (`test_features.py` sees to that).
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from tests.e2e.stack import Stack, a_stack, is_alive, wait_until
 
 T = TypeVar("T")
 MUTED: Final = bool(os.environ.get("ORCH_FEATURES_MUTED"))
-WAIT_S: Final = 0.5 if MUTED else 20.0
+WAIT_S: Final = 20.0
+MUTED_S: Final = 0.3
+"""How long a Then-step of a muted scenario waits for what cannot come; a Given has its time."""
 QUEUE_JOBS_MAX: Final = 3
 _REQUIREMENT: Final = re.compile(r"[A-Z]+-\d+")
 
@@ -48,6 +50,13 @@ def pytest_bdd_before_scenario(
     """The mutation: what the scenario is about does not happen."""
     if MUTED:
         scenario.steps = [step for step in scenario.steps if step.type != "when"]
+
+
+def pytest_bdd_before_step(request: pytest.FixtureRequest, step: Step) -> None:
+    """What cannot come is not waited for."""
+    if MUTED:
+        scene: Scene = request.getfixturevalue("scene")
+        scene.patience_s = MUTED_S if step.type == "then" else WAIT_S
 
 
 def pytest_bdd_step_error(request: pytest.FixtureRequest, step: Step) -> None:
@@ -78,6 +87,7 @@ class Scene:
     """Jobs that were there before the last submission."""
     about: dict[str, Any] = field(default_factory=dict)
     """Whatever only one feature has."""
+    patience_s: float = WAIT_S
 
     @property
     def said(self) -> httpx2.Response:
@@ -117,8 +127,8 @@ class Scene:
         return self.job
 
     def wait(self, fact: Callable[[], T | None], what: str) -> T:
-        """The fact, within the time that a scenario has."""
-        return wait_until(fact, WAIT_S, what=what)
+        """The fact, within the time that a step has."""
+        return wait_until(fact, self.patience_s, what=what)
 
     def state(self, job_id: str) -> State:
         """As it is stored."""

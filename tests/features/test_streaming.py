@@ -12,14 +12,14 @@ from contracts.states import State
 from tests.contract.stories import Watch, follow_aside, read_stream
 from tests.contract.whatwg import Message, messages
 from tests.e2e.specs import shell
-from tests.features.conftest import WAIT_S, Scene
+from tests.features.conftest import Scene
 
 scenarios("streaming.feature")
 
 
 def _sent(scene: Scene) -> list[Message]:
     watch: Watch = scene.about["watch"]
-    assert watch.over.wait(WAIT_S), "the stream has not ended"
+    assert watch.over.wait(scene.patience_s), "the stream has not ended"
     return messages(watch.read)
 
 
