@@ -252,6 +252,8 @@ class SimServer:
             reply = self.backend.execute(message.command)
         except ResponseError as error:
             reply = error
+        if message.block_ms is not None and reply == []:
+            reply = None  # fakeredis: an XREAD that finds nothing; taken for an answer, nobody ever waits
         self.history.executed(message.link.process.name, message.command, reply)
         self.on_executed(message)
         return reply

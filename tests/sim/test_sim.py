@@ -19,7 +19,7 @@ from tests.sim.loop import Idle, Process, SimLoop
 from tests.sim.plan import plan_of
 from tests.sim.shard import faults_of, leftovers_of
 
-LUA_SEEDS, FAST_SEEDS = 10, 100
+LUA_SEEDS, FAST_SEEDS = 20, 200
 FOREVER = float("inf")
 
 
