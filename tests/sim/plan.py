@@ -109,8 +109,10 @@ class Plan:
             value = getattr(self, name)
             if value > least:
                 found += [self._with(name, smaller) for smaller in {least, value // 2 or 1}]
-        if self.tied or self.tenant_running_max:
-            found += [replace(self, tied=0.0), replace(self, tenant_running_max=0)]
+        if self.tied:
+            found.append(replace(self, tied=0.0))
+        if self.tenant_running_max:
+            found.append(replace(self, tenant_running_max=0))
         if self.safety_ms > 2_000:
             found.append(replace(self, safety_ms=self.safety_ms // 2))
         return found
