@@ -76,7 +76,7 @@ def a_child(nursery: Nursery, url: str) -> int:
     os.close(read)
     with connect(url) as client:
         wait_until(
-            lambda: any(json.loads(one)["pid"] == pid for one in client.hvals(Keys().instances))
+            lambda: any(json.loads(one).get("pid") == pid for one in client.hvals(Keys().instances))
         )
     return pid
 

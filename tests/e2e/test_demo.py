@@ -75,10 +75,12 @@ class Visit:
 
 
 @pytest.fixture
-def visit(tmp_path: Path) -> Iterator[Visit]:
-    visit = Visit(tmp_path)
-    yield visit
-    wait_until(lambda: not visit.processes(), what=f"nothing is left of {visit.processes()}")
+def visit() -> Iterator[Visit]:
+    # Not pytest's folder: with workers its name is so long that a socket would need another place.
+    with tempfile.TemporaryDirectory(prefix="visit-") as home:
+        visit = Visit(Path(home))
+        yield visit
+        wait_until(lambda: not visit.processes(), what=f"nothing is left of {visit.processes()}")
 
 
 def faults_of(document: dict[str, Any]) -> list[dict[str, Any]]:
