@@ -32,22 +32,25 @@ async def follow(
     instance: Instance, obey: Obey, *, store: Store, reader: BlockingReader, clock: Clock
 ) -> None:
     """Obeys and acknowledges each revision until it is canceled."""
-    outage, revision, position = Outage("desired", clock), -1, ""
+    outage, obeyed, position = Outage("desired", clock), (-1, -1), ""
     while True:
         try:
             position = position or await store.control.newest()
+            # Data that went back give a revision's number again: it is another one under another incarnation.
+            incarnation = store.connection.watermark.incarnation
             wanted = await store.control.wanted(
                 pool=instance.pool, instance_id=instance.instance_id
             )
-            if wanted.revision != revision:
+            stands = incarnation, wanted.revision
+            if stands != obeyed:
                 obey(wanted)
                 await store.control.acknowledge(instance.instance_id, wanted.revision)
-                revision = wanted.revision
+                obeyed = stands
             position = await _announced(store, reader, position)
             outage.over()
         except Unavailable as error:
-            # A server that came back may have gone back: everything is read and acknowledged again.
-            revision, position = -1, ""
+            # What was acknowledged may be gone: everything is read and acknowledged again.
+            obeyed, position = (-1, -1), ""
             await outage.wait(error)
 
 

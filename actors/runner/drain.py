@@ -58,6 +58,9 @@ class Drain:
             or _Command(None if left is None else now_ms + left, self._held.forced)
             for command_id, left in wanted.drains.items()
         }
+        for one in self._commands.values():
+            # Told anew: what was reported may be gone with data that went back, and twice changes nothing.
+            one.is_reported = False
         was, self._held.draining = self._held.draining, bool(self._commands)
         self._tools.health.drains(draining=self._held.draining)
         self._tools.figures.drains(draining=self._held.draining)

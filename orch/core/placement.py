@@ -34,7 +34,7 @@ class PoolFacts:
     load: int
     """Jobs that run, or that wait for it."""
     capabilities: frozenset[str]
-    """What every one of its runners has."""
+    """What every one of these runners has."""
     draining: bool = False
 
 

@@ -6,16 +6,13 @@ jobs until a runner serves it again, as with a pool that was named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-import orjson
 
 from contracts.limits import AFFINITY_TTL_MS
 from contracts.spec import JobSpec
 from orch.core.placement import Placed, PoolFacts, place
 from orch.store.connection import Connection
+from orch.store.surveys import Survey, Surveys
 
 
 class Placements:
@@ -34,7 +31,8 @@ class Placements:
         """
         assert spec.placement is not None
         if self._pools is None:
-            self._pools = {pool.name: pool for pool in await self._read()}
+            surveys = await Surveys(self._connection).all()
+            self._pools = {one.pool: _facts_of(one) for one in surveys}
         last_pool = await self._last_pool(spec)
         placed = place(spec.placement, self._pools.values(), last_pool=last_pool)
         chosen = self._pools[placed.pool]
@@ -57,28 +55,13 @@ class Placements:
         found: str | None = known or await self._connection.execute("GET", key)
         return found
 
-    async def _read(self) -> list[PoolFacts]:
-        keys = self._connection.keys
-        names = sorted(await self._connection.execute("SMEMBERS", keys.pools))
-        about = await self._connection.execute("HGETALL", keys.instances)
-        abouts = {name: orjson.loads(text) for name, text in about.items()}
-        counters = await self._connection.execute("HGETALL", keys.counters)
-        return [await self._pool(name, abouts, counters) for name in names]
 
-    async def _pool(
-        self, name: str, abouts: Mapping[str, Mapping[str, Any]], counters: Mapping[str, str]
-    ) -> PoolFacts:
-        keys = self._connection.keys
-        slots = await self._connection.execute("HGETALL", keys.slots(name))
-        held = [int(await self._connection.execute("HLEN", keys.held(runner))) for runner in slots]
-        waiting = sum(
-            int(count) for field, count in counters.items() if field.startswith(f"depth:{name}:")
-        )
-        unclaimed = int(await self._connection.execute("XLEN", keys.ready(name)))
-        able = [frozenset(abouts.get(runner, {}).get("capabilities", ())) for runner in slots]
-        return PoolFacts(
-            name,
-            slots=sum(int(count.lstrip("?")) for count in slots.values()),
-            load=sum(held) + waiting + unclaimed,
-            capabilities=frozenset.intersection(*able) if able else frozenset(),
-        )
+def _facts_of(found: Survey) -> PoolFacts:
+    able = [frozenset(one.about.get("capabilities", ())) for one in found.at_work]
+    return PoolFacts(
+        found.pool,
+        slots=sum(one.slots for one in found.at_work),
+        load=found.running + found.queued,
+        capabilities=frozenset.intersection(*able) if able else frozenset(),
+        draining=found.is_closed,
+    )

@@ -1,53 +1,13 @@
-"""Pools as operators and autoscalers see them; each look is one function call that writes nothing."""
+"""Pools as operators and autoscalers see them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
-import orjson
-
-from contracts.errors import ErrorCode, Refused
 from contracts.limits import POOL_HEADS_MAX
 from contracts.pools import Pool, PoolHealth, PoolList, ReplicaSet, ReplicaSetList, RunnerView
 from orch.store.connection import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class _Runner:
-    instance_id: str
-    slots: int
-    held: int
-    draining: bool
-    about: dict[str, Any]
-
-    @property
-    def free(self) -> int:
-        return 0 if self.draining else max(0, self.slots - self.held)
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    pool: str
-    draining: bool
-    intake_paused: bool
-    dispatch_paused: bool
-    queued: int
-    oldest_age_ms: int | None
-    runners: tuple[_Runner, ...]
-
-    @property
-    def running(self) -> int:
-        return sum(one.held for one in self.runners)
-
-    @property
-    def slots(self) -> int:
-        return sum(one.slots for one in self.runners)
-
-    @property
-    def free(self) -> int:
-        return sum(one.free for one in self.runners)
+from orch.store.surveys import Survey, SurveyedRunner, Surveys, no_such_pool
 
 
 class Pools:
@@ -55,10 +15,11 @@ class Pools:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._surveys = Surveys(connection)
 
     async def pools(self) -> PoolList:
         """All of them, by name."""
-        return PoolList(pools=[_pool(one) for one in await self._all()])
+        return PoolList(pools=[_pool(one) for one in await self._surveys.all()])
 
     async def health(self, pool: str) -> PoolHealth:
         """How one does.
@@ -66,11 +27,11 @@ class Pools:
         Raises:
             Refused: NOT_FOUND, there is no such pool.
         """
-        return _health(await self._survey(pool, heads=POOL_HEADS_MAX))
+        return _health(await self._surveys.of(pool, heads=POOL_HEADS_MAX))
 
     async def replica_sets(self) -> ReplicaSetList:
         """Runners of each pool, those that are equal taken together."""
-        sets = [one for found in await self._all() for one in _replica_sets(found)]
+        sets = [one for found in await self._surveys.all() for one in _replica_sets(found)]
         return ReplicaSetList(replicasets=sets)
 
     async def workload(self, pool: str) -> int:
@@ -79,7 +40,7 @@ class Pools:
         Raises:
             Refused: NOT_FOUND, there is no such pool.
         """
-        found = await self._survey(pool, heads=0)
+        found = await self._surveys.of(pool, heads=0)
         return found.queued + found.running
 
     async def check(self, pool: str) -> None:
@@ -90,41 +51,13 @@ class Pools:
         """
         known = await self._connection.execute("SMEMBERS", self._connection.keys.pools)
         if pool not in known:
-            raise _no_such_pool(pool)
-
-    async def _all(self) -> list[_Survey]:
-        names = await self._connection.execute("SMEMBERS", self._connection.keys.pools)
-        return [await self._survey(name, heads=0) for name in sorted(names)]
-
-    async def _survey(self, pool: str, *, heads: int) -> _Survey:
-        reply = await self._connection.call("survey", pool, heads)
-        if reply[0] == "unknown":
-            raise _no_such_pool(pool)
-        drained, intake, dispatch, queued, ready, age = (int(word) for word in reply[1:7])
-        runners = tuple(
-            _Runner(one[0], int(one[1]), int(one[2]), bool(drained or one[3]), orjson.loads(one[4]))
-            for one in reply[7]
-        )
-        return _Survey(
-            pool, bool(drained), bool(intake), bool(dispatch), queued + ready,
-            None if age < 0 else age, runners,
-        )  # fmt: skip
+            raise no_such_pool(pool)
 
 
-def _no_such_pool(pool: str) -> Refused:
-    return Refused(
-        ErrorCode.NOT_FOUND,
-        f"there is no pool {pool[:80]!a}",
-        hint="`orch pools` lists those that exist.",
-        details={"pool": pool[:80]},
-    )
-
-
-def _pool(found: _Survey) -> Pool:
-    is_draining = found.draining or (bool(found.runners) and all(r.draining for r in found.runners))
+def _pool(found: Survey) -> Pool:
     return Pool(
         pool=found.pool,
-        status="draining" if is_draining else "ready" if found.runners else "empty",
+        status="draining" if found.is_closed else "ready" if found.runners else "empty",
         intake="paused" if found.intake_paused else "open",
         dispatch="paused" if found.dispatch_paused else "open",
         runners=len(found.runners),
@@ -135,13 +68,12 @@ def _pool(found: _Survey) -> Pool:
     )
 
 
-def _health(found: _Survey) -> PoolHealth:
-    at_work = [one for one in found.runners if not one.draining]
+def _health(found: Survey) -> PoolHealth:
     return PoolHealth(
         pool=found.pool,
         live=bool(found.runners),
-        ready=bool(at_work) and not found.dispatch_paused,
-        draining=found.draining or (bool(found.runners) and not at_work),
+        ready=bool(found.at_work) and not found.dispatch_paused,
+        draining=found.is_closed,
         slots=found.slots,
         free=found.free,
         queued=found.queued,
@@ -161,8 +93,8 @@ def _health(found: _Survey) -> PoolHealth:
     )
 
 
-def _replica_sets(found: _Survey) -> Iterable[ReplicaSet]:
-    alike: dict[tuple[str, tuple[str, ...]], list[_Runner]] = {}
+def _replica_sets(found: Survey) -> Iterable[ReplicaSet]:
+    alike: dict[tuple[str, tuple[str, ...]], list[SurveyedRunner]] = {}
     for one in found.runners:
         version = str(one.about.get("version", ""))
         able = tuple(sorted(one.about.get("capabilities", ())))

@@ -35,7 +35,7 @@ from tests.sim.plan import Plan
 from tests.sim.ports import SimClock
 from tests.sim.server import Link
 from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
-from tests.sim.timekeeper import Timekeeper, check_schedules
+from tests.sim.timekeeper import Timekeeper, check_schedules, is_firing
 from tests.sim.witness import Witness
 from tests.sim.world import Unit, World
 
@@ -147,7 +147,9 @@ class _Run:
             over_ms = (self.world.loop.time() - calm_at) * 1000
             await let_go(store, data, round(over_ms))
             waiting = [job_id for job_id, state in states if state.value in _LIVE]
-            if not waiting and self.clients.done == self.plan.clients and not data.get("requests"):
+            coming = data.get("requests") or is_firing(data, self.world.server.wall_ms())
+            told = (self.clients.done, self.timekeeper.done)
+            if not waiting and not coming and told == (self.plan.clients, self.plan.schedules):
                 return
             if over_ms > self.plan.bound_ms:
                 for job_id in waiting:
@@ -155,7 +157,8 @@ class _Run:
                     shown = {k: v for k, v in fields.items() if k not in {"spec", "digest"}}
                     self.history.violation("stuck", f"{job_id} after {over_ms:.0f} ms: {shown}")
                 if not waiting:
-                    self.history.violation("stuck", f"requests or clients after {over_ms:.0f} ms")
+                    what = "requests, clients or schedules"
+                    self.history.violation("stuck", f"{what} after {over_ms:.0f} ms")
                 return
 
     async def _until_quiet(self) -> None:

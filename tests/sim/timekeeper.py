@@ -36,6 +36,7 @@ class Timekeeper:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = Random(f"{world.plan.seed}/timekeeper")
+        self.done = 0
 
     def start(self) -> None:
         """One process for each schedule."""
@@ -48,6 +49,10 @@ class Timekeeper:
             _ = self._world.loop.start(process.main, self._keep(store, f"s{n}"), name=name)
 
     async def _keep(self, store: Store, schedule_id: str) -> None:
+        await self._declare(store, schedule_id)
+        self.done += 1
+
+    async def _declare(self, store: Store, schedule_id: str) -> None:
         storm_s = self._world.plan.safety_ms / 1000
         await asyncio.sleep(self._rng.uniform(0, 0.4) * storm_s)
         if not await self._put(store, schedule_id):
@@ -96,6 +101,12 @@ class Timekeeper:
         server.backend.execute(["HSET", key, "about", told, "next", first_ms, "first", first_ms])
         server.backend.execute(["ZADD", due, first_ms, f"cron:default:{schedule_id}:0"])
         self._world.history.sometimes["a schedule was due"] += 1
+
+
+def is_firing(data: Mapping[str, Any], now_ms: int) -> bool:
+    """Whether a schedule has times to make up for."""
+    kept = [fields for name, fields in data.items() if name.startswith("schedule:")]
+    return any(int(fields["next"]) <= now_ms for fields in kept if "next" in fields)
 
 
 def check_schedules(

@@ -63,6 +63,29 @@ async def test_a_session_stays_where_it_was_while_that_pool_is_ready(world: Worl
     assert await placed(world, "three", session="s") == "a"
 
 
+@pytest.mark.req("SCH-5", "CTL-3")
+@pytest.mark.parametrize("field", ["*:drain", "pool:a:drain", "runner:a-plain:drain"])
+async def test_a_pool_that_drains_is_not_chosen(world: World, field: str) -> None:
+    await runner(world, "a")
+    await world.wish(**{field.replace(":", "__"): "c1"})
+    (answer,) = await world.ask(spec(id="job", placement={}))
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.details) == (ErrorCode.NO_POOL, {"candidates": {"a": "it drains"}})
+    await world.unwish(field)
+    assert await placed(world, "job") == "a"
+
+
+@pytest.mark.req("SCH-5", "CTL-3")
+async def test_a_drained_runner_counts_for_nothing_of_its_pool(world: World) -> None:
+    await runner(world, "a", slots=90)
+    await runner(world, "a", "gpu", slots=1)
+    await runner(world, "b", "gpu", slots=2)
+    assert await placed(world, "first") == "a"
+    await world.wish(**{"runner:a-plain:drain".replace(":", "__"): "c1"})
+    assert await placed(world, "second") == "b", "one job for one slot there, none for two here"
+    assert await placed(world, "third", requires=["gpu"], mode="prefer", pools=["a"]) == "a"
+
+
 @pytest.mark.req("SCH-5", "ADM-6")
 async def test_where_no_pool_fits_nothing_is_stored_and_each_pool_says_why(world: World) -> None:
     await runner(world, "a")

@@ -213,3 +213,22 @@ async def test_a_late_copy_of_an_answer_gives_no_claim_back(world: World) -> Non
     before = await world.contents()
     assert await reclaim(world, runner, working(offer)) == [False]
     assert await world.contents() == before
+
+
+@pytest.mark.req("LSE-1", "SCH-4")
+async def test_a_job_whose_session_another_has_meanwhile_is_not_given_back(world: World) -> None:
+    await world.pool()
+    before = await world.contents()
+    await world.submit("first", session="chat")
+    runner = await world.runner()
+    offer = await runner.claim_one()
+    await world.go_back(before)
+    # Its submission was lost too, and is repeated after another one of its session.
+    await world.submit("second", session="chat")
+    await world.submit("first", session="chat")
+    await come_back(world)
+    assert await reclaim(world, runner, working(offer)) == [False]
+    assert (await world.fields("first"))["aside"] == "s:chat"
+    assert await world.redis("SMEMBERS", world.connection.keys.active("default", "s:chat")) == {
+        "second"
+    }

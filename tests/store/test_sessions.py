@@ -149,6 +149,22 @@ async def test_one_that_lets_a_newcomer_go_first_lets_go_of_its_key_too(world: W
     assert "first" not in await world.redis("SMEMBERS", active)
 
 
+@pytest.mark.req("SCH-4", "REA-3")
+async def test_one_that_lost_its_session_waits_without_its_key(world: World) -> None:
+    runner = await world.runner(slots=1)
+    await world.ask(job("first", concurrency_key="repo"))
+    (offer,) = (await runner.cycle()).offers
+    # The index is lost, and before it is rebuilt another job has the session and waits for the key.
+    await world.redis("DEL", world.connection.keys.active("default", "s:chat"))
+    await world.ask(job("second", concurrency_key="repo"))
+    order = []
+    offers = (await runner.cycle(ending("handback", offer))).offers
+    while offers:
+        order += [one.job_id for one in offers]
+        offers = (await runner.cycle(*(ending("settle", one) for one in offers))).offers
+    assert sorted(order) == ["first", "second"], "neither waits for what the other has"
+
+
 @pytest.mark.req("SCH-4")
 async def test_interrupt_pauses_one_that_is_ready(world: World) -> None:
     await world.runner(slots=2)

@@ -8,7 +8,8 @@
 -- returns {"ok", incarnation, seq, {"ok" | "over" …}} | {"runner_over"}
 -- flags: allow-oom
 -- A failover or `everysec` may undo what was acknowledged. A job that stands where it stood before the claim
--- gets the claim back, so that it is not given away while it runs; one that moved on does not.
+-- gets the claim back, so that it is not given away while it runs; one that moved on does not, nor one whose session
+-- another job has meanwhile.
 local CLAIM = 6
 
 -- Evidence that was undone is gone; where the attempt had come to must not be, or finished steps run again.
@@ -32,7 +33,7 @@ local function reclaim_one(call, runner, is_asked, argv, base)
   local job = load_job(call, id)
   if not job then return 'over' end
   if job.state ~= 'r' or job.claim ~= claim then
-    if not is_asked or not is_before(job, epoch, attempt) then return 'over' end
+    if not is_asked or not is_before(job, epoch, attempt) or not ties.may_have_session(call, job) then return 'over' end
     leave_line(call, job)
     set(job, 'attempt', int(attempt))
     set(job, 'epoch', epoch)

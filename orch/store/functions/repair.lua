@@ -123,14 +123,19 @@ local function mend_schedules(call, sweep, tenant)
   end
 end
 
--- Whoever has a tie is ready or runs, or was called in and waits in its line.
+-- Whoever has a tie is ready or runs, or waits in its line; who stands aside has nothing but, for a key, its session.
+local function may_have(job, tie)
+  if job.state ~= 'q' then return job.state == 'y' or job.state == 'r' end
+  return tie ~= 't' and (not job.aside or (job.aside ~= tie and string.sub(tie, 1, 2) == 's:'))
+end
+
 local function mend_active(call, sweep, rest)
   local tenant, tie = string.match(rest, '^([^:]+):(.+)$')
   local active = call.shard .. 'active:' .. rest
   for _, id in ipairs(redis.call('SMEMBERS', active)) do
     local job = load_job(call, id)
     local has = job and job.ties and string.find(' ' .. job.ties .. ' ', ' ' .. tie .. ' ', 1, true)
-    if not has or not (job.state == 'y' or job.state == 'r' or (job.state == 'q' and job.aside ~= tie and tie ~= 't')) then
+    if not has or not may_have(job, tie) then
       redis.call('SREM', active, id)
       ties.loosen(call, tenant, tie)
       sweep.repairs[#sweep.repairs + 1] = { 'active', id }

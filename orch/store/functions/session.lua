@@ -66,12 +66,7 @@ local function interrupt(call, job, session, actor)
       -- A new ticket: its entry in the line is nobody's place from now on.
       record(call, other, 'set_aside', actor, '{"by":"job ' .. job.id .. '","session":"' .. session .. '"}')
       set(other, 'ticket', other.seq_text)
-      set(other, 'aside', tie)
-      -- Its key too: the newcomer may wait for that, and two would wait for each other.
-      for _, had in ipairs(ties.words(other)) do
-        local key = call.shard .. 'active:' .. job.tenant .. ':' .. had
-        if redis.call('SREM', key, id) == 1 then ties.loosen(call, job.tenant, had) end
-      end
+      ties.stand_aside(call, other, tie)
       save(other)
       redis.call('LPUSH', call.shard .. 'aside:' .. job.tenant .. ':' .. tie, id .. ':' .. other.ticket)
     elseif other and other.state ~= 'q' then

@@ -64,6 +64,28 @@ function ties.limit(call, tenant, tie)
   return kind == 's' and 1 or desired.key_running_max(call, tenant, name)
 end
 
+-- Gives back all that a job has.
+function ties.let_go(call, job)
+  for _, tie in ipairs(ties.of(call, job)) do
+    if redis.call('SREM', active_of(call, job.tenant, tie), job.id) == 1 then ties.loosen(call, job.tenant, tie) end
+  end
+end
+
+-- Who waits for its session has nothing: whoever has the session may wait for the key, and two would wait for each other.
+function ties.stand_aside(call, job, tie)
+  if string.sub(tie, 1, 2) == 's:' then ties.let_go(call, job) end
+  set(job, 'aside', tie)
+end
+
+-- Whether a job has its session, or could have it: nobody else does.
+function ties.may_have_session(call, job)
+  local session = job.ties and ties.session_of(job)
+  if not session then return true end
+  job.tenant = job.tenant or redis.call('HGET', job.key, 'tenant')
+  local active = active_of(call, job.tenant, 's:' .. session)
+  return redis.call('SCARD', active) == redis.call('SISMEMBER', active, job.id)
+end
+
 -- The list that a job which begins to wait stands aside in, nil when it may go into its line. The first of an
 -- idle session has the session from there on.
 function ties.session_waits(call, job, is_next)
@@ -78,7 +100,7 @@ function ties.session_waits(call, job, is_next)
     return nil
   end
   if is_idle then ties.loosen(call, job.tenant, tie) end
-  set(job, 'aside', tie)
+  ties.stand_aside(call, job, tie)
   return aside
 end
 
@@ -89,7 +111,7 @@ function ties.hold_back(call, job, entry)
     local active = active_of(call, job.tenant, tie)
     if tie ~= 't' and redis.call('SISMEMBER', active, job.id) == 0
       and redis.call('SCARD', active) >= ties.limit(call, job.tenant, tie) then
-      set(job, 'aside', tie)
+      ties.stand_aside(call, job, tie)
       save(job)
       redis.call('RPUSH', call.shard .. 'aside:' .. job.tenant .. ':' .. tie, entry)
       return true

@@ -9,7 +9,7 @@ import orjson
 
 from contracts import limits
 from contracts.states import Event
-from tests.sim.model import hooks
+from tests.sim.model import hooks, ties
 from tests.sim.model.call import (
     QUEUED,
     READY,
@@ -23,7 +23,6 @@ from tests.sim.model.call import (
     with_member,
 )
 from tests.sim.model.grants import Grants, offer_of
-from tests.sim.model.ties import pass_on
 from tests.sim.model.turns import Policy, dispatch_lengthened, dispatch_pool, policy_of
 
 ENDING = 6
@@ -162,7 +161,7 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
     rows = [argv[at : at + ENDING] for at in range(7, 7 + int(count) * ENDING, ENDING)]
     verdicts = [_end(call, runner, row) for row in rows]
     call.policy = policy_of(policy)
-    pass_on(call)
+    ties.pass_on(call)
     last = call.hash(f"lastcall:{runner}")
     if int(number) <= int(last.get("number", "-1")):
         # A late copy of an older call gets nothing: nobody reads its reply, nobody would run its jobs.
@@ -191,7 +190,7 @@ def _reclaim(call: Call, runner: str, row: Sequence[str], *, asked: bool) -> str
     if job.state != RUNNING or job.fields.get("claim") != claim:
         before = job.state in WAITING and job.number("attempt") == int(attempt) - 1
         before = before and job.number("epoch") < int(epoch)
-        if not (asked and before):
+        if not (asked and before and ties.may_have_session(call, job)):
             return "over"
         call.leave_line(job)
         job.fields |= {

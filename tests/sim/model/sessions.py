@@ -102,10 +102,7 @@ class Sessions:
                 told = f'{{"by":"job {job.job_id}","session":"{tie[2:]}"}}'
                 call.record(other, "set_aside", actor, told)
                 other.take_ticket()
-                for had in ties.words_of(other):
-                    if ties.active(call, tenant, had).pop(other_id, 0) is None:
-                        ties.loosen(call, tenant, had)
-                other.fields["aside"] = tie
+                ties.stand_aside(call, other, tie)
                 ties.aside(call, tenant, tie).appendleft(other.entry)
             elif other is not None and other.state != "q":
                 pause_one(call, other, f'{{"by":"job {job.job_id}"}}', actor)

@@ -26,6 +26,14 @@ class Page:
     waits: list[str] = field(default_factory=list)
 
 
+def _may_have(job: Job, tie: str) -> bool:
+    """Who stands aside has nothing but, for a key, its session."""
+    if job.state != QUEUED:
+        return job.state in {READY, RUNNING}
+    aside = job.fields.get("aside")
+    return tie != "t" and (aside is None or (aside != tie and tie.startswith("s:")))
+
+
 class TieMender:
     """One page of a sweep."""
 
@@ -75,9 +83,7 @@ class TieMender:
         for job_id in list(members):
             job = call.load(job_id)
             has = job is not None and tie in ties.words_of(job)
-            waits = job is not None and job.state == QUEUED and job.fields.get("aside") != tie
-            waits = waits and tie != "t"
-            if job is None or not has or not (waits or job.state in {READY, RUNNING}):
+            if job is None or not has or not _may_have(job, tie):
                 del members[job_id]
                 ties.loosen(call, tenant, tie)
                 self.page.repairs.append(["active", job_id])

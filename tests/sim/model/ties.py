@@ -115,6 +115,28 @@ def loosen(call: Call, tenant: str, tie: str) -> None:
     call.loose[tenant, tie] = None
 
 
+def let_go(call: Call, job: Job) -> None:
+    """Gives back all that a job has."""
+    for tie in words_of(job):
+        if active(call, job.fields["tenant"], tie).pop(job.job_id, 0) is None:
+            loosen(call, job.fields["tenant"], tie)
+
+
+def stand_aside(call: Call, job: Job, tie: str) -> None:
+    """From now on it waits for the tie; who waits for its session has nothing."""
+    if tie.startswith("s:"):
+        let_go(call, job)
+    job.fields["aside"] = tie
+
+
+def may_have_session(call: Call, job: Job) -> bool:
+    """Whether it has its session or nobody else does."""
+    session = session_of(job)
+    return not session or not active(call, job.fields["tenant"], f"s:{session}").keys() - {
+        job.job_id
+    }
+
+
 def session_waits(call: Call, job: Job, *, is_next: bool = False) -> bool:
     """Whether a job that begins to wait stands aside, because another of its session is on its way."""
     session, tenant = session_of(job), job.fields["tenant"]
@@ -129,7 +151,7 @@ def session_waits(call: Call, job: Job, *, is_next: bool = False) -> bool:
         return False
     if not members:
         loosen(call, tenant, tie)
-    job.fields["aside"] = tie
+    stand_aside(call, job, tie)
     return True
 
 
@@ -142,7 +164,7 @@ def hold_back(call: Call, job: Job) -> bool:
         members = active(call, tenant, tie)
         if tie == "t" or job.job_id in members or len(members) < _limit(call, tenant, tie):
             continue
-        job.fields["aside"] = tie
+        stand_aside(call, job, tie)
         aside(call, tenant, tie).append(job.entry)
         return True
     return False
