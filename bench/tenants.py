@@ -126,6 +126,7 @@ async def main() -> None:
     limited = TiePolicy(tenant_running_max=5)
     cases: dict[str, Callable[[Server], Awaitable[Cost]]] = {
         "1 tenant": lambda server: measured(server, plain(1)),
+        "2 tenants": lambda server: measured(server, plain(2)),
         "100 tenants": lambda server: measured(server, plain(100)),
         "10,000 tenants": lambda server: measured(server, plain(10_000)),
         "10,000 tenants, each limited": lambda server: measured(
