@@ -6,7 +6,8 @@ not validate a second time what the contracts' models have built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Path, Query, Request, Response
@@ -20,6 +21,8 @@ from contracts.ids import ID_SCHEMA, checked_id
 from contracts.record import ErrorBody
 
 PAGE_DEFAULT: Final = 100
+OWNER_DEFAULT: Final = "default"
+"""The tenant of what is named without one, as in a spec."""
 _ALWAYS: Final = (
     ErrorCode.INVALID_REQUEST,
     ErrorCode.FORBIDDEN,
@@ -39,8 +42,14 @@ async def _gateway(request: Request) -> Gateway:
     return cast("Gateway", request.app.state.gateway)
 
 
-def _job_id(text: str) -> str:
-    return checked_id(text)
+def legal_id(what: str) -> AfterValidator:
+    """The rule of ids; its refusal says what kind of id was meant."""
+    return AfterValidator(partial(checked_id, what=what))
+
+
+def id_path(description: str) -> Any:
+    """An id in the path."""
+    return Path(description=description, json_schema_extra=dict(ID_SCHEMA))
 
 
 async def _tenant(
@@ -53,12 +62,18 @@ async def _tenant(
     return caller.tenant_for(asked)
 
 
+def owner(description: str) -> Callable[..., Awaitable[str]]:
+    """A dependency: the query's tenant, narrowed to the caller's; where neither is one, `default`."""
+    asked = Query(default=None, description=description, json_schema_extra=dict(ID_SCHEMA))
+
+    async def narrowed(caller: Caller, tenant: str | None = asked) -> str:
+        return await _tenant(caller, tenant) or OWNER_DEFAULT
+
+    return narrowed
+
+
 Gate = Annotated[Gateway, Depends(_gateway)]
-JobId = Annotated[
-    str,
-    AfterValidator(_job_id),
-    Path(description="The job's id.", json_schema_extra=dict(ID_SCHEMA)),
-]
+JobId = Annotated[str, legal_id("job"), id_path("The job's id.")]
 Tenant = Annotated[str | None, Depends(_tenant)]
 """The query's tenant, narrowed to the caller's."""
 Limit = Annotated[

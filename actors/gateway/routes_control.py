@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import AfterValidator, BaseModel
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
     Limit,
+    id_path,
     json_answer,
+    legal_id,
     stored_refusals,
     takes,
 )
@@ -34,31 +36,15 @@ from contracts.control import (
     make_command,
 )
 from contracts.errors import ErrorCode
-from contracts.ids import ID_SCHEMA, checked_id, is_id
+from contracts.ids import is_id
 from contracts.pools import PoolHealth, PoolList, ReplicaSetList, Scale
 
 router: Final = APIRouter(tags=["control"])
 _E: Final = ErrorCode
 
 
-def _pool_id(text: str) -> str:
-    return checked_id(text, what="pool")
-
-
-def _command_id(text: str) -> str:
-    return checked_id(text, what="command")
-
-
-PoolId = Annotated[
-    str,
-    AfterValidator(_pool_id),
-    Path(description="The pool's name.", json_schema_extra=dict(ID_SCHEMA)),
-]
-CommandId = Annotated[
-    str,
-    AfterValidator(_command_id),
-    Path(description="The command's id.", json_schema_extra=dict(ID_SCHEMA)),
-]
+PoolId = Annotated[str, legal_id("pool"), id_path("The pool's name.")]
+CommandId = Annotated[str, legal_id("command"), id_path("The command's id.")]
 
 
 @router.get("/v1/pools", response_model=PoolList, responses=stored_refusals())

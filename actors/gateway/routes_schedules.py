@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from actors.gateway.answers import (
     PAGE_DEFAULT,
@@ -16,7 +15,10 @@ from actors.gateway.answers import (
     Limit,
     ListCursor,
     Tenant,
+    id_path,
     json_answer,
+    legal_id,
+    owner,
     stored_refusals,
     takes,
 )
@@ -24,39 +26,18 @@ from actors.gateway.body import read_json
 from actors.gateway.callers import Caller
 from actors.gateway.permits import Identity
 from contracts.errors import ErrorCode, Refused
-from contracts.ids import ID_SCHEMA, checked_id
 from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
 
 router: Final = APIRouter(tags=["schedules"])
 _E: Final = ErrorCode
 
 
-def _schedule_id(text: str) -> str:
-    return checked_id(text, what="schedule")
-
-
-async def _owner(
-    caller: Caller,
-    tenant: Annotated[
-        str | None, Query(description="Whose schedule it is.", json_schema_extra=dict(ID_SCHEMA))
-    ] = None,
-) -> str:
-    asked = None if tenant is None else checked_id(tenant, what="tenant")
-    return caller.tenant_for(asked) or DEFAULT_OWNER
-
-
-ScheduleId = Annotated[
-    str,
-    AfterValidator(_schedule_id),
-    Path(description="The schedule's id.", json_schema_extra=dict(ID_SCHEMA)),
-]
-Owner = Annotated[str, Depends(_owner)]
-"""The query's tenant, narrowed to the caller's."""
+ScheduleId = Annotated[str, legal_id("schedule"), id_path("The schedule's id.")]
+Owner = Annotated[str, Depends(owner("Whose schedule it is."))]
 _KNOWN: Final[dict[str, Any]] = {
     "response_model": Schedule,
     "responses": stored_refusals(_E.INVALID_ID, _E.NOT_FOUND),
 }
-DEFAULT_OWNER: Final = "default"
 
 
 def _document(body: object, schedule_id: str, caller: Identity) -> object:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Response
 
 from actors.gateway.answers import (
     PAGE_DEFAULT,
@@ -13,26 +12,21 @@ from actors.gateway.answers import (
     Limit,
     ListCursor,
     Tenant,
+    id_path,
     json_answer,
+    legal_id,
+    owner,
     stored_refusals,
 )
 from contracts.errors import ErrorCode
-from contracts.ids import ID_PATTERN, checked_id
 from contracts.record import SessionList, SessionRecord
 
 router: Final = APIRouter(tags=["sessions"])
 _E: Final = ErrorCode
 
 
-def _session(text: str) -> str:
-    return checked_id(text, what="session")
-
-
-SessionId = Annotated[
-    str,
-    AfterValidator(_session),
-    Path(description="The session's id.", json_schema_extra={"pattern": ID_PATTERN}),
-]
+SessionId = Annotated[str, legal_id("session"), id_path("The session's id.")]
+Owner = Annotated[str, Depends(owner("Only this tenant's jobs."))]
 
 
 @router.get(
@@ -56,6 +50,6 @@ async def list_sessions(
     response_model=SessionRecord,
     responses=stored_refusals(_E.INVALID_ID, _E.NOT_FOUND),
 )
-async def get_session(gate: Gate, session: SessionId, tenant: Tenant = None) -> Response:
+async def get_session(gate: Gate, session: SessionId, tenant: Owner) -> Response:
     """The live jobs of one session; `tenant` is `default` unless it is said."""
-    return json_answer(await gate.services.store.sessions.show(tenant or "default", session))
+    return json_answer(await gate.services.store.sessions.show(tenant, session))

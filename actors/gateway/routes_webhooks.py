@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated, Final, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Request, Response
 
-from actors.gateway.answers import Gate, Tenant, json_answer, stored_refusals, takes
+from actors.gateway.answers import (
+    Gate,
+    Tenant,
+    id_path,
+    json_answer,
+    legal_id,
+    stored_refusals,
+    takes,
+)
 from actors.gateway.body import as_model, parse_json, read_body, read_json
 from actors.gateway.callers import Caller
 from actors.gateway.services import Gateway
 from contracts.errors import ErrorCode, Refused
-from contracts.ids import ID_SCHEMA, checked_id
 from contracts.webhooks import (
     DeliveryList,
     NewWebhook,
@@ -34,15 +40,7 @@ _E: Final = ErrorCode
 Wish = TypeVar("Wish", RotateWebhook, ResendWebhook)
 
 
-def _webhook_id(text: str) -> str:
-    return checked_id(text, what="webhook")
-
-
-NamedId = Annotated[
-    str,
-    AfterValidator(_webhook_id),
-    Path(description="The webhook's id.", json_schema_extra=dict(ID_SCHEMA)),
-]
+NamedId = Annotated[str, legal_id("webhook"), id_path("The webhook's id.")]
 
 
 async def _own(gate: Gate, caller: Caller, webhook_id: NamedId) -> str:

@@ -10,14 +10,7 @@ import re
 import socket
 from collections.abc import Iterable
 from fnmatch import translate
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 import anyio
@@ -27,12 +20,9 @@ from typing_extensions import override
 
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.http_outcomes import AnswerFault
+from orch.core.targets import Address, is_public
 
 _ANY: Final = "*"
-_TRANSLATED: Final = (ip_network("64:ff9b::/96"), ip_network("2002::/16"))
-"""IPv6 addresses that stand for IPv4 ones, private ones too."""
-
-Address = IPv4Address | IPv6Address
 
 
 class Hosts:
@@ -61,11 +51,7 @@ class Hosts:
 
     def permits_address(self, address: Address) -> bool:
         """Whether a name that is allowed may lead there: into the public net, or a listed network."""
-        if self.any or self._lists(address):
-            return True
-        return address.is_global and not (
-            address.is_multicast or any(address in network for network in _TRANSLATED)
-        )
+        return self.any or self._lists(address) or is_public(address)
 
     def _lists(self, address: Address) -> bool:
         return any(address in network for network in self._networks)

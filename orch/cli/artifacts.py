@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from contracts.errors import Corrupt, ErrorCode, Refused
 from orch.cli.door import HERE, Door, JobId
-from orch.cli.output import emit_body, emit_table, say
+from orch.cli.output import emit_table, say
 
 
 def artifacts(
@@ -31,21 +31,18 @@ def artifacts(
 
     if get is None and output is not None:
         raise Refused(ErrorCode.INVALID_REQUEST, "-o needs --get SHA256")
-    with door.client() as client:
-        if get is not None:
+    if get is not None:
+        with door.client() as client:
             _save(client.artifact_bytes(job_id, get), get, output)
-            return 0
-        call = calls.artifacts(job_id)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return 0
-        rows = client.read(call, answer).artifacts
+        return 0
+    left = door.ask(calls.artifacts(job_id))
+    if left is None:
+        return 0
     emit_table(
         ("NAME", "BYTES", "SHA256", "STEP", "ATTEMPT"),
         [
             (row.name, str(row.bytes), row.sha256, row.step_id or "-", str(row.attempt))
-            for row in rows
+            for row in left.artifacts
         ],
     )
     return 0

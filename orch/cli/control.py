@@ -15,7 +15,7 @@ from contracts.commands import OVER, CommandName, CommandStatus
 from contracts.errors import ErrorCode, ExitCode, Refused, Unavailable
 from orch.cli import stack
 from orch.cli.door import HERE, Door
-from orch.cli.output import emit, emit_body, emit_document, emit_table, say
+from orch.cli.output import emit, emit_document, emit_table, say
 from orch.cli.render import at, lasted
 
 if TYPE_CHECKING:
@@ -152,13 +152,9 @@ def status(
     """Show what became of a command: who obeys it, who not yet, how it ended."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.commanded(command_id)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-        else:
-            _show(client.read(call, answer))
+    record = door.ask(calls.commanded(command_id))
+    if record is not None:
+        _show(record)
     return ExitCode.OK
 
 
@@ -170,13 +166,9 @@ def list_commands(
     """List commands of the last seven days, newest first."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.commands(limit=limit)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        page = client.read(call, answer)
+    page = door.ask(calls.commands(limit=limit))
+    if page is None:
+        return ExitCode.OK
     rows = [
         (one.command_id, at(one.at_ms), one.status.value, one.command, one.target, one.by)
         for one in page.commands
@@ -190,13 +182,9 @@ def pools(*, door: Door = HERE) -> int:
     """List pools: runners, slots, what waits and what runs."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.pools()
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        found = client.read(call, answer)
+    found = door.ask(calls.pools())
+    if found is None:
+        return ExitCode.OK
     emit_table(
         ("POOL", "STATUS", "INTAKE", "DISPATCH", "RUNNERS", "SLOTS", "FREE", "QUEUED", "RUNNING"),
         [

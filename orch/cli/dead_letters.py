@@ -30,15 +30,11 @@ def list_letters(
     """List dead letters, newest first. `orch status ID` shows the evidence of one."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.dead_letters(
-            tenant=tenant, pool=pool, reason=reason, limit=limit, cursor=cursor
-        )
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        page = client.read(call, answer)
+    page = door.ask(
+        calls.dead_letters(tenant=tenant, pool=pool, reason=reason, limit=limit, cursor=cursor)
+    )
+    if page is None:
+        return ExitCode.OK
     emit_table(
         ("JOB", "DIED", "REASON", "OUTCOME", "ATTEMPTS", "POOL", "NAME"),
         [

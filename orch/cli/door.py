@@ -6,14 +6,18 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from cyclopts import Parameter
 
+from orch.cli.output import emit_body
 from orch.settings import home_path
 
 if TYPE_CHECKING:
     from orch.client import OrchSync
+    from orch.client.calls import Call
+
+T = TypeVar("T")
 
 JobId = Annotated[str, Parameter(name="ID", help="The job.", allow_leading_hyphen=False)]
 
@@ -45,6 +49,18 @@ class Door:
         from orch.client import OrchSync, find_endpoint
 
         return OrchSync(find_endpoint(self.url, self.home_path, os.environ))
+
+    def ask(self, call: Call[T]) -> T | None:
+        """One request. For a human its value; for a program the body is printed as it came, and None.
+
+        Raises what `OrchSync.run` raises.
+        """
+        with self.client() as client:
+            answer = client.send(call)
+            if not self.as_json:
+                return client.read(call, answer)
+        emit_body(answer.body)
+        return None
 
     def command(self, *words: str) -> str:
         """A command line to type next, that reaches the same gateway."""

@@ -12,7 +12,7 @@ from contracts.errors import ErrorCode, Refused
 from contracts.limits import PAGE_ITEMS_MAX
 from contracts.states import State
 from orch.cli.door import HERE, Door, JobId
-from orch.cli.output import emit, emit_body, emit_table, harmless, say
+from orch.cli.output import emit, emit_table, harmless, say
 
 
 @Parameter(name="*")
@@ -61,12 +61,9 @@ def list_jobs(
         raise Refused(ErrorCode.INVALID_REQUEST, f"--limit {limit}: 1 to {PAGE_ITEMS_MAX}")
     filters = {name: value for name, value in asdict(which).items() if name != "label"}
     call = calls.jobs(limit=limit, cursor=cursor, labels=_labels(which.label), **filters)
-    with door.client() as client:
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return 0
-        page = client.read(call, answer)
+    page = door.ask(call)
+    if page is None:
+        return 0
     emit_table(
         ("JOB", "STATE", "POOL", "ATTEMPT", "CREATED", "NAME"),
         [
@@ -102,13 +99,9 @@ def status(job_id: JobId, /, *, door: Door = HERE) -> int:
     from orch.client import calls
     from orch.system import wall_ms
 
-    call = calls.job(job_id)
-    with door.client() as client:
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-        else:
-            show_job(client.read(call, answer), door, wall_ms())
+    record = door.ask(calls.job(job_id))
+    if record is not None:
+        show_job(record, door, wall_ms())
     return 0
 
 
@@ -117,13 +110,9 @@ def explain(job_id: JobId, /, *, door: Door = HERE) -> int:
     from orch.cli.render import compact
     from orch.client import calls
 
-    call = calls.explain(job_id)
-    with door.client() as client:
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return 0
-        why = client.read(call, answer)
+    why = door.ask(calls.explain(job_id))
+    if why is None:
+        return 0
     emit(harmless(f"{why.job_id} is {why.state}: {why.reason}"))
     emit(harmless(f"what unblocks it: {why.unblocks}"))
     for name, value in why.facts.items():

@@ -41,15 +41,10 @@ def put(
 
     if file.startswith("-") and file != STDIN:  # the parser lets it pass for the sake of `-`
         raise Refused(ErrorCode.INVALID_REQUEST, f"Unknown option: {file}")
-    with door.client() as client:
-        call = calls.put_schedule(read_schedule(file), if_revision)
-        answer = client.send(call)
-        stored = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-        return ExitCode.OK
-    say(harmless(f"{stored.sentence}, {stored.time_zone}; next: {at(stored.next_fire_at_ms)}"))
-    emit(stored.schedule_id)
+    stored = door.ask(calls.put_schedule(read_schedule(file), if_revision))
+    if stored is not None:
+        say(harmless(f"{stored.sentence}, {stored.time_zone}; next: {at(stored.next_fire_at_ms)}"))
+        emit(stored.schedule_id)
     return ExitCode.OK
 
 
@@ -63,13 +58,9 @@ def list_schedules(
     """List schedules, newest first."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.schedules(tenant=tenant, limit=limit, cursor=cursor)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        page = client.read(call, answer)
+    page = door.ask(calls.schedules(tenant=tenant, limit=limit, cursor=cursor))
+    if page is None:
+        return ExitCode.OK
     emit_table(
         ("SCHEDULE", "TENANT", "CRON", "ZONE", "NEXT", "LAST", "RESULT"),
         [
@@ -94,13 +85,9 @@ def show(schedule_id: ScheduleId, /, *, tenant: Tenant = None, door: Door = HERE
     """Show one schedule: its times, and what came of the last one."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.schedule(schedule_id, tenant)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        _show(client.read(call, answer))
+    found = door.ask(calls.schedule(schedule_id, tenant))
+    if found is not None:
+        _show(found)
     return ExitCode.OK
 
 
@@ -133,13 +120,8 @@ def delete(schedule_id: ScheduleId, /, *, tenant: Tenant = None, door: Door = HE
     """Take a schedule away; its jobs stay."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.delete_schedule(schedule_id, tenant)
-        answer = client.send(call)
-        gone = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-    else:
+    gone = door.ask(calls.delete_schedule(schedule_id, tenant))
+    if gone is not None:
         emit(f"{gone.schedule_id} is deleted")
     return ExitCode.OK
 
@@ -157,13 +139,8 @@ def resume(schedule_id: ScheduleId, /, *, tenant: Tenant = None, door: Door = HE
 def _hold(schedule_id: str, tenant: str | None, door: Door, *, paused: bool) -> int:
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.hold_schedule(schedule_id, "pause" if paused else "resume", tenant)
-        answer = client.send(call)
-        held = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-    else:
+    held = door.ask(calls.hold_schedule(schedule_id, "pause" if paused else "resume", tenant))
+    if held is not None:
         then = "paused" if held.paused else f"next: {at(held.next_fire_at_ms)}"
         emit(f"{held.schedule_id}: {then}")
     return ExitCode.OK

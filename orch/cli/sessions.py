@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from contracts.errors import ExitCode
 from orch.cli.door import HERE, Door
-from orch.cli.output import emit, emit_body, emit_table, say
+from orch.cli.output import emit, emit_table, say
 from orch.cli.render import at
 
 Tenant = Annotated[str | None, Parameter(help="Of this tenant only.")]
@@ -24,13 +24,9 @@ def list_sessions(
     """List sessions that have live jobs, the one that got a job last first."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.sessions(tenant=tenant, limit=limit, cursor=cursor)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        page = client.read(call, answer)
+    page = door.ask(calls.sessions(tenant=tenant, limit=limit, cursor=cursor))
+    if page is None:
+        return ExitCode.OK
     emit_table(
         ("SESSION", "TENANT", "LIVE", "RUNNING"),
         [
@@ -53,13 +49,9 @@ def show(
     """Show the live jobs of a session in their order, and who runs."""
     from orch.client import calls
 
-    with door.client() as client:
-        call = calls.session(session, tenant=tenant)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        found = client.read(call, answer)
+    found = door.ask(calls.session(session, tenant=tenant))
+    if found is None:
+        return ExitCode.OK
     emit(f"{found.session} of {found.tenant}: {found.running or 'no job'} runs")
     emit_table(
         ("JOB", "STATE", "POOL", "CLASS", "CREATED", "NAME"),

@@ -8,11 +8,10 @@ from cyclopts import Parameter
 
 from contracts.errors import ErrorCode, Refused
 from orch.cli.door import HERE, Door, JobId
-from orch.cli.output import emit, emit_body
+from orch.cli.output import emit
 
 if TYPE_CHECKING:
     from contracts.record import JobRecord
-    from orch.client import OrchSync
     from orch.client.calls import Call
 
 Reason = Annotated[str | None, Parameter(help="Why; kept in the ledger.")]
@@ -50,9 +49,8 @@ def answer(
     """Answer the question that a blocked job asks. A value that begins with `-` goes after `--`."""
     from orch.client import calls
 
-    with door.client() as client:
-        asked = question or _open_question(client, job_id)
-        return _send(client, calls.answer(job_id, asked, value, reason), door)
+    asked = question or _open_question(job_id, door)
+    return _send(calls.answer(job_id, asked, value, reason), door)
 
 
 def approve(
@@ -69,8 +67,9 @@ def deny(
     return answer(job_id, "deny", question=question, reason=reason, door=door)
 
 
-def _open_question(client: OrchSync, job_id: str) -> str:
-    record = client.job(job_id)
+def _open_question(job_id: str, door: Door) -> str:
+    with door.client() as client:
+        record = client.job(job_id)
     if record.question is not None:
         return record.question.question_id
     raise Refused(
@@ -85,16 +84,12 @@ def _command(
 ) -> int:
     from orch.client import calls
 
-    with door.client() as client:
-        return _send(client, calls.command(job_id, verb, reason), door)
+    return _send(calls.command(job_id, verb, reason), door)
 
 
-def _send(client: OrchSync, call: Call[JobRecord], door: Door) -> int:
-    reply = client.send(call)
-    if door.as_json:
-        emit_body(reply.body)
-    else:
-        record = client.read(call, reply)
+def _send(call: Call[JobRecord], door: Door) -> int:
+    record = door.ask(call)
+    if record is not None:
         wished = record.pause_wished and record.state.value == "running"
         emit(f"{record.state}, will pause at its next step" if wished else record.state.value)
     return 0

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from contracts.errors import ExitCode
 from orch.cli.door import HERE, Door
-from orch.cli.output import emit, emit_body, emit_table, say
+from orch.cli.output import emit, emit_table, say
 from orch.cli.render import at
 
 WebhookId = Annotated[str, Parameter(name="ID", help="The webhook's id.")]
@@ -29,15 +29,11 @@ def add(
     """Register a webhook and print its secret, once: nobody can show it again."""
     from orch.client import calls_webhooks
 
-    with door.client() as client:
-        call = calls_webhooks.add(
-            url, tenant=tenant, events=event or (), name=name, with_result=with_result
-        )
-        answer = client.send(call)
-        made = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-    else:
+    call = calls_webhooks.add(
+        url, tenant=tenant, events=event or (), name=name, with_result=with_result
+    )
+    made = door.ask(call)
+    if made is not None:
         emit(f"{made.webhook_id}\n{made.secret}")
         say("The second line is the secret that signs; it is not shown again.")
     return ExitCode.OK
@@ -51,13 +47,9 @@ def list_webhooks(
     """List webhooks with what became of their deliveries."""
     from orch.client import calls_webhooks
 
-    with door.client() as client:
-        call = calls_webhooks.known(tenant)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        found = client.read(call, answer).webhooks
+    found = door.ask(calls_webhooks.known(tenant))
+    if found is None:
+        return ExitCode.OK
     emit_table(
         ("WEBHOOK", "TENANT", "ON", "PENDING", "DELIVERED", "DEAD", "DROPPED", "URL", "NAME"),
         [
@@ -72,7 +64,7 @@ def list_webhooks(
                 one.url,
                 one.name,
             )
-            for one in found
+            for one in found.webhooks
         ],
     )
     return ExitCode.OK
@@ -92,13 +84,8 @@ def send_test(webhook_id: WebhookId, *, door: Door = HERE) -> int:
     """Send a test delivery; prints its id. `orch webhook deliveries ID` says how it went."""
     from orch.client import calls_webhooks
 
-    with door.client() as client:
-        call = calls_webhooks.test(webhook_id)
-        answer = client.send(call)
-        posted = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-    else:
+    posted = door.ask(calls_webhooks.test(webhook_id))
+    if posted is not None:
         emit("\n".join(posted.delivery_ids))
     return ExitCode.OK
 
@@ -124,13 +111,8 @@ def rotate(
     """Replace the secret and print the new one, once."""
     from orch.client import calls_webhooks
 
-    with door.client() as client:
-        call = calls_webhooks.rotate(webhook_id, overlap_ms)
-        answer = client.send(call)
-        made = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-    else:
+    made = door.ask(calls_webhooks.rotate(webhook_id, overlap_ms))
+    if made is not None:
         emit(made.secret)
     return ExitCode.OK
 
@@ -139,13 +121,9 @@ def deliveries(webhook_id: WebhookId, *, door: Door = HERE) -> int:
     """List deliveries: those that wait, dead ones, the newest delivered."""
     from orch.client import calls_webhooks
 
-    with door.client() as client:
-        call = calls_webhooks.deliveries(webhook_id)
-        answer = client.send(call)
-        if door.as_json:
-            emit_body(answer.body)
-            return ExitCode.OK
-        found = client.read(call, answer).deliveries
+    found = door.ask(calls_webhooks.deliveries(webhook_id))
+    if found is None:
+        return ExitCode.OK
     emit_table(
         ("DELIVERY", "STATE", "TYPE", "JOB", "TRIES", "MADE", "NEXT", "STATUS", "ERROR"),
         [
@@ -160,7 +138,7 @@ def deliveries(webhook_id: WebhookId, *, door: Door = HERE) -> int:
                 str(one.status or "-"),
                 one.error or "",
             )
-            for one in found
+            for one in found.deliveries
         ],
     )
     return ExitCode.OK
@@ -174,13 +152,8 @@ def resend(
     """Try dead deliveries once more, with the ids they had; prints those."""
     from orch.client import calls_webhooks
 
-    with door.client() as client:
-        call = calls_webhooks.resend(webhook_id, delivery_ids)
-        answer = client.send(call)
-        posted = client.read(call, answer)
-    if door.as_json:
-        emit_body(answer.body)
-    else:
+    posted = door.ask(calls_webhooks.resend(webhook_id, delivery_ids))
+    if posted is not None:
         for one in posted.delivery_ids:
             emit(one)
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""Positions in long lists, as readers hand them back: opaque to them, a score to us.
+"""Positions in long lists, as readers hand them back: opaque to them, a score to us; and what stands there.
 
 A cursor says which list it belongs to (the kind and all filters, as a digest), so that one from another
 list is refused instead of losing entries in silence. It grants nothing, so it is not signed.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any, Final
 
 from contracts.errors import ErrorCode, Refused
 from orch.core.asks import JobFilter, LetterFilter, ScheduleFilter, SessionFilter
+from orch.store.connection import Connection
 
 Which = LetterFilter | JobFilter | ScheduleFilter | SessionFilter
 """What a list was asked for."""
@@ -30,6 +32,37 @@ def scored(reply: Any) -> list[tuple[int, str]]:
     return [
         (int(float(score)), member) for member, score in zip(reply[::2], reply[1::2], strict=True)
     ]
+
+
+async def newest(
+    connection: Connection, key: str, before: int | None, most: int
+) -> list[tuple[int, str]]:
+    """Score and member of a sorted set, highest score first: all, or those below `before`."""
+    highest = "+inf" if before is None else f"({before}"
+    words = (highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
+    return scored(await connection.execute("ZRANGE", key, *words))
+
+
+async def newest_of_tenants(
+    connection: Connection,
+    tenant: str | None,
+    key_of: Callable[[str], str],
+    before: int | None,
+    most: int,
+) -> list[tuple[int, str, str]]:
+    """Score, tenant and member of the sorted sets of one tenant, or of all taken as one; as `newest`."""
+    found: list[tuple[int, str, str]] = []
+    for one in await tenants_of(connection, tenant):
+        members = await newest(connection, key_of(one), before, most)
+        found += [(score, one, member) for score, member in members]
+    return sorted(found, reverse=True)[:most]
+
+
+async def tenants_of(connection: Connection, tenant: str | None) -> Sequence[str]:
+    """The tenant that is meant; None: all that are known, by name."""
+    if tenant is not None:
+        return [tenant]
+    return sorted(await connection.execute("SMEMBERS", connection.keys.tenants))
 
 
 def cursor_out(which: Which, position: int) -> str:

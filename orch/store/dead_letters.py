@@ -18,7 +18,7 @@ from orch.core.ledger import state_of
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.connection import Connection
-from orch.store.cursors import check_age, cursor_in, cursor_out, scored
+from orch.store.cursors import check_age, cursor_in, cursor_out, newest_of_tenants
 from orch.store.reading import no_such_job
 from orch.store.refusals import refused_of
 
@@ -52,8 +52,10 @@ class DeadLetters:
         if before is not None:
             meta = self._connection.keys.meta
             check_age(before, int(await self._connection.execute("HGET", meta, "deaths") or 0))
-        looked_at = await self._newest(which.tenant, before, limit)
-        letters = [await self._letter(job_id) for _, job_id in looked_at]
+        looked_at = await newest_of_tenants(
+            self._connection, which.tenant, self._connection.keys.dead, before, limit
+        )
+        letters = [await self._letter(job_id) for _, _, job_id in looked_at]
         found = [one for one in letters if one is not None and which.fits(one)]
         more = len(looked_at) == limit
         return DeadLetterList(
@@ -77,22 +79,6 @@ class DeadLetters:
         flat = [word for pair in pairs for word in pair]
         reply = await self._connection.call("replay", *head, len(pairs), *flat)
         return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[1], strict=True)]
-
-    async def _newest(
-        self, tenant: str | None, before: int | None, limit: int
-    ) -> list[tuple[int, str]]:
-        keys = self._connection.keys
-        tenants = [tenant] if tenant else await self._connection.execute("SMEMBERS", keys.tenants)
-        newest = "+inf" if before is None else f"({before}"
-        found: list[tuple[int, str]] = []
-        for one in tenants:
-            found += scored(
-                await self._connection.execute(
-                    "ZRANGE", keys.dead(one), newest, "-inf", "BYSCORE", "REV",
-                    "LIMIT", 0, limit, "WITHSCORES",
-                )
-            )  # fmt: skip
-        return sorted(found, reverse=True)[:limit]
 
     async def _letter(self, job_id: str) -> DeadLetter | None:
         key = self._connection.keys.job(job_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from heapq import heapify, heappop, heapreplace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -18,7 +18,7 @@ from contracts.record import JobList, JobRecord
 from orch.core.asks import JobFilter
 from orch.core.ledger import state_of
 from orch.store.connection import Connection
-from orch.store.cursors import check_age, cursor_in, cursor_out, scored
+from orch.store.cursors import check_age, cursor_in, cursor_out, newest, tenants_of
 
 CHUNK: Final = 64
 """Names read from one tenant's order at a time."""
@@ -42,12 +42,8 @@ class _Names:
     async def next(self) -> tuple[int, str] | None:
         """Arrival and id, or None behind the oldest."""
         if not self._read:
-            newest = "+inf" if self._before is None else f"({self._before}"
-            flat: Any = await self._connection.execute(
-                "ZRANGE", self._key, newest, "-inf", "BYSCORE", "REV",
-                "LIMIT", 0, self._chunk, "WITHSCORES",
-            )  # fmt: skip
-            self._read = scored(flat)[::-1]
+            chunk = await newest(self._connection, self._key, self._before, self._chunk)
+            self._read = chunk[::-1]
             self._chunk = CHUNK
         if not self._read:
             return None
@@ -112,12 +108,12 @@ async def list_jobs(
     limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
     before = cursor_in(which, cursor)
     if before is not None:
-        newest = await connection.execute("HGET", connection.keys.meta, "arrivals")
-        check_age(before, int(newest or 0))
+        arrivals = await connection.execute("HGET", connection.keys.meta, "arrivals")
+        check_age(before, int(arrivals or 0))
     found: list[JobRecord] = []
     look = Look(connection, which, record)
     async for arrival, job_id in _newest_first(
-        connection, await _tenants(connection, which), before
+        connection, await tenants_of(connection, which.tenant), before
     ):
         job = await look.at(job_id)
         if job is not None:
@@ -127,13 +123,6 @@ async def list_jobs(
         if len(found) == limit or look.is_enough:
             return JobList(jobs=found, next_cursor=cursor_out(which, arrival))
     return JobList(jobs=found, next_cursor=None)
-
-
-async def _tenants(connection: Connection, which: JobFilter) -> Sequence[str]:
-    if which.tenant is not None:
-        return [which.tenant]
-    tenants: list[str] = await connection.execute("SMEMBERS", connection.keys.tenants)
-    return sorted(tenants)
 
 
 async def _newest_first(

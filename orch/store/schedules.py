@@ -34,7 +34,7 @@ from orch.core.firing import Firing, first_time
 from orch.ports import Ids
 from orch.store.admission import Admission, choices_for
 from orch.store.connection import Connection
-from orch.store.cursors import cursor_in, cursor_out, scored
+from orch.store.cursors import cursor_in, cursor_out, newest_of_tenants
 
 _TRIES: Final = 5
 """Readings of a schedule that changes under the reader."""
@@ -142,12 +142,14 @@ class Schedules:
         """
         limit = max(1, min(limit, limits.PAGE_ITEMS_MAX))
         which = ScheduleFilter(tenant)
-        newest = await self._newest(tenant, cursor_in(which, cursor), limit)
-        found = [await self._connection.execute("HGETALL", key) for _, key in newest]
-        more = len(newest) == limit
+        keys, before = self._connection.keys, cursor_in(which, cursor)
+        listed = await newest_of_tenants(self._connection, tenant, keys.schedules, before, limit)
+        places = [keys.schedule(of_tenant, schedule_id) for _, of_tenant, schedule_id in listed]
+        found = [await self._connection.execute("HGETALL", key) for key in places]
+        more = len(listed) == limit
         return ScheduleList(
             schedules=[_view(fields) for fields in found if fields],
-            next_cursor=cursor_out(which, newest[-1][0]) if more else None,
+            next_cursor=cursor_out(which, listed[-1][0]) if more else None,
         )
 
     # -- what the scheduler does
@@ -283,21 +285,6 @@ class Schedules:
         fields = await self._fields(tenant, schedule_id)
         # Read after the hash: what is due by it was due then.
         return replace(_timetable(fields), read_at_ms=await self._now_ms())
-
-    async def _newest(
-        self, tenant: str | None, before: int | None, limit: int
-    ) -> list[tuple[int, str]]:
-        keys = self._connection.keys
-        tenants = [tenant] if tenant else await self._connection.execute("SMEMBERS", keys.tenants)
-        newest = "+inf" if before is None else f"({before}"
-        found: list[tuple[int, str]] = []
-        for one in tenants:
-            reply = await self._connection.execute(
-                "ZRANGE", keys.schedules(one), newest, "-inf", "BYSCORE", "REV",
-                "LIMIT", 0, limit, "WITHSCORES",
-            )  # fmt: skip
-            found += [(arrival, keys.schedule(one, member)) for arrival, member in scored(reply)]
-        return sorted(found, reverse=True)[:limit]
 
 
 def _invalid(path: str, message: str) -> Refused:

@@ -14,7 +14,7 @@ from contracts.states import State
 from orch.core.asks import SessionFilter
 from orch.core.ledger import state_of
 from orch.store.connection import Connection
-from orch.store.cursors import cursor_in, cursor_out, scored
+from orch.store.cursors import cursor_in, cursor_out, newest_of_tenants
 
 _FIELDS = ("state", "spec", "pool", "class", "made_at")
 _ACTIVE = frozenset((State.READY, State.RUNNING))
@@ -34,11 +34,9 @@ class Sessions:
         """
         which = SessionFilter(tenant)
         before, limit = cursor_in(which, cursor), max(1, min(limit, limits.PAGE_ITEMS_MAX))
-        tenants = [tenant] if tenant else await self._tenants()
-        found: list[tuple[int, str, str]] = []
-        for one in tenants:
-            found += await self._newest(one, before, limit)
-        found = sorted(found, reverse=True)[:limit]
+        found = await newest_of_tenants(
+            self._connection, tenant, self._connection.keys.sessions, before, limit
+        )
         summaries = [await self._summary(of_tenant, session) for _, of_tenant, session in found]
         more = len(found) == limit
         return SessionList(
@@ -72,19 +70,6 @@ class Sessions:
             running=next((one for one in order if known[one].state in _ACTIVE), None),
             jobs=[known[job_id] for job_id in order],
         )
-
-    async def _tenants(self) -> list[str]:
-        return sorted(await self._connection.execute("SMEMBERS", self._connection.keys.tenants))
-
-    async def _newest(
-        self, tenant: str, before: int | None, most: int
-    ) -> list[tuple[int, str, str]]:
-        newest = "+inf" if before is None else f"({before}"
-        words = (newest, "-inf", "BYSCORE", "REV", "LIMIT", 0, most, "WITHSCORES")
-        flat = await self._connection.execute(
-            "ZRANGE", self._connection.keys.sessions(tenant), *words
-        )
-        return [(arrival, tenant, session) for arrival, session in scored(flat)]
 
     async def _summary(self, tenant: str, session: str) -> SessionSummary:
         keys = self._connection.keys

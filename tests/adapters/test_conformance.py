@@ -6,6 +6,7 @@ Inline python has no row: it runs in the loop of whoever calls it, and has no ou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def hangs(text):
 """
 
 
-class Agents:
+class Agents(ABC):
     """What one adapter runs; each method gives a config."""
 
     stream: Stream = "stdout"
@@ -42,21 +43,25 @@ class Agents:
         self.folder = folder
         self.endpoint = endpoint
 
+    @abstractmethod
     def says(self, text: str) -> dict[str, Any]:
-        raise NotImplementedError
+        """An agent that says it and ends well."""
 
+    @abstractmethod
     def fails(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """One that fails by itself."""
 
+    @abstractmethod
     def hangs(self, text: str) -> dict[str, Any]:
-        raise NotImplementedError
+        """One that says it and never ends."""
 
     def transient(self) -> dict[str, Any] | None:
-        """None when it has no such end."""
+        """One that asks to be tried again; None when it has no such end."""
         return None
 
+    @abstractmethod
     def missing(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """One that cannot be started here."""
 
 
 class Command(Agents):

@@ -237,6 +237,11 @@ async def test_a_secret_is_struck_out_as_json_writes_it_too(bench: Any, endpoint
         ("*.example.com", "a.example.com", "169.254.169.254", (True, False)),
         ("*.example.com", "a.example.com", "::ffff:127.0.0.1", (True, False)),
         ("*.example.com", "a.example.com", "64:ff9b::7f00:1", (True, False)),
+        ("*.example.com", "a.example.com", "64:ff9b::808:808", (True, True)),
+        # Global for `ipaddress`, and yet no public address.
+        ("*.example.com", "a.example.com", "::10.0.0.1", (True, False)),
+        ("*.example.com", "a.example.com", "192.88.99.1", (True, False)),
+        ("*.example.com", "a.example.com", "fec0::1", (True, False)),
         ("*.example.com", "a.example.com.evil.org", "8.8.8.8", (False, True)),
         ("*.example.com 10.0.0.0/8", "a.example.com", "10.9.9.9", (True, True)),
         ("10.0.0.0/8", "10.1.2.3", "10.1.2.3", (True, True)),

@@ -187,6 +187,25 @@ def timetable(**changes: Any) -> dict[str, Any]:
     return {**schedule, **changes}
 
 
+SESSION = {
+    "session": "chat",
+    "tenant": "a",
+    "running": "j1",
+    "jobs": [
+        {
+            "job_id": "j1",
+            "name": "a job",
+            "state": "running",
+            "pool": "default",
+            "priority": "batch",
+            "created_at_ms": 1,
+        }
+    ],
+}
+SESSIONS = {
+    "sessions": [{"session": "chat", "tenant": "a", "live_jobs": 1, "running": "j1"}],
+    "next_cursor": None,
+}
 QUESTION = {
     "question_id": "q1",
     "text": "Deploy to production?",

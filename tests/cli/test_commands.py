@@ -11,7 +11,18 @@ import pytest
 
 from contracts.errors import CATALOGUE
 from tests.cli.conftest import Orch
-from tests.cli.fake_gateway import FakeGateway, Reply, blocked, event, ok, record, refusal, sse
+from tests.cli.fake_gateway import (
+    SESSION,
+    SESSIONS,
+    FakeGateway,
+    Reply,
+    blocked,
+    event,
+    ok,
+    record,
+    refusal,
+    sse,
+)
 
 SUBMITTED = {
     "job_id": "j1",
@@ -21,25 +32,6 @@ SUBMITTED = {
     "duplicate": False,
 }
 RUNNING = record(state="running", finished_at_ms=None, outcome=None, result=None)
-SESSION = {
-    "session": "chat",
-    "tenant": "a",
-    "running": "j1",
-    "jobs": [
-        {
-            "job_id": "j1",
-            "name": "a job",
-            "state": "running",
-            "pool": "default",
-            "priority": "batch",
-            "created_at_ms": 1,
-        }
-    ],
-}
-SESSIONS = {
-    "sessions": [{"session": "chat", "tenant": "a", "live_jobs": 1, "running": "j1"}],
-    "next_cursor": None,
-}
 EXPLAINED = {
     "job_id": "j1",
     "state": "queued",

@@ -16,6 +16,8 @@ from contracts.states import State
 from orch.client import Endpoint, JobFrame, Orch, OrchSync
 from tests.cli.fake_gateway import (
     QUESTION,
+    SESSION,
+    SESSIONS,
     Asked,
     FakeGateway,
     Reply,
@@ -36,25 +38,6 @@ SUBMITTED = {
     "duplicate": False,
 }
 SPEC = {"name": "x", "adapter": {"name": "command", "config": {"argv": ["true"]}}}
-SESSION = {
-    "session": "chat",
-    "tenant": "a",
-    "running": "j1",
-    "jobs": [
-        {
-            "job_id": "j1",
-            "name": "a job",
-            "state": "running",
-            "pool": "default",
-            "priority": "batch",
-            "created_at_ms": 1,
-        }
-    ],
-}
-SESSIONS = {
-    "sessions": [{"session": "chat", "tenant": "a", "live_jobs": 1, "running": "j1"}],
-    "next_cursor": None,
-}
 EXPLAINED = {"job_id": "j1", "state": "queued", "reason": "r", "unblocks": "u", "facts": {}}
 SHA = "a" * 64
 

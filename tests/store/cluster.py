@@ -78,15 +78,21 @@ def node(engine: Engine, home: Path, *words: str, port: int | None = None) -> It
     port = port or free_port()
     folder = home / str(port)
     folder.mkdir(parents=True)
-    argv = [str(engine.path), *words, "--port", str(port), "--dir", str(folder), "--save", ""]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    where = ("--port", str(port), "--dir", str(folder))
+    with _started(engine, port, *words, *where, "--save", "") as made:
+        yield made
+
+
+@contextmanager
+def _started(engine: Engine, port: int, *words: str) -> Iterator[Node]:
+    """The program with these words, once it answers there; killed at the end."""
+    argv = [str(engine.path), *words]
+    made = Node(port, subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     try:
-        made = Node(port, process)
         until(lambda: made.say("PING"))
         yield made
     finally:
-        process.kill()
-        process.wait()
+        made.kill()
 
 
 def _cluster_words() -> Sequence[str]:
@@ -169,12 +175,5 @@ def _sentinel(engine: Engine, home: Path, primary: Node) -> Iterator[Node]:
         f"sentinel monitor orch 127.0.0.1 {primary.port} 2\n"
         "sentinel down-after-milliseconds orch 500\nsentinel failover-timeout orch 3000\n"
     )
-    argv = [str(engine.path), str(config), "--sentinel"]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        made = Node(port, process)
-        until(lambda: made.say("PING"))
+    with _started(engine, port, str(config), "--sentinel") as made:
         yield made
-    finally:
-        process.kill()
-        process.wait()

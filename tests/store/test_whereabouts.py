@@ -17,7 +17,7 @@ from orch.store.connection import Connection
 from orch.store.engine import Engine, engines, find_engine
 from orch.store.keeper import Keeper
 from orch.system import SystemClock
-from tests.store.cluster import Cluster, Watched, cluster, free_port, node, watched
+from tests.store.cluster import Cluster, Node, Watched, cluster, free_port, node, watched
 from tests.store.world import World, ending
 
 pytestmark = pytest.mark.timeout(120)
@@ -69,18 +69,17 @@ async def test_each_shard_lives_on_the_node_that_serves_its_slot(
     assert house.serving(shard).say("EXISTS", key) == 1
 
 
-@pytest.mark.req("DEP-2", "LSE-3")
-async def test_sentinels_lead_to_the_new_primary_after_the_old_one_died(guarded: Watched) -> None:
-    connection = Connection(guarded.url, SystemClock(), deadline_ms=FAILOVER_MS)
-    world, beats = World(connection), threading.Semaphore(0)
+async def outlives(world: World, primary: Node, replica: Node) -> None:
+    """A life, the primary's end, another life: calls and beats go on at the replica, with all that was."""
+    url, beats = world.connection.url, threading.Semaphore(0)
     runner = await world.runner()
-    keeper = Keeper(guarded.url, runner.runner_id, hears(beats), shard=0, lease_ms=1_500)
+    keeper = Keeper(url, runner.runner_id, hears(beats), shard=0, lease_ms=1_500)
     try:
         await a_life(world, "before")
         keeper.start()
         assert beats.acquire(timeout=30)
         await world.redis("WAIT", 1, 10_000)
-        guarded.primary.kill()
+        primary.kill()
         await world.submit("after")
         while beats.acquire(blocking=False):
             pass
@@ -88,8 +87,15 @@ async def test_sentinels_lead_to_the_new_primary_after_the_old_one_died(guarded:
         assert (await world.store.reading.job("before")).state is State.COMPLETED
     finally:
         keeper.stop()
-        await connection.aclose()
-    assert guarded.replica.say("EXISTS", connection.keys.job("after")) == 1
+        await world.connection.aclose()
+    assert replica.say("ROLE")[0] == "master"
+    assert replica.say("EXISTS", world.connection.keys.job("after")) == 1
+
+
+@pytest.mark.req("DEP-2", "LSE-3")
+async def test_sentinels_lead_to_the_new_primary_after_the_old_one_died(guarded: Watched) -> None:
+    connection = Connection(guarded.url, SystemClock(), deadline_ms=FAILOVER_MS)
+    await outlives(World(connection), guarded.primary, guarded.replica)
 
 
 @pytest.mark.req("DEP-2", "LSE-3")
@@ -97,25 +103,8 @@ async def test_a_cluster_that_promotes_a_replica_is_followed_by_calls_and_beats(
     house: Cluster,
 ) -> None:
     connection = Connection(house.url, SystemClock(), deadline_ms=FAILOVER_MS)
-    world, beats = World(connection), threading.Semaphore(0)
-    runner = await world.runner()
-    keeper = Keeper(house.url, runner.runner_id, hears(beats), shard=0, lease_ms=1_500)
-    try:
-        await a_life(world, "before")
-        keeper.start()
-        assert beats.acquire(timeout=30)
-        await world.redis("WAIT", 1, 10_000)
-        house.serving().kill()
-        await world.submit("after")
-        while beats.acquire(blocking=False):
-            pass
-        assert beats.acquire(timeout=30)
-        assert (await world.store.reading.job("before")).state is State.COMPLETED
-        assert connection.watermark.restarts == 1
-    finally:
-        keeper.stop()
-        await connection.aclose()
-    assert house.replica.say("EXISTS", connection.keys.job("after")) == 1
+    await outlives(World(connection), house.serving(), house.replica)
+    assert connection.watermark.restarts == 1
 
 
 def _certificates(folder: Path) -> None:

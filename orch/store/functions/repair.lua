@@ -70,10 +70,8 @@ local function has_job(call, id)
   return id and redis.call('EXISTS', call.shard .. 'job:' .. id) == 1
 end
 
-local HOOK_FAMILIES = { posts = true, tries = true, tally = true, delivered = true, undelivered = true }
-
 -- What waits for a webhook that is on must be looked at when it is due; without a webhook nothing waits.
-local function mend_hook(call, sweep, name, family, place)
+local function mend_hook(call, sweep, place, name, family)
   local tenant, id = string.match(place, '^([^:]+):([^:]+)$')
   local is_there = redis.call('HEXISTS', call.shard .. 'hooks:' .. tenant, id) == 1
   mend_leftover(call, sweep, name, is_there)
@@ -163,39 +161,44 @@ local function mend_sessions(call, sweep, tenant)
   end
 end
 
-local function mend_key(call, sweep, name)
-  local family, rest = string.match(name, '^(%a+):?(.*)$')
-  if family == 'job' then
-    mend_job(call, sweep, rest)
-  elseif family == 'held' then
-    mend_held(call, sweep, rest)
-  elseif family == 'slots' then
-    mend_slots(call, sweep, rest)
-  elseif family == 'instances' then
-    mend_instances(call, sweep)
-  elseif family == 'schedule' then
-    mend_schedule(call, sweep, rest)
-  elseif family == 'schedules' then
-    mend_schedules(call, sweep, rest)
-  elseif family == 'active' then
-    mend_active(call, sweep, rest)
-  elseif family == 'session' then
-    mend_live(call, sweep, rest)
-  elseif family == 'sessions' then
-    mend_sessions(call, sweep, rest)
-  elseif family == 'aside' then
+local function mend_of_instance(call, sweep, instance, name)
+  mend_leftover(call, sweep, name, is_known(call, instance))
+end
+
+-- Who mends the keys of a family, given the rest of the name, the name and the family. Others are left alone.
+local MENDERS = {
+  job = mend_job,
+  held = mend_held,
+  slots = mend_slots,
+  instances = mend_instances,
+  schedule = mend_schedule,
+  schedules = mend_schedules,
+  active = mend_active,
+  session = mend_live,
+  sessions = mend_sessions,
+  hooks = mend_webhooks,
+  posts = mend_hook,
+  tries = mend_hook,
+  tally = mend_hook,
+  delivered = mend_hook,
+  undelivered = mend_hook,
+  aside = function(_, sweep, rest)
     sweep.waits[#sweep.waits + 1] = (string.gsub(rest, ':', '~', 1))
-  elseif family == 'inbox' or family == 'lastcall' then
-    mend_leftover(call, sweep, name, is_known(call, rest))
-  elseif family == 'hooks' then
-    mend_webhooks(call, sweep, rest)
-  elseif HOOK_FAMILIES[family] then
-    mend_hook(call, sweep, name, family, rest)
-  elseif family == 'out' then
-    mend_leftover(call, sweep, name, has_job(call, rest))
-  elseif family == 'idem' then
+  end,
+  inbox = mend_of_instance,
+  lastcall = mend_of_instance,
+  out = function(call, sweep, id, name)
+    mend_leftover(call, sweep, name, has_job(call, id))
+  end,
+  idem = function(call, sweep, _, name)
     mend_leftover(call, sweep, name, has_job(call, redis.call('GET', call.shard .. name)))
   end
+}
+
+local function mend_key(call, sweep, name)
+  local family, rest = string.match(name, '^(%a+):?(.*)$')
+  local mend = MENDERS[family]
+  if mend then mend(call, sweep, rest, name, family) end
 end
 
 local function sorted_names(map)

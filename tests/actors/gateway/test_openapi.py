@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV32SpecValidator
 
 from actors.gateway.app import openapi_document
 from contracts.errors import ErrorCode
+from contracts.ids import ID_SCHEMA
 
 COMMITTED = Path(__file__).parents[3] / "contracts" / "openapi.json"
 
@@ -50,6 +51,14 @@ def test_operations_have_stable_readable_names() -> None:
         "resend_deliveries", "resume_job", "resume_pool", "resume_schedule", "rotate_webhook",
         "submit_batch", "submit_job", "test_webhook", "undrain_pool", "watch_job",
     ]  # fmt: skip
+
+
+@pytest.mark.req("API-2")
+def test_every_id_in_a_path_is_declared_with_the_whole_rule_of_ids() -> None:
+    for name, operation in _operations().items():
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "path" and parameter["name"] != "sha256":
+                assert parameter["schema"].items() >= ID_SCHEMA.items(), name
 
 
 @pytest.mark.req("API-2", "API-3")
