@@ -1,4 +1,4 @@
-"""What stands in a pool now: its runners, what waits and what runs; a look is one call that writes nothing."""
+"""What stands in a pool now: its runners, what waits and what runs. Looking is one call that only reads."""
 
 from __future__ import annotations
 
