@@ -177,6 +177,19 @@ async def test_what_owners_left_behind_goes(world: World) -> None:
     assert not set(await world.contents()) & {prefix + name for name in names}
 
 
+@pytest.mark.req("REA-3", "EVT-4")
+async def test_what_a_webhook_left_behind_goes_whatever_it_is(world: World) -> None:
+    keys, place = world.connection.keys, "default:gone"
+    await world.redis("ZADD", keys.posts(place), 1, "d1")
+    await world.redis("HSET", keys.tries(place), "d1", "1 {}")
+    await world.redis("HSET", keys.tally(place), "delivered", 1)
+    await world.redis("RPUSH", keys.delivered(place), "{}")
+    await world.redis("RPUSH", keys.undelivered(place), "{}")
+    families = ["delivered", "posts", "tally", "tries", "undelivered"]
+    assert sorted(await sweep(world)) == [("leftover", f"{one}:{place}") for one in families]
+    assert not [name for name in await world.contents() if name.endswith(place)]
+
+
 @pytest.mark.req("REA-3")
 async def test_a_claim_that_a_call_cut_in_half_left_behind_goes(world: World) -> None:
     runner, offer = await world.running("job")

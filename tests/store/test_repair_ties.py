@@ -114,6 +114,15 @@ async def test_a_limit_set_while_jobs_run_counts_them_after_a_sweep(world: World
     assert await world.state("last") is WAITS
 
 
+@pytest.mark.req("REA-3", "SCH-4")
+async def test_a_session_that_has_no_live_job_is_listed_no_more(world: World) -> None:
+    await tied(world)
+    sessions = world.connection.keys.sessions("b")
+    await world.redis("ZADD", sessions, 99, "gone")
+    assert await sweep(world) == [("sessions", "gone")]
+    assert await world.redis("ZRANGE", sessions, 0, -1) == ["chat"]
+
+
 @pytest.mark.req("SCH-4")
 @pytest.mark.parametrize("tie", ["key", "tenant"])
 async def test_a_limit_that_was_raised_is_used_after_a_sweep(world: World, tie: str) -> None:
