@@ -103,6 +103,13 @@ class Fired(View):
     message: str | None = None
 
 
+class FireAnswer(Fired):
+    """What came of a fire by hand."""
+
+    duplicate: bool = False
+    """The idempotency key stood for this job before: it is the first one's answer, nothing was made."""
+
+
 class Schedule(View):
     """A schedule as it is now."""
 

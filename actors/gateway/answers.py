@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, cast
 
-from fastapi import Depends, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
 from actors.gateway.callers import Caller
@@ -78,6 +78,15 @@ Tenant = Annotated[str | None, Depends(_tenant)]
 """The query's tenant, narrowed to the caller's."""
 Limit = Annotated[
     int, Query(ge=1, le=limits.PAGE_ITEMS_MAX, description="Items of a page at most.")
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Submitting again under the same key gives the first job back.",
+    ),
 ]
 After = Annotated[
     int | None, Query(ge=0, le=2**53, description="Items past this number; the same as cursor.")

@@ -69,9 +69,18 @@ def internal(error: Exception) -> OrchError:
     return OrchError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}")
 
 
+def _refuse(
+    request: Request, refused: OrchError, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The answer; operators hear of a refusal, whichever route it came from."""
+    if isinstance(refused, Refused):
+        request.app.state.gateway.refusals.note(refused.code)
+    return error_response(refused, request_id_of(request), headers=headers)
+
+
 async def _on_orch_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OrchError)
-    return error_response(error, request_id_of(request))
+    return _refuse(request, error)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -84,7 +93,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
         f"{path}: {message}",
         details={"path": path, "faults": len(faults)},
     )
-    return error_response(refused, request_id_of(request))
+    return _refuse(request, refused)
 
 
 def _on_http(methods_of: Methods) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -99,7 +108,7 @@ def _on_http(methods_of: Methods) -> Callable[[Request, Exception], Awaitable[Re
             # The framework names the methods of the first route that it found, not of the path.
             headers = {"Allow": ", ".join(sorted(methods_of(request.url.path)))}
         refused = Refused(code, message, hint="contracts/openapi.json lists the paths.")
-        return error_response(refused, request_id_of(request), headers=headers)
+        return _refuse(request, refused, headers)
 
     return on_http
 

@@ -1,4 +1,4 @@
-"""What was refused at the door, for operators: codes and counts, never a word of what was sent.
+"""What was refused at the door or by a route, for operators: codes and counts, never a word of what was sent.
 
 Each kind is told at most once in TOLD_EVERY_MS: a flood of bad requests must not become one of log lines.
 """

@@ -6,14 +6,15 @@ so that each door gives the same answer (ADM-1).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
+    IdempotencyKey,
     JobId,
     Limit,
     ListCursor,
@@ -36,15 +37,6 @@ from orch.core.asks import Ask
 
 router: Final = APIRouter(tags=["jobs"])
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Submitting again under the same key gives the first job back.",
-    ),
-]
 _E: Final = ErrorCode
 _ADMISSION: Final = (
     _E.INVALID_SPEC, _E.INVALID_ID, _E.DEADLINE_UNMET, _E.IDEMPOTENCY_CONFLICT,

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from actors.gateway.answers import (
     PAGE_DEFAULT,
     Gate,
+    IdempotencyKey,
     Limit,
     ListCursor,
     Tenant,
@@ -26,7 +27,7 @@ from actors.gateway.body import read_json
 from actors.gateway.callers import Caller
 from actors.gateway.permits import Identity
 from contracts.errors import ErrorCode, Refused
-from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
+from contracts.schedules import FireAnswer, Schedule, ScheduleList, ScheduleSpec
 
 router: Final = APIRouter(tags=["schedules"])
 _E: Final = ErrorCode
@@ -133,18 +134,19 @@ async def resume_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) ->
 @router.post(
     "/v1/schedules/{schedule_id}/fire",
     status_code=202,
-    response_model=Fired,
-    responses=stored_refusals(
-        _E.INVALID_ID,
-        _E.NOT_FOUND,
-        _E.INVALID_SPEC,
-        _E.NO_POOL,
-        _E.QUEUE_FULL,
-        _E.RATE_LIMITED,
-        _E.INTAKE_PAUSED,
-    ),
-)
-async def fire_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
+    response_model=FireAnswer,
+    responses={
+        **stored_refusals(
+            _E.INVALID_ID, _E.NOT_FOUND, _E.INVALID_SPEC, _E.NO_POOL, _E.QUEUE_FULL, _E.RATE_LIMITED,
+            _E.INTAKE_PAUSED, _E.SESSION_BUSY, _E.IDEMPOTENCY_CONFLICT,
+        ),
+        200: {"model": FireAnswer, "description": "The same key made this job before."},
+    },
+)  # fmt: skip
+async def fire_schedule(
+    gate: Gate, tenant: Owner, schedule_id: ScheduleId, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Make a job now, as at one of its times, which stay as they are."""
-    fired = await gate.services.store.schedules.fire_now(tenant, schedule_id)
-    return json_answer(fired, status=202)
+    schedules = gate.services.store.schedules
+    fired = await schedules.fire_now(tenant, schedule_id, key=idempotency_key)
+    return json_answer(fired, status=200 if fired.duplicate else 202)

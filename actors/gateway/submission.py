@@ -93,6 +93,8 @@ class Express:
             check(caller, OPERATION)
             response = await submit(self._gate, caller, request, keys[0] if keys else None)
         except OrchError as error:
+            if isinstance(error, Refused):
+                self._gate.refusals.note(error.code)
             response = error_response(error, request_id_of(request))
         await response(scope, receive, send)
 

@@ -22,7 +22,7 @@ from contracts.record import (
     SessionList,
     SessionRecord,
 )
-from contracts.schedules import Fired, Schedule, ScheduleList
+from contracts.schedules import FireAnswer, Schedule, ScheduleList
 from contracts.webhooks import (
     DeliveryList,
     NewWebhook,
@@ -183,8 +183,10 @@ class Schedules(Protocol):
         """It goes on."""
         ...
 
-    async def fire_now(self, tenant: str, schedule_id: str) -> Fired:
-        """A job now, or why none; what admission refuses is raised."""
+    async def fire_now(
+        self, tenant: str, schedule_id: str, *, key: str | None = None
+    ) -> FireAnswer:
+        """A job now, or why none; what admission refuses is raised; under a used key the first job."""
         ...
 
 

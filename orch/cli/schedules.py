@@ -146,7 +146,16 @@ def _hold(schedule_id: str, tenant: str | None, door: Door, *, paused: bool) -> 
     return ExitCode.OK
 
 
-def fire(schedule_id: ScheduleId, /, *, tenant: Tenant = None, door: Door = HERE) -> int:
+def fire(
+    schedule_id: ScheduleId,
+    /,
+    *,
+    tenant: Tenant = None,
+    idempotency_key: Annotated[
+        str | None, Parameter(help="Firing again under the same key gives the same job.")
+    ] = None,
+    door: Door = HERE,
+) -> int:
     """Make a job of a schedule now, as at one of its times, which stay as they are.
 
     Prints the job's id. Exit 1 when none was made, because the last one is not over and overlap is `skip`.
@@ -155,12 +164,14 @@ def fire(schedule_id: ScheduleId, /, *, tenant: Tenant = None, door: Door = HERE
     from orch.client import calls
 
     with door.client() as client:
-        call = calls.fire_schedule(schedule_id, tenant)
+        call = calls.fire_schedule(schedule_id, tenant, idempotency_key)
         answer = client.send(call)
         fired = client.read(call, answer)
     if door.as_json:
         emit_body(answer.body)
     elif fired.result is Fate.FIRED:
+        if fired.duplicate:
+            say("it was fired under this key before; nothing new was made")
         emit(fired.job_id or "")
     else:
         say(f"{fired.result.value}: job {fired.job_id} is not over")

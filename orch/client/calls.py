@@ -33,7 +33,7 @@ from contracts.record import (
     SessionRecord,
     Submitted,
 )
-from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
+from contracts.schedules import FireAnswer, Schedule, ScheduleList, ScheduleSpec
 from contracts.spec import JobSpec
 from contracts.states import State
 
@@ -91,17 +91,19 @@ def submit(spec: Spec, idempotency_key: str | None = None) -> Call[Submitted]:
             f"the spec has {len(body)} bytes, at most {limits.SPEC_BYTES_MAX} are allowed",
             details={"bytes_max": limits.SPEC_BYTES_MAX},
         )
-    headers = {} if idempotency_key is None else {"Idempotency-Key": _header(idempotency_key)}
+    headers = _key_header(idempotency_key)
     return Call("POST", "/v1/jobs", Submitted.model_validate_json, body=body, headers=headers)
 
 
-def _header(key: str) -> str:
+def _key_header(key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
     if not re.fullmatch(r"[\x21-\x7e]{1,200}", key):
         raise Refused(
             ErrorCode.INVALID_REQUEST,
             "an idempotency key is 1 to 200 printable ASCII characters without spaces",
         )
-    return key
+    return {"Idempotency-Key": key}
 
 
 def submit_batch(specs: Sequence[Spec]) -> Call[BatchAnswer]:
@@ -271,10 +273,13 @@ def hold_schedule(
     return Call("POST", path, Schedule.model_validate_json, _query(tenant=tenant), body=b"{}")
 
 
-def fire_schedule(schedule_id: str, tenant: str | None = None) -> Call[Fired]:
-    """POST /v1/schedules/{id}/fire. Each call is a fire of its own."""
-    path = _schedule_path(schedule_id, "/fire")
-    return Call("POST", path, Fired.model_validate_json, _query(tenant=tenant), body=b"{}")
+def fire_schedule(
+    schedule_id: str, tenant: str | None = None, idempotency_key: str | None = None
+) -> Call[FireAnswer]:
+    """POST /v1/schedules/{id}/fire. Each call is a fire of its own, but under the same key."""
+    path, query = _schedule_path(schedule_id, "/fire"), _query(tenant=tenant)
+    headers = _key_header(idempotency_key)
+    return Call("POST", path, FireAnswer.model_validate_json, query, body=b"{}", headers=headers)
 
 
 def control(

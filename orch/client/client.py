@@ -30,7 +30,7 @@ from contracts.record import (
     SessionRecord,
     Submitted,
 )
-from contracts.schedules import Fired, Schedule, ScheduleList
+from contracts.schedules import FireAnswer, Schedule, ScheduleList
 from orch.client import calls
 from orch.client.answers import Answer, checked, error_of, unreachable, value_of
 from orch.client.calls import Call, JobQuery, Spec, Timetable
@@ -201,9 +201,11 @@ class Orch:
         """It goes on with its next time."""
         return await self.run(calls.hold_schedule(schedule_id, "resume", tenant))
 
-    async def fire_schedule(self, schedule_id: str, tenant: str | None = None) -> Fired:
-        """A job now, as at one of its times; asked again after a lost reply, it may be one more."""
-        return await self.run(calls.fire_schedule(schedule_id, tenant))
+    async def fire_schedule(
+        self, schedule_id: str, tenant: str | None = None, idempotency_key: str | None = None
+    ) -> FireAnswer:
+        """A job now, as at one of its times; without a key, asking again may make one more."""
+        return await self.run(calls.fire_schedule(schedule_id, tenant, idempotency_key))
 
     async def control(
         self, command: str, target: str, args: Mapping[str, Any] | None = None, **keys: Any

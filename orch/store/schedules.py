@@ -18,6 +18,7 @@ from contracts.ids import checked_id
 from contracts.schedules import (
     Counts,
     Fate,
+    FireAnswer,
     Fired,
     Schedule,
     ScheduleList,
@@ -31,10 +32,12 @@ from orch.core.asks import Ask, ScheduleFilter
 from orch.core.calendar import fields_of, sentence_of, zone_of
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import Firing, first_time
+from orch.core.ledger import parse_entry
 from orch.ports import Ids
 from orch.store.admission import Admission, choices_for
 from orch.store.connection import Connection
 from orch.store.cursors import cursor_in, cursor_out, newest_of_tenants
+from orch.store.refusals import refused_of
 
 _TRIES: Final = 5
 """Readings of a schedule that changes under the reader."""
@@ -109,19 +112,27 @@ class Schedules:
         await self._connection.call("unschedule", tenant, schedule_id)
         return gone
 
-    async def fire_now(self, tenant: str, schedule_id: str) -> Fired:
+    async def fire_now(
+        self, tenant: str, schedule_id: str, *, key: str | None = None
+    ) -> FireAnswer:
         """Makes a job now, by the same rules as at its times, which stay as they are.
 
+        The job bears `key`: under the same one this schedule's template, unchanged, makes no second job, and
+        the first is the answer as long as it is kept. A fire that made no job leaves its key free.
+
         Raises:
-            Refused: INVALID_ID; NOT_FOUND; what admission says to its job.
+            Refused: INVALID_ID; NOT_FOUND; what admission says to its job; IDEMPOTENCY_CONFLICT, the key
+                stands for another template, schedule or submission.
         """
         job_id = self._ids.job_id()
         for _ in range(_TRIES):
             table = await self._read(tenant, schedule_id)
             now = Firing(0, table.read_at_ms, None, makes_job=True, missed=0)
-            fired = await self._fire(table, now, job_id)
-            if fired is not None:
+            fired = await self._fire(table, now, job_id, key)
+            if isinstance(fired, FireAnswer):
                 return fired
+            if fired is not None:
+                return FireAnswer(**fired.model_dump())
         raise _restless(schedule_id)
 
     # -- what readers see
@@ -230,9 +241,11 @@ class Schedules:
                 details={"schedules_max": most},
             )
 
-    async def _fire(self, table: Timetable, firing: Firing, job_id: str) -> Fired | None:
+    async def _fire(
+        self, table: Timetable, firing: Firing, job_id: str, key: str | None = None
+    ) -> Fired | None:
         spec = table.spec
-        item = await self._item(spec, job_id) if firing.makes_job else ()
+        item = await self._item(_ask(spec, job_id, key)) if firing.makes_job else ()
         reply = await self._connection.call(
             "fire",
             *self._admission.head,
@@ -250,13 +263,38 @@ class Schedules:
             raise no_such_schedule(spec.schedule_id)
         if reply[0] in {"moved", "early"}:
             return None
+        if reply[0] == "refused":
+            raise refused_of(reply)
+        if reply[0] == "duplicate":
+            return await self._first(spec, str(reply[1]))
         fired = Fired.model_validate_json(reply[-1])
         if fired.by_hand and fired.result is Fate.REFUSED and fired.code is not None:
             raise Refused(fired.code, fired.message or "")
         return fired
 
-    async def _item(self, spec: ScheduleSpec, job_id: str) -> tuple[str | int, ...]:
-        ask = _ask(spec, job_id)
+    async def _first(self, spec: ScheduleSpec, job_id: str) -> FireAnswer | None:
+        """What was said when this job was made; None: it is gone since it was found."""
+        key = self._connection.keys.job(job_id)
+        digest, entry = await self._connection.execute("HMGET", key, "digest", "1")
+        if entry is None:
+            return None
+        made = parse_entry(1, entry)
+        if made.payload.get("schedule_id") != spec.schedule_id:
+            raise Refused(
+                ErrorCode.IDEMPOTENCY_CONFLICT,
+                f"the key stands for job {job_id}, which is no fire of schedule {spec.schedule_id}",
+                details={"job_id": job_id, "digest": digest, "other_digest": digest},
+            )
+        return FireAnswer(
+            result=Fate.FIRED,
+            fire_at_ms=made.payload["fire_at_ms"],
+            at_ms=made.at_ms,
+            by_hand=True,
+            job_id=job_id,
+            duplicate=True,
+        )
+
+    async def _item(self, ask: Ask) -> tuple[str | int, ...]:
         choices = await choices_for(self._connection, [ask])
         try:
             return self._admission.words(ask, choices)
@@ -295,8 +333,8 @@ def _restless(schedule_id: str) -> Unavailable:
     return Unavailable(ErrorCode.UNAVAILABLE, f"schedule {schedule_id} changes all the time")
 
 
-def _ask(spec: ScheduleSpec, job_id: str | None) -> Ask:
-    return Ask(content_of(spec.spec), job_id=job_id)
+def _ask(spec: ScheduleSpec, job_id: str | None, key: str | None = None) -> Ask:
+    return Ask(content_of(spec.spec), key, job_id=job_id)
 
 
 def _optional(fields: Mapping[str, str], name: str) -> int | None:

@@ -106,6 +106,20 @@ def test_fire_prints_the_job_and_exits_1_when_none_was_made(
     assert (skipped.code, skipped.out, skipped.err) == (1, "", "skipped: job j7 is not over\n")
 
 
+@pytest.mark.req("SCH-6", "CLI-1")
+def test_fire_under_a_key_sends_it_and_says_when_the_job_was_there_before(
+    at_gateway: Orch, gateway: FakeGateway
+) -> None:
+    fired = {"result": "fired", "fire_at_ms": 1, "at_ms": 2, "by_hand": True, "job_id": "j7"}
+    gateway.on("POST", f"{PATH}/fire", ok({**fired, "duplicate": True}))
+    again = at_gateway("schedule", "fire", "nightly", "--idempotency-key", "k-1")
+    assert (again.code, again.out) == (0, "j7\n")
+    assert again.err == "it was fired under this key before; nothing new was made\n"
+    assert gateway.asked[-1].headers["idempotency-key"] == "k-1"
+    bad = at_gateway("schedule", "fire", "nightly", "--idempotency-key", "k 1")
+    assert (bad.code, len(gateway.asked)) == (6, 1), "refused before anything was sent"
+
+
 @pytest.mark.req("SCH-6", "CLI-2")
 @pytest.mark.parametrize("verb", ["show", "pause", "resume", "delete", "fire", "put", "list"])
 def test_with_json_the_body_is_printed_as_it_came(

@@ -97,7 +97,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[str, str], Any]] =
     (
         "fire_schedule",
         ("nightly",),
-        {},
+        {"idempotency_key": "k-1"},
         ("POST", "/v1/schedules/nightly/fire"),
         {"result": "fired", "fire_at_ms": 1, "at_ms": 2, "job_id": "j1"},
     ),

@@ -77,9 +77,9 @@ def schemathesis(
         cwd=root,
         env={
             **environ(),
-            **seed,
             "SCHEMATHESIS_HOOKS": "tests.contract.hooks",
             "PYTHONPATH": str(ROOT),
+            **seed,
         },
         capture_output=True,
         text=True,

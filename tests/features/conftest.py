@@ -19,6 +19,9 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 from pytest_bdd.parser import Feature, Scenario, Step
 
+from contracts.commands import OVER
+from contracts.control import ControlRecord
+from contracts.errors import OrchError
 from contracts.record import LedgerEvent
 from contracts.states import STATE_CODES, TERMINAL, State
 from orch.core.ledger import parse_ledger, state_of
@@ -83,6 +86,8 @@ class Scene:
     answer: httpx2.Response | None = None
     job_id: str | None = None
     waiting: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    """All that were accepted, in their order."""
     known: set[str] = field(default_factory=set)
     """Jobs that were there before the last submission."""
     about: dict[str, Any] = field(default_factory=dict)
@@ -118,6 +123,7 @@ class Scene:
         document = self.answer.json()
         if "job_id" in document:
             self.job_id = document["job_id"]
+            self.jobs.append(document["job_id"])
         return self.answer
 
     def submit(self, spec: Mapping[str, Any], **headers: str) -> str:
@@ -129,6 +135,18 @@ class Scene:
     def wait(self, fact: Callable[[], T | None], what: str) -> T:
         """The fact, within the time that a step has."""
         return wait_until(fact, self.patience_s, what=what)
+
+    def over(self, command_id: str) -> ControlRecord:
+        """The record of a command that has come to its end; a reload starts processes first."""
+
+        def found() -> ControlRecord | None:
+            try:
+                record = self.stack.client.commanded(command_id)
+            except OrchError:
+                return None  # no scheduler has read it yet
+            return record if record.status in OVER else None
+
+        return wait_until(found, 2 * self.patience_s, what=f"the end of {command_id}")
 
     def state(self, job_id: str) -> State:
         """As it is stored."""

@@ -14,6 +14,14 @@ Feature: Schedules
     Then one job was made of it, which ends completed
     And its own times are as they were
 
+  @JOB-3
+  Scenario: A schedule is fired once under one key
+    Given a schedule whose next time is far away
+    And it was fired under the key "monday"
+    When it is fired under the key "monday"
+    Then the answer is 200 and calls it a duplicate
+    And it names the first job, and the schedule was fired once
+
   Scenario: What overlaps is skipped
     Given a schedule that skips, with a job that runs
     When it is fired

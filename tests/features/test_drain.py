@@ -8,27 +8,12 @@ from typing import Any, Final
 import pytest
 from pytest_bdd import given, parsers, scenarios, then, when
 
-from contracts.commands import OVER, CommandStatus
-from contracts.control import ControlRecord
-from contracts.errors import OrchError
+from contracts.commands import CommandStatus
 from contracts.states import State
 from tests.features.conftest import Scene
 
 scenarios("drain.feature")
 POOL: Final = "default"
-
-
-def over(scene: Scene, command_id: str) -> ControlRecord:
-    """The record of a command that has come to its end."""
-
-    def found() -> ControlRecord | None:
-        try:
-            record = scene.stack.client.commanded(command_id)
-        except OrchError:
-            return None  # no scheduler has read it yet
-        return record if record.status in OVER else None
-
-    return scene.wait(found, f"the end of {command_id}")
 
 
 def push(scene: Scene, verb: str, pool: str = POOL, **args: Any) -> None:
@@ -42,13 +27,13 @@ def open_again(scene: Scene) -> Iterator[None]:
     """The pool takes work again after each scenario."""
     yield
     push(scene, "undrain")
-    assert over(scene, scene.about["command"]).status is CommandStatus.DONE
+    assert scene.over(scene.about["command"]).status is CommandStatus.DONE
 
 
 @given("a draining pool")
 def a_draining_pool(scene: Scene) -> None:
     push(scene, "drain")
-    assert over(scene, scene.about["command"]).status is CommandStatus.DONE
+    assert scene.over(scene.about["command"]).status is CommandStatus.DONE
     scene.answer = None
 
 
@@ -82,7 +67,7 @@ def the_same_command(scene: Scene) -> None:
 @then("the command ends done")
 def the_command_ends(scene: Scene) -> None:
     assert "command" in scene.about, "no command was given"
-    record = over(scene, scene.about["command"])
+    record = scene.over(scene.about["command"])
     assert (record.status, record.waiting) == (CommandStatus.DONE, [])
     scene.about["outcome"] = record.outcome
 

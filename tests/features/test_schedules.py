@@ -56,6 +56,18 @@ def a_schedule_with_a_job(scene: Scene, overlap: str) -> None:
     scene.known.add(scene.job)
 
 
+@given(parsers.parse('it was fired under the key "{key}"'))
+def it_was_fired(scene: Scene, key: str) -> None:
+    it_is_fired_under(scene, key)
+    assert (scene.said.status_code, scene.said.json()["duplicate"]) == (202, False)
+    scene.about["first"], scene.answer = scene.job, None
+
+
+@when(parsers.parse('it is fired under the key "{key}"'))
+def it_is_fired_under(scene: Scene, key: str) -> None:
+    scene.post(f"{_path(scene)}/fire", {}, **{"Idempotency-Key": key})
+
+
 @when("it is fired")
 def it_is_fired(scene: Scene) -> None:
     scene.answer = scene.http.post(f"{_path(scene)}/fire")
@@ -82,6 +94,12 @@ def one_job(scene: Scene) -> None:
     (job_id,) = _new_jobs(scene)
     scene.wait_for(job_id, State.COMPLETED)
     assert scene.ledger(job_id)[0].payload["schedule_id"] == scene.folder.name
+
+
+@then("it names the first job, and the schedule was fired once")
+def the_first_job(scene: Scene) -> None:
+    assert scene.said.json()["job_id"] == scene.about["first"]
+    assert _stored(scene)["fired"] == "1"
 
 
 @then("the schedule has its next time")

@@ -8,7 +8,9 @@ import pytest
 
 from contracts.errors import ErrorCode, Refused
 from contracts.limits import SCHEDULES_PER_TENANT_MAX
+from contracts.record import Submitted
 from contracts.schedules import Fate
+from orch.core.asks import Ask
 from orch.core.bounds import Bounds
 from tests.store.timetables import due_since, fired, jobs, schedule
 from tests.store.world import World, spec
@@ -186,6 +188,61 @@ async def test_by_hand_the_overlap_and_admission_have_their_say(world: World) ->
         await world.store.schedules.fire_now("default", "s")
     assert caught.value.code is ErrorCode.QUEUE_FULL
     assert (await world.store.schedules.get("default", "s")).counts.refused == 1
+
+
+@pytest.mark.req("SCH-6", "JOB-3")
+@pytest.mark.first_answers
+async def test_a_fire_under_a_used_key_is_the_first_one_and_changes_nothing(world: World) -> None:
+    await world.pool()
+    await world.store.schedules.put(schedule(overlap="replace"))
+    made = await world.store.schedules.fire_now("default", "s", key="k1")
+    later = await world.store.schedules.fire_now("default", "s", key="k2")
+    assert (made.duplicate, later.duplicate) == (False, False)
+    assert later.job_id != made.job_id
+    before = await world.contents()
+    again = await world.store.schedules.fire_now("default", "s", key="k1")
+    assert again == made.model_copy(update={"duplicate": True})
+    assert await world.contents() == before
+    assert (await world.store.schedules.get("default", "s")).last_job_id == later.job_id
+
+
+@pytest.mark.req("SCH-6", "JOB-3")
+@pytest.mark.first_answers
+async def test_a_key_that_stands_for_something_else_makes_nothing_and_says_so(world: World) -> None:
+    await world.pool()
+    for name in ("s", "other"):
+        await world.store.schedules.put(schedule(name, overlap="queue"))
+    made = await world.store.schedules.fire_now("default", "s", key="k1")
+    (own,) = await world.store.admission.admit([Ask(spec(), "k2")])
+    assert isinstance(own, Submitted)
+    changed = schedule(overlap="queue", spec=spec(objective="another"))
+
+    async def refused(schedule_id: str, key: str) -> str:
+        before = await world.contents()
+        with pytest.raises(Refused) as caught:
+            await world.store.schedules.fire_now("default", schedule_id, key=key)
+        assert caught.value.code is ErrorCode.IDEMPOTENCY_CONFLICT
+        assert {"digest", "other_digest"} <= set(caught.value.details or {})
+        assert await world.contents() == before
+        return str((caught.value.details or {})["job_id"])
+
+    assert await refused("other", "k1") == made.job_id, "the same template, but another schedule's"
+    assert await refused("s", "k2") == own.job_id, "the same content, but submitted"
+    await world.store.schedules.put(changed)
+    assert await refused("s", "k1") == made.job_id, "its template has changed"
+
+
+@pytest.mark.req("SCH-6", "JOB-3")
+@pytest.mark.first_answers
+async def test_a_fire_that_made_no_job_leaves_its_key_free(world: World) -> None:
+    await world.pool()
+    await world.store.schedules.put(schedule())
+    await world.store.schedules.fire_now("default", "s")
+    skipped = await world.store.schedules.fire_now("default", "s", key="k1")
+    assert (skipped.result, skipped.duplicate) == (Fate.SKIPPED, False)
+    await world.store.schedules.put(schedule(overlap="queue"))
+    made = await world.store.schedules.fire_now("default", "s", key="k1")
+    assert (made.result, made.duplicate) == (Fate.FIRED, False)
 
 
 @pytest.mark.req("SCH-6")

@@ -13,6 +13,7 @@
 -- ARGV[11] overlap string skip, queue or replace
 -- ARGV[n] item strings as in admit; or code and message of what refuses it already; none: it came too late
 -- returns {"ok", incarnation, seq, said} | {"same", said} | {"moved"} | {"early"} | {"unknown"}; said: JSON, what came of it
+-- or, where the item has an idempotency key that stands for a job: {"duplicate", id} | {"refused", code, message, details}
 -- No flag on purpose, as in admit. The time that is set is compared and set in the call that makes the job, whose
 -- id follows from tenant, schedule and time: any number of schedulers, late copies and repeats make one job.
 local FIRE_HEAD = 11
@@ -37,6 +38,16 @@ local function hindrance(call, wish, last, batch, policy, actor)
   if answer[1] == 'refused' then
     return 'refused', ',"code":"' .. answer[2] .. '","message":' .. quoted(answer[3])
   end
+end
+
+-- A key that stands for a job already: which one, or that it is of other content; nothing changes. The nonce is
+-- the call's own: the same call again, after it was cut in half, goes on.
+local function known_by_key(call, item)
+  if not item or item.idem == '' then return nil end
+  local id, first = find_first(call, item, { jobs = {}, keys = {} })
+  if not first then return nil end
+  if first[1] ~= item.digest then return conflict(item, id, first[1]) end
+  return (first[2] or '') ~= item.nonce and { 'duplicate', id } or nil
 end
 
 local function carry_out(call, wish, last, actor, policy, bounds)
@@ -80,6 +91,8 @@ local function fire(keys, argv)
   if found[4] == wish.mark then return { 'same', found[5] } end
   if found[1] ~= revision or not (wish.by_hand or found[2] == expected) then return { 'moved' } end
   if tonumber(expected) > call.now then return { 'early' } end
+  local known = known_by_key(call, wish.item)
+  if known then return known end
   local last = found[3] and load_job(call, found[3])
   if last and not allowed(last, 'cancel') then last = nil end
   local result, more = carry_out(call, wish, last, actor, policy, bounds)

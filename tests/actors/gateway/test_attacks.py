@@ -301,11 +301,3 @@ async def test_a_body_that_trickles_is_cut_after_its_time() -> None:
                         said = await stream.receive()
             assert (status_of(said), body_of(said)["code"]) == (400, "INVALID_REQUEST")
         assert house.store.calls["admit"] == 0
-
-
-@pytest.mark.req("API-4")
-async def test_a_real_gateway_cuts_a_slow_head_after_ten_seconds(tmp_path: Path) -> None:
-    async with target(tmp_path) as it:
-        said = await it.process.knock(b"GET /livez HTTP/1.1\r\nHost: x\r\n", within_s=15)
-
-        assert (status_of(said), body_of(said)["code"]) == (400, "INVALID_REQUEST")

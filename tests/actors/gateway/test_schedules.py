@@ -110,6 +110,27 @@ async def test_a_schedule_is_paused_resumed_and_fired_by_hand() -> None:
             assert unknown.json()["code"] == "NOT_FOUND"
 
 
+@pytest.mark.req("SCH-6", "JOB-3", "API-1")
+async def test_a_fire_under_a_used_key_is_told_of_the_first_job_and_makes_none() -> None:
+    async with running() as house:
+        await put(house)
+        path, key = "/v1/schedules/nightly/fire", {"Idempotency-Key": "k-1"}
+        first = await house.http.post(path, headers=key)
+        assert (first.status_code, first.json()["duplicate"]) == (202, False)
+        again = await house.http.post(path, headers=key)
+        assert (again.status_code, again.json()) == (200, {**first.json(), "duplicate": True})
+        await put(house, spec={**SPEC, "name": "another"})
+        other = await house.http.post(path, headers=key)
+        assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+        digests = other.json()["details"]
+        assert digests["digest"] != digests["other_digest"]
+        shown = (await house.http.get("/v1/schedules/nightly")).json()
+        assert shown["counts"] == {"fired": 1, "skipped": 0, "refused": 0, "missed": 0}
+        for bad in ("", "a b", "k" * 201):
+            refused = await house.http.post(path, headers={"Idempotency-Key": bad})
+            assert (refused.status_code, refused.json()["code"]) == (400, "INVALID_REQUEST")
+
+
 @pytest.mark.req("SCH-6", "ADM-1")
 async def test_what_admission_refuses_to_a_fire_by_hand_is_told_as_at_every_door() -> None:
     async with running() as house:

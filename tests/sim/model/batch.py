@@ -129,6 +129,10 @@ class Batch:
         item.answer = self._judge(item)
 
     def _judge(self, item: Item) -> Reply:
+        return self.repeat_of(item) or self._refusal(item)
+
+    def repeat_of(self, item: Item) -> Reply:
+        """The answer to an item whose id or key stands for a job; empty when it stands for none."""
         key = key_name(self._call, item)
         job_id = item.job_id
         if item.key:
@@ -140,7 +144,7 @@ class Batch:
         if job is not None:
             again = job.fields.get("nonce", "") == item.nonce
             return _judge_repeat(item, job_id, job.fields["digest"], job.state, again=again)
-        return self._refusal(item)
+        return []
 
     def _refusal(self, item: Item) -> Reply:
         pools = self._call.space.members(f"{self._call.shard}pools")

@@ -119,6 +119,17 @@ def _job(job_id: str) -> str:
     return f',"job_id":"{job_id}"'
 
 
+def _known_by_key(call: Call, wish: _Wish, head: Sequence[str]) -> Reply:
+    """A key that stands for a job already: which one, or that it is of other content."""
+    if wish.item is None or not wish.item.key:
+        return []
+    actor, policy, bounds = head
+    kind, *about = Batch(call, policy, bounds, actor).repeat_of(wish.item) or ["new"]
+    if kind == "new":  # also the same call, cut in half before
+        return []
+    return [kind, *about] if kind == "refused" else [kind, about[0]]
+
+
 def _carry_out(call: Call, wish: _Wish, last: Job | None, head: Sequence[str]) -> tuple[str, str]:
     actor, policy, bounds = head
     batch = Batch(call, policy, bounds, actor)
@@ -148,6 +159,9 @@ def fire(call: Call, argv: Sequence[str]) -> Reply:
         return ["moved"]
     if int(wish.expected) > call.now:
         return ["early"]
+    known = _known_by_key(call, wish, argv[:3])
+    if known:
+        return known
     last = call.load(fields["job"]) if "job" in fields else None
     if last is not None and not call.allows(last, Event.CANCEL):
         last = None

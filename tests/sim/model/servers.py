@@ -223,6 +223,8 @@ def said(step: Step, do: Any) -> Any:
         return [*reply[:3], reply[4]]
     if step.name == "apply" and reply[0] == "behind":
         return ["behind"]
+    if step.name == "fire" and reply[0] == "refused":
+        return _answer(reply)
     if step.name in {"admit", "replay"}:
         return [*reply[:3], [_answer(one) for one in reply[3]], *reply[4:]]
     return _parsed(reply) if step.name == "GET" and reply else reply

@@ -65,4 +65,8 @@ class Timetables(Telling):
         job_id = f"f{fire_at}" if self._rng.random() < 0.8 else self._job()
         placed = self._any("", "", '{"pool":"a","why":"only"}')
         ties = self._any("", "", "k:k1", "s:s1", "s:s1 p:replace")
-        return job_id, digest, tenant, pool, class_name, spec, 0, 0, "", "", "", "", placed, ties
+        key, nonce = self._rng.choice(
+            (("", ""), ("", ""), ("i1", "n1"), ("i1", "n2"), ("i2", "n1"))
+        )
+        names = (key, nonce, "", "", placed, ties)
+        return job_id, digest, tenant, pool, class_name, spec, 0, 0, *names
