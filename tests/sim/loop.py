@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
+from heapq import heappop, heappush
 from random import Random
+from types import MethodType
 from typing import Any, NoReturn
 
 from anyio._backends import _asyncio as anyio_asyncio
-from anyio._core import _eventloop as anyio_eventloop
 
 STEPS_AT_ONE_INSTANT_MAX = 200_000
 """More turns than that without any time passing is a loop that spins."""
@@ -26,53 +28,47 @@ _CANCEL_AGAIN_S = 0.001
 _CANCEL_AT_ONCE = 50
 """Deliveries of a cancellation at one instant, before they wait for time to pass."""
 _DELIVER_CANCELLATION = anyio_asyncio.CancelScope._deliver_cancellation
+_CALLBACK, _ARGS, _THREAD_AT = 2, 3, 5
 _GRAVEYARD: list[object] = []
 """What killed processes would have done; never freed, because freeing a coroutine runs its `finally`."""
 
 
-class SimHandle:
-    """What waits to be run; asyncio's own asks its loop for the debug mode at every step of its life."""
+class SimHandle(list[Any]):
+    """What waits to be run: [when, number, callback, args, context, thread].
 
-    __slots__ = ("args", "callback", "context", "thread", "when_s")
+    A list, because the heap of timers then compares (when, number) and making one runs no Python code. The
+    callback is None once it was canceled. asyncio's own asks its loop for the debug mode at every step.
+    """
 
-    def __init__(
-        self,
-        callback: Callable[..., Any],
-        args: tuple[Any, ...],
-        context: contextvars.Context,
-        when_s: float,
-    ) -> None:
-        self.callback: Callable[..., Any] | None = callback
-        """None, once it was canceled."""
-        self.args = args
-        self.context = context
-        self.thread = context.get(_THREAD, _ROOT)
-        self.when_s = when_s
+    __slots__ = ()
 
     def cancel(self) -> None:
         """It is skipped when its time comes."""
-        self.callback = None
-        self.args = ()
+        self[_CALLBACK] = None
+        self[_ARGS] = ()
 
     def cancelled(self) -> bool:
         """Whether it will be skipped."""
-        return self.callback is None
+        return self[_CALLBACK] is None
 
     def when(self) -> float:
         """The virtual time at which it is due."""
-        return self.when_s
+        when_s: float = self[0]
+        return when_s
 
 
 class Thread:
     """One queue of a process."""
 
-    __slots__ = ("listed", "process", "queue", "stalled")
+    __slots__ = ("blocked", "listed", "process", "queue", "stalled")
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.queue: deque[SimHandle] = deque()
         self.listed = False
         self.stalled = False
+        self.blocked = process.frozen or process.dead
+        """Stalled, or its process is frozen or dead."""
 
 
 class Process:
@@ -114,52 +110,25 @@ def context_of(thread: Thread) -> contextvars.Context:
 class SimTask(asyncio.Task[Any]):
     """A task whose place in a set does not depend on its address."""
 
+    __slots__ = ("_hash", "state")
+
     _numbers = itertools.count(1)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._number = next(SimTask._numbers)
+        self._hash = next(SimTask._numbers).__hash__
+        self.state: Any = None
+        """What anyio knows of it."""
         super().__init__(*args, **kwargs)
 
-    def __hash__(self) -> int:
-        return self._number
+
+# Its number's own hash, without a Python function: anyio asks for it four times in every scope.
+SimTask.__hash__ = SimTask._hash  # type: ignore[method-assign, assignment]  # a slot that holds a method
 
 
 def _make_task(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any
 ) -> SimTask:
     return SimTask(coro, loop=loop, **kwargs)
-
-
-class _Ordered(dict[Any, None]):
-    """A set in the order of its insertions; what anyio needs of one."""
-
-    def add(self, item: Any) -> None:
-        self[item] = None
-
-    def remove(self, item: Any) -> None:
-        del self[item]
-
-    def discard(self, item: Any) -> None:
-        self.pop(item, None)
-
-
-def tame_anyio() -> None:
-    """Cancel scopes visit their children in a set ordered by address: here, in the order they came.
-
-    And anyio finds out anew which library runs, for each of them and for each sleep: here it never changes.
-    """
-    anyio_eventloop.current_async_library = lambda: "asyncio"
-    scope_class = anyio_asyncio.CancelScope
-    init = scope_class.__init__
-    if getattr(init, "is_tame", False):
-        return
-
-    def tame(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **kwargs)
-        self._child_scopes = _Ordered()
-
-    tame.is_tame = True  # type: ignore[attr-defined]  # a mark on the function
-    scope_class.__init__ = tame  # type: ignore[method-assign]  # anyio's scopes, in a fixed order
 
 
 class Spinning(Exception):
@@ -178,13 +147,17 @@ class SimLoop(asyncio.BaseEventLoop):
         SimTask._numbers = itertools.count(1)  # whatever ran in this process before
         self._random = Random(seed).random
         self._now = 0.0
-        self._numbers = itertools.count()
-        self._timers: list[tuple[float, int, SimHandle]] = []
+        self._next_number = itertools.count().__next__
+        self._timers: list[SimHandle] = []
         self._runnable: list[Thread] = []
         self._retries = (0.0, 0)
         self.set_task_factory(_make_task)  # type: ignore[arg-type]  # any coroutine
         # asyncio prints what nobody awaited; a killed process leaves much of that.
         self.set_debug(False)
+        # Each future is made without Python code of its loop's.
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
+
+    get_debug = staticmethod(bool)  # type: ignore[assignment]  # False; every future asks
 
     # -- what asyncio asks of a loop
 
@@ -196,14 +169,22 @@ class SimLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> SimHandle:
         """At the end of the queue of the thread that the context belongs to."""
-        if getattr(callback, "__func__", None) is _DELIVER_CANCELLATION and self._retried_often():
+        if (
+            type(callback) is MethodType
+            and callback.__func__ is _DELIVER_CANCELLATION
+            and self._retried_often()
+        ):
             # anyio tries again at every turn while a shielded call is under way: a real loop spins for
             # that long; here it would spin for ever, because nothing else makes the time pass.
             return self.call_at(self._now + _CANCEL_AGAIN_S, callback, *args, context=context)
         if context is None:
-            context = contextvars.copy_context()
-        handle = SimHandle(callback, args, context, self._now)
-        self._enqueue(handle)
+            context = copy_context()
+        thread = context.get(_THREAD, _ROOT)
+        handle = SimHandle((self._now, 0, callback, args, context, thread))
+        thread.queue.append(handle)
+        if not (thread.listed or thread.blocked):
+            thread.listed = True
+            self._runnable.append(thread)
         return handle
 
     def _retried_often(self) -> bool:
@@ -223,9 +204,9 @@ class SimLoop(asyncio.BaseEventLoop):
     ) -> SimHandle:
         """After so many virtual seconds."""
         if context is None:
-            context = contextvars.copy_context()
+            context = copy_context()
         when_s = self._now + delay if delay > 0 else self._now
-        return self._set_timer(SimHandle(callback, args, context, when_s))
+        return self._set_timer(when_s, callback, args, context)
 
     def call_at(  # type: ignore[override]  # as call_soon
         self,
@@ -236,14 +217,22 @@ class SimLoop(asyncio.BaseEventLoop):
     ) -> SimHandle:
         """At that virtual time."""
         if context is None:
-            context = contextvars.copy_context()
-        return self._set_timer(SimHandle(callback, args, context, when))
+            context = copy_context()
+        return self._set_timer(when, callback, args, context)
 
-    def _set_timer(self, handle: SimHandle) -> SimHandle:
-        if handle.thread.process.dead:
+    def _set_timer(
+        self,
+        when_s: float,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+    ) -> SimHandle:
+        thread = context.get(_THREAD, _ROOT)
+        handle = SimHandle((when_s, self._next_number(), callback, args, context, thread))
+        if thread.process.dead:
             _GRAVEYARD.append(handle)
         else:
-            heapq.heappush(self._timers, (handle.when_s, next(self._numbers), handle))
+            heappush(self._timers, handle)
         return handle
 
     def run_in_executor(self, *_args: Any) -> NoReturn:  # type: ignore[override]  # nothing leaves the loop
@@ -268,54 +257,48 @@ class SimLoop(asyncio.BaseEventLoop):
         for thread in process.threads:
             _GRAVEYARD.append(thread.queue)
             thread.queue = deque()
-            self._unlist(thread)
+            _GRAVEYARD.append(thread.queue)  # of what the others still send it
+            self._block(thread)
 
     def freeze(self, process: Process) -> None:
         """SIGSTOP."""
         process.frozen = True
         for thread in process.threads:
-            self._unlist(thread)
+            self._block(thread)
 
     def thaw(self, process: Process) -> None:
         """SIGCONT: what became due in between runs now."""
         process.frozen = False
         for thread in process.threads:
-            self._list(thread)
+            self._unblock(thread)
 
     def stall(self, thread: Thread) -> None:
         """User code blocks this thread; the process's others go on."""
         thread.stalled = True
-        self._unlist(thread)
+        self._block(thread)
 
     def unstall(self, thread: Thread) -> None:
         """It returned."""
         thread.stalled = False
-        self._list(thread)
+        self._unblock(thread)
 
-    def _enqueue(self, handle: SimHandle) -> None:
-        thread = handle.thread
-        if thread.process.dead:
-            _GRAVEYARD.append(handle)
-            return
-        thread.queue.append(handle)
-        if not thread.listed:
-            self._list(thread)
-
-    def _list(self, thread: Thread) -> None:
-        process = thread.process
-        if thread.queue and not (thread.listed or thread.stalled or process.frozen or process.dead):
-            thread.listed = True
-            self._runnable.append(thread)
-
-    def _unlist(self, thread: Thread) -> None:
+    def _block(self, thread: Thread) -> None:
+        thread.blocked = True
         if thread.listed:
             thread.listed = False
             self._runnable.remove(thread)
 
+    def _unblock(self, thread: Thread) -> None:
+        process = thread.process
+        thread.blocked = thread.stalled or process.frozen or process.dead
+        if thread.queue and not (thread.listed or thread.blocked):
+            thread.listed = True
+            self._runnable.append(thread)
+
     # -- the run
 
     def _run_once(self) -> None:
-        runnable, turns_here = self._runnable, 0
+        runnable, random, turns_here = self._runnable, self._random, 0
         while not self._stopping:  # type: ignore[attr-defined]  # asyncio's own
             if not runnable:
                 self._jump()
@@ -324,35 +307,38 @@ class SimLoop(asyncio.BaseEventLoop):
             turns_here += 1
             if turns_here > STEPS_AT_ONE_INSTANT_MAX:
                 raise Spinning(f"{runnable[0].process} spins at {self._now:.3f} s")
-            self._turn(runnable[int(self._random() * len(runnable))])
-
-    def _turn(self, thread: Thread) -> None:
-        """It runs what its queue holds now, as asyncio's own loop would."""
-        queue = thread.queue
-        for _ in range(len(queue)):
-            handle = queue.popleft()
-            if handle.callback is not None:
-                try:
-                    handle.context.run(handle.callback, *handle.args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as error:  # noqa: BLE001 - as asyncio does: the loop outlives it
-                    self.call_exception_handler({"message": "callback", "exception": error})
-            if not thread.listed:  # killed or frozen by what it did
-                return
-        if not queue:
-            thread.listed = False
-            self._runnable.remove(thread)
+            thread = runnable[int(random() * len(runnable))]
+            # It runs what its queue holds now, as asyncio's own loop would.
+            queue = thread.queue
+            for _ in range(len(queue)):
+                _, _, callback, args, context, _ = queue.popleft()
+                if callback is not None:
+                    try:
+                        context.run(callback, *args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - as asyncio does: the loop outlives it
+                        self.call_exception_handler({"message": "callback", "exception": error})
+                if not thread.listed:  # killed or frozen by what it did
+                    break
+            else:
+                if not queue:
+                    thread.listed = False
+                    runnable.remove(thread)
 
     def _jump(self) -> None:
         """To the next timer; everything due then is queued in the order of its time."""
-        timers = self._timers
-        while timers and timers[0][2].callback is None:
-            heapq.heappop(timers)
+        timers, runnable = self._timers, self._runnable
+        while timers and timers[0][_CALLBACK] is None:
+            heappop(timers)
         if not timers:
             raise Idle(f"nothing can run after {self._now:.3f} s")
         now = self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= now:
-            handle = heapq.heappop(timers)[2]
-            if handle.callback is not None:
-                self._enqueue(handle)
+            handle = heappop(timers)
+            if handle[_CALLBACK] is not None:
+                thread = handle[_THREAD_AT]
+                thread.queue.append(handle)
+                if not (thread.listed or thread.blocked):
+                    thread.listed = True
+                    runnable.append(thread)
