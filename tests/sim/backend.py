@@ -37,6 +37,11 @@ class Backend(Protocol):
         """Something that differs whenever an entry was added to the stream, or it came or went."""
         ...
 
+    @property
+    def grown(self) -> int:
+        """A number that changes whenever the mark of any stream may have changed."""
+        ...
+
     def snapshot(self) -> object:
         """All data as they are now, whatever happens to them later; loaded functions not included."""
         ...

@@ -7,8 +7,8 @@ answer comes of it, as redis-py does.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
 
 import redis
@@ -49,6 +49,7 @@ class SimClient:
         self._server = server
         self._link = link
         self._timeout_s = timeout_ms / 1000
+        self._deadlines = server.deadlines(self._timeout_s)
         self._idle: list[Socket] = []
         self.greet: Callable[[Any], Awaitable[None]] | None = None
 
@@ -87,13 +88,15 @@ class SimClient:
         server, loop = self._server, self._server.loop
         if socket.generation != server.generation:
             raise RedisConnectionError("Connection closed by server")
-        command, block_ms = split_block(full)
+        command, block_ms, verb = full, None, verb_of(full)
+        if not verb:
+            command, block_ms = split_block(full)
         message = Message(
-            self._link, socket, command, verb_of(command), block_ms, self._timeout_s,
-            loop.create_future(), contextvars.copy_context(),
+            self._link, socket, command, verb, block_ms, self._timeout_s,
+            loop.create_future(), copy_context(),
         )  # fmt: skip
-        timer = loop.call_later(self._timeout_s, message.expire)
-        note = server.history.invoked(self._link.process.name, command)
+        timer = loop.call_in_time(self._deadlines, message.expire, message.context)
+        note = server.history.invoked(self._link.process.name, verb, command)
         server.send(message)
         try:
             reply = await message.future

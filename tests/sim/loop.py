@@ -57,6 +57,25 @@ class SimHandle(list[Any]):
         return when_s
 
 
+class Deadlines:
+    """Timers of one length, of which hardly any rings: in a line of their own, the heap knows its head."""
+
+    __slots__ = ("length_s", "line", "listed")
+
+    def __init__(self, length_s: float) -> None:
+        self.length_s = length_s
+        self.line: deque[SimHandle] = deque()
+        self.listed = False
+
+    def head(self) -> SimHandle | None:
+        """What stands in the heap for the first that was not canceled; it looks like one that was."""
+        line = self.line
+        while line and line[0][_CALLBACK] is None:
+            line.popleft()
+        self.listed = bool(line)
+        return SimHandle((line[0][0], line[0][1], None, self, None, None)) if line else None
+
+
 class Thread:
     """One queue of a process."""
 
@@ -146,10 +165,13 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         SimTask._numbers = itertools.count(1)  # whatever ran in this process before
         self._random = Random(seed).random
-        self._now = 0.0
+        self.now = 0.0
+        """What `time` answers, for who asks often."""
         self._next_number = itertools.count().__next__
         self._timers: list[SimHandle] = []
         self._runnable: list[Thread] = []
+        self.killed = 0
+        """How many processes were."""
         self._retries = (0.0, 0)
         self.set_task_factory(_make_task)  # type: ignore[arg-type]  # any coroutine
         # asyncio prints what nobody awaited; a killed process leaves much of that.
@@ -163,7 +185,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         """Virtual seconds since the beginning."""
-        return self._now
+        return self.now
 
     def call_soon(  # type: ignore[override]  # a handle of our own
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
@@ -176,11 +198,11 @@ class SimLoop(asyncio.BaseEventLoop):
         ):
             # anyio tries again at every turn while a shielded call is under way: a real loop spins for
             # that long; here it would spin for ever, because nothing else makes the time pass.
-            return self.call_at(self._now + _CANCEL_AGAIN_S, callback, *args, context=context)
+            return self.call_at(self.now + _CANCEL_AGAIN_S, callback, *args, context=context)
         if context is None:
             context = copy_context()
         thread = context.get(_THREAD, _ROOT)
-        handle = SimHandle((self._now, 0, callback, args, context, thread))
+        handle = SimHandle((self.now, 0, callback, args, context, thread))
         thread.queue.append(handle)
         if not (thread.listed or thread.blocked):
             thread.listed = True
@@ -188,9 +210,9 @@ class SimLoop(asyncio.BaseEventLoop):
         return handle
 
     def _retried_often(self) -> bool:
-        if self._retries[0] != self._now:
-            self._retries = (self._now, 0)
-        self._retries = (self._now, self._retries[1] + 1)
+        if self._retries[0] != self.now:
+            self._retries = (self.now, 0)
+        self._retries = (self.now, self._retries[1] + 1)
         return self._retries[1] > _CANCEL_AT_ONCE
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]  # there is one thread
@@ -205,7 +227,7 @@ class SimLoop(asyncio.BaseEventLoop):
         """After so many virtual seconds."""
         if context is None:
             context = copy_context()
-        when_s = self._now + delay if delay > 0 else self._now
+        when_s = self.now + delay if delay > 0 else self.now
         return self._set_timer(when_s, callback, args, context)
 
     def call_at(  # type: ignore[override]  # as call_soon
@@ -219,6 +241,21 @@ class SimLoop(asyncio.BaseEventLoop):
         if context is None:
             context = copy_context()
         return self._set_timer(when, callback, args, context)
+
+    def call_in_time(
+        self, deadlines: Deadlines, callback: Callable[[], None], context: contextvars.Context
+    ) -> SimHandle:
+        """As call_later, after the length of these."""
+        thread = context.get(_THREAD, _ROOT)
+        when_s = self.now + deadlines.length_s
+        handle = SimHandle((when_s, self._next_number(), callback, (), context, thread))
+        if thread.process.dead:
+            _GRAVEYARD.append(handle)
+            return handle
+        deadlines.line.append(handle)
+        if not deadlines.listed:
+            heappush(self._timers, deadlines.head())
+        return handle
 
     def _set_timer(
         self,
@@ -254,6 +291,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def kill(self, process: Process) -> None:
         """kill -9: nothing of it runs any more, not even its `finally` blocks."""
         process.dead = True
+        self.killed += 1
         for thread in process.threads:
             _GRAVEYARD.append(thread.queue)
             thread.queue = deque()
@@ -306,7 +344,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 continue
             turns_here += 1
             if turns_here > STEPS_AT_ONE_INSTANT_MAX:
-                raise Spinning(f"{runnable[0].process} spins at {self._now:.3f} s")
+                raise Spinning(f"{runnable[0].process} spins at {self.now:.3f} s")
             thread = runnable[int(random() * len(runnable))]
             # It runs what its queue holds now, as asyncio's own loop would.
             queue = thread.queue
@@ -330,15 +368,29 @@ class SimLoop(asyncio.BaseEventLoop):
         """To the next timer; everything due then is queued in the order of its time."""
         timers, runnable = self._timers, self._runnable
         while timers and timers[0][_CALLBACK] is None:
-            heappop(timers)
+            self._drop(heappop(timers))
         if not timers:
-            raise Idle(f"nothing can run after {self._now:.3f} s")
-        now = self._now = max(self._now, timers[0][0])
+            raise Idle(f"nothing can run after {self.now:.3f} s")
+        now = self.now = max(self.now, timers[0][0])
         while timers and timers[0][0] <= now:
             handle = heappop(timers)
-            if handle[_CALLBACK] is not None:
-                thread = handle[_THREAD_AT]
-                thread.queue.append(handle)
-                if not (thread.listed or thread.blocked):
-                    thread.listed = True
-                    runnable.append(thread)
+            if handle[_CALLBACK] is None:
+                self._drop(handle)
+                continue
+            thread = handle[_THREAD_AT]
+            thread.queue.append(handle)
+            if not (thread.listed or thread.blocked):
+                thread.listed = True
+                runnable.append(thread)
+
+    def _drop(self, handle: SimHandle) -> None:
+        """A canceled timer goes; the head of a line makes room for the timer it stands for, and the next."""
+        deadlines = handle[_ARGS]
+        if not deadlines:
+            return
+        head = deadlines.head()
+        if head is not None and head[1] == handle[1]:
+            heappush(self._timers, deadlines.line.popleft())
+            head = deadlines.head()
+        if head is not None:
+            heappush(self._timers, head)

@@ -102,7 +102,7 @@ class Call:
 
     def __init__(self, space: Keyspace, shard: str, run_id: str) -> None:
         self.space = space
-        self._hash = space.hash
+        self._values = space.values
         self.shard = shard
         self.run_id = run_id
         self.now = space.clock()
@@ -127,7 +127,8 @@ class Call:
 
     def hash(self, name: str) -> dict[str, str]:
         """A hash of the shard."""
-        return self._hash(self.shard + name)
+        value = self._values.get(self.shard + name)
+        return value if type(value) is dict else self.space.hash(self.shard + name)
 
     @property
     def meta(self) -> dict[str, str]:

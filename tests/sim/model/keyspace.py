@@ -18,9 +18,12 @@ T = TypeVar("T")
 WRONGTYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 
+_STAY_EMPTY = (Stream, str)
+
+
 def is_there(value: Value) -> bool:
     """Whether Redis would still have the key: it has no empty values but streams and strings."""
-    return isinstance(value, Stream | str) or len(value) > 0
+    return isinstance(value, _STAY_EMPTY) or len(value) > 0
 
 
 class Keyspace:
@@ -32,6 +35,8 @@ class Keyspace:
         self.expires: dict[str, int] = {}
         self.signaled: dict[str, None] = {}
         """Streams changed by the command that runs: whoever blocks on them is served after it."""
+        self.grown = 0
+        """How often a stream got an entry, came or went."""
 
     def names(self) -> Iterator[str]:
         """Every key there is."""
@@ -53,11 +58,13 @@ class Keyspace:
             raise ResponseError(WRONGTYPE)
         made: Any = kind()
         self.values[name] = made
+        self.grown += 1
         return made
 
     def hash(self, name: str) -> dict[str, str]:
         """A hash; what is written to it is stored."""
-        return self._typed(name, dict)
+        value = self.values.get(name)
+        return value if type(value) is dict else self._typed(name, dict)
 
     def members(self, name: str) -> Members:
         """A set."""
@@ -89,6 +96,7 @@ class Keyspace:
         """Stores a string over whatever was there."""
         self.delete(name)
         self.values[name] = text
+        self.grown += 1
         if ttl_ms is not None:
             self.expires[name] = self.clock() + ttl_ms
 
@@ -98,6 +106,7 @@ class Keyspace:
         self.expires.pop(name, None)
         if isinstance(value, Stream):
             self.signaled[name] = None
+            self.grown += 1
         return value is not None and is_there(value)
 
     def append(
@@ -120,6 +129,7 @@ class Keyspace:
         if most is not None:
             stream.trim(most, exactly=exactly)
         self.signaled[name] = None
+        self.grown += 1
         return id_text(made)
 
     def ensure_group(self, name: str, group: str) -> None:
@@ -149,8 +159,11 @@ class Keyspace:
     def restore(self, snapshot: bytes) -> None:
         """Everything, as it was then."""
         self.values, self.expires = pickle.loads(snapshot)
+        self.grown += 1
 
     def _expire(self) -> None:
+        if not self.expires:
+            return
         now = self.clock()
         for name in [name for name, at_ms in self.expires.items() if at_ms <= now]:
             self.delete(name)
