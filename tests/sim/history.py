@@ -125,7 +125,7 @@ class History:
 
     def invoked(self, process: str, verb: str, command: list[Any]) -> Call | None:
         """A sender wrote a command; only function calls are kept, without beats: most calls are."""
-        if verb in {"", "beat"}:
+        if not verb or verb == "beat":
             return None
         call = Call(len(self.calls), process, verb, command[4:], self.now())
         self.calls.append(call)

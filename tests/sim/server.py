@@ -43,10 +43,6 @@ class Rates:
     double: float = 0.0
     latency_ms: float = 0.3
 
-    def sum(self) -> float:
-        """How often a message meets any of them; a little more, for sums are not exact."""
-        return self.lost_request + self.lost_reply + self.late + self.double + 1e-9
-
 
 class Link:
     """The network of one process."""
@@ -210,8 +206,8 @@ class SimServer:
         rates, roll = self.rates, self._random()
         if message.verb in RARE:
             roll /= 4
-        if roll > rates.sum():
-            return ""
+        if roll > rates.lost_request + rates.lost_reply + rates.late + rates.double + 1e-9:
+            return ""  # more than all together; a little more, for sums are not exact
         for kind in MESSAGE_FAULTS if message.verb else MESSAGE_FAULTS[:-1]:
             rate = getattr(rates, kind)
             if roll < rate:
@@ -286,16 +282,16 @@ class SimServer:
 
     def _reply(self, message: Message, reply: Any) -> None:
         cut = message.link.cut
-        if message.lose_reply:
+        if not (cut or message.lose_reply or message.reply_late_s):
+            self._to_client(message, message.succeed, reply)
+        elif message.lose_reply:
             self._lose(message)
         elif cut == "reset":
             self._break(message)
         elif cut == "hole":
             message.link.held.append(partial(self._to_client, message, message.succeed, reply))
-        elif message.reply_late_s:
-            self._at(message.reply_late_s, self._to_client, message, message.succeed, reply)
         else:
-            self._to_client(message, message.succeed, reply)
+            self._at(message.reply_late_s, self._to_client, message, message.succeed, reply)
 
     def _park(self, message: Message) -> None:
         message.streams = streams_of(message.command)

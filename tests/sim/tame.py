@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from math import inf
 from typing import Any
 
 import anyio
@@ -19,7 +20,7 @@ from anyio._core import _tasks as anyio_tasks
 from tests.sim.loop import SimLoop, SimTask
 
 _Scope: Any = anyio_asyncio.CancelScope
-_INIT = _Scope.__init__
+_INIT, _ENTER, _EXIT = _Scope.__init__, _Scope.__enter__, _Scope.__exit__
 
 
 class _Ordered(dict[Any, None]):
@@ -55,13 +56,60 @@ def _init(self: Any, *args: Any, **kwargs: Any) -> None:
     self._child_scopes = _Ordered()
 
 
+def _enter(self: Any) -> Any:
+    """What anyio's own does with a scope that is fresh, without a deadline, in a task that it knows."""
+    task = anyio_asyncio.current_task()
+    state = task.state  # type: ignore[union-attr]  # a SimTask
+    if state is None or self._active or self._cancel_called or self._deadline != inf:
+        return _ENTER(self)
+    self._host_task = task
+    self._tasks.add(task)
+    parent = self._parent_scope = state.cancel_scope
+    state.cancel_scope = self
+    if parent is not None:
+        parent._child_scopes.add(self)
+        parent._tasks.discard(task)
+    self._active = True
+    self._cancelling_at_enter = task.cancelling()  # type: ignore[union-attr]
+    return self
+
+
+def _exit(self: Any, *error: Any) -> Any:
+    """What anyio's own does with a scope that was left as it was entered, and nothing around it canceled."""
+    task, scope = self._host_task, self._parent_scope
+    if (
+        self._cancel_called
+        or self._pending_uncancellations
+        or self._timeout_handle
+        or not self._active
+        or scope is None
+        or task is not anyio_asyncio.current_task()
+        or task.state.cancel_scope is not self
+    ):
+        return _EXIT(self, *error)
+    while not scope._cancel_called:
+        if scope._shield or scope._parent_scope is None:
+            break
+        scope = scope._parent_scope
+    else:
+        return _EXIT(self, *error)
+    parent = self._parent_scope
+    self._active = False
+    self._tasks.remove(task)
+    parent._child_scopes.remove(self)
+    parent._tasks.add(task)
+    task.state.cancel_scope = parent
+    self._host_task = None
+    return False
+
+
 def tame_anyio(loop: SimLoop) -> None:
     """For as long as this process lives: it runs nothing but simulations, one after the other."""
     anyio_eventloop.current_async_library = lambda: "asyncio"
     # Which task runs is asked of this loop's entry at once.
     anyio_asyncio.current_task = partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined]
     anyio_asyncio._task_states = _States()  # type: ignore[assignment]
-    _Scope.__init__ = _init
+    _Scope.__init__, _Scope.__enter__, _Scope.__exit__ = _init, _enter, _exit
     # The class itself: the one in front of it finds it anew, and makes it twice.
     anyio.CancelScope = _Scope  # type: ignore[misc]
     anyio_tasks.CancelScope = _Scope  # type: ignore[misc]
