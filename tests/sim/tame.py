@@ -109,6 +109,8 @@ def tame_anyio(loop: SimLoop) -> None:
     # Which task runs is asked of this loop's entry at once.
     anyio_asyncio.current_task = partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined]
     anyio_asyncio._task_states = _States()  # type: ignore[assignment]
+    # A run that is over leaves tasks behind, with the numbers of the new ones.
+    asyncio.tasks._all_tasks.data.clear()  # type: ignore[attr-defined]
     _Scope.__init__, _Scope.__enter__, _Scope.__exit__ = _init, _enter, _exit
     # The class itself: the one in front of it finds it anew, and makes it twice.
     anyio.CancelScope = _Scope  # type: ignore[misc]
