@@ -123,11 +123,9 @@ class History:
 
     # -- the senders' side
 
-    def invoked(self, process: str, verb: str, command: list[Any]) -> Call | None:
-        """A sender wrote a command; only function calls are kept, without beats: most calls are."""
-        if not verb or verb == "beat":
-            return None
-        call = Call(len(self.calls), process, verb, command[4:], self.now())
+    def invoked(self, process: str, command: list[Any]) -> Call:
+        """A sender wrote a function call; beats are not kept: most calls are."""
+        call = Call(len(self.calls), process, verb_of(command), command[4:], self.now())
         self.calls.append(call)
         return call
 

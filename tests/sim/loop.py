@@ -119,6 +119,11 @@ def current_process() -> Process:
     return _THREAD.get(_ROOT).process
 
 
+def thread_of(context: contextvars.Context) -> Thread:
+    """To which thread belongs what is scheduled with it."""
+    return context.get(_THREAD, _ROOT)
+
+
 def context_of(thread: Thread) -> contextvars.Context:
     """A context in which everything scheduled belongs to that thread."""
     context = contextvars.Context()
@@ -243,10 +248,13 @@ class SimLoop(asyncio.BaseEventLoop):
         return self._set_timer(when, callback, args, context)
 
     def call_in_time(
-        self, deadlines: Deadlines, callback: Callable[[], None], context: contextvars.Context
+        self,
+        deadlines: Deadlines,
+        callback: Callable[[], None],
+        context: contextvars.Context,
+        thread: Thread,
     ) -> SimHandle:
-        """As call_later, after the length of these."""
-        thread = context.get(_THREAD, _ROOT)
+        """As call_later, after the length of these; the thread is the context's."""
         when_s = self.now + deadlines.length_s
         handle = SimHandle((when_s, self._next_number(), callback, (), context, thread))
         if thread.process.dead:
@@ -256,6 +264,22 @@ class SimLoop(asyncio.BaseEventLoop):
         if not deadlines.listed:
             heappush(self._timers, deadlines.head())
         return handle
+
+    def push(
+        self,
+        delay_s: float,
+        thread: Thread,
+        context: contextvars.Context,
+        callback: Callable[..., Any],
+        *args: Any,
+    ) -> None:
+        """As call_later, of a thread that is known; nobody cancels it."""
+        when_s = self.now + delay_s
+        handle = SimHandle((when_s, self._next_number(), callback, args, context, thread))
+        if thread.process.dead:
+            _GRAVEYARD.append(handle)
+        else:
+            heappush(self._timers, handle)
 
     def _set_timer(
         self,

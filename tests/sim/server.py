@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.sim.backend import Backend, MakeBackend
 from tests.sim.history import History
-from tests.sim.loop import Deadlines, Process, SimLoop, Thread, context_of
+from tests.sim.loop import Deadlines, Process, SimLoop, Thread, context_of, thread_of
 
 EPOCH_MS = 1_750_000_000_000
 RARE = {"bury", "register", "leave", "decide", "cancel", "pause", "resume", "answer"}
@@ -93,6 +93,7 @@ class Message:
         self.timeout_s = timeout_s
         self.future = future
         self.context = context
+        self.thread = thread_of(context)
 
     def succeed(self, reply: Any) -> None:
         """The reply is there."""
@@ -154,7 +155,8 @@ class SimServer:
         self._grown = 0
         """What loop and backend had counted when the waiting were last looked through."""
         self._open: dict[Message, None] = {}
-        self._context = context_of(Thread(Process("server")))
+        self._thread = Thread(Process("server"))
+        self._context = context_of(self._thread)
         self._new_run()
 
     def wall_ms(self) -> int:
@@ -223,8 +225,9 @@ class SimServer:
 
     def _at(self, delay_s: float, act: Callable[..., None], *args: Any) -> None:
         arrival_s = self.loop.now + delay_s
-        self.last_arrival_s = max(self.last_arrival_s, arrival_s)
-        self.loop.call_later(delay_s, act, *args, context=self._context)
+        if arrival_s > self.last_arrival_s:
+            self.last_arrival_s = arrival_s
+        self.loop.push(delay_s, self._thread, self._context, act, *args)
 
     def _lose(self, message: Message) -> None:
         # Half of what is lost is lost in silence, until the sender's timeout.
@@ -235,7 +238,9 @@ class SimServer:
         self._to_client(message, message.fail, RedisConnectionError("Connection reset by peer"))
 
     def _to_client(self, message: Message, act: Callable[..., None], *args: Any) -> None:
-        self.loop.call_later(self.latency_s(), act, *args, context=message.context)
+        # As latency_s: most packets are replies.
+        delay_s = -log(1.0 - self._random()) / (1000 / self.rates.latency_ms)
+        self.loop.push(delay_s, message.thread, message.context, act, *args)
 
     def heal(self, link: Link) -> None:
         """The cut is over."""

@@ -167,7 +167,7 @@ class ModelServer:
         """
         if self.stopped:
             self.check_reachable()
-        name, *words = [str(word) for word in command]
+        name, *words = map(str, command)
         try:
             if name == "FCALL":
                 return self._call_function(words[0], words[2], words[3:])
