@@ -233,7 +233,13 @@ class SimLoop(asyncio.BaseEventLoop):
         if context is None:
             context = copy_context()
         when_s = self.now + delay if delay > 0 else self.now
-        return self._set_timer(when_s, callback, args, context)
+        thread = context.get(_THREAD, _ROOT)
+        handle = SimHandle((when_s, self._next_number(), callback, args, context, thread))
+        if thread.process.dead:
+            _GRAVEYARD.append(handle)
+        else:
+            heappush(self._timers, handle)
+        return handle
 
     def call_at(  # type: ignore[override]  # as call_soon
         self,
@@ -245,7 +251,13 @@ class SimLoop(asyncio.BaseEventLoop):
         """At that virtual time."""
         if context is None:
             context = copy_context()
-        return self._set_timer(when, callback, args, context)
+        thread = context.get(_THREAD, _ROOT)
+        handle = SimHandle((when, self._next_number(), callback, args, context, thread))
+        if thread.process.dead:
+            _GRAVEYARD.append(handle)
+        else:
+            heappush(self._timers, handle)
+        return handle
 
     def call_in_time(
         self,
@@ -280,21 +292,6 @@ class SimLoop(asyncio.BaseEventLoop):
             _GRAVEYARD.append(handle)
         else:
             heappush(self._timers, handle)
-
-    def _set_timer(
-        self,
-        when_s: float,
-        callback: Callable[..., Any],
-        args: tuple[Any, ...],
-        context: contextvars.Context,
-    ) -> SimHandle:
-        thread = context.get(_THREAD, _ROOT)
-        handle = SimHandle((when_s, self._next_number(), callback, args, context, thread))
-        if thread.process.dead:
-            _GRAVEYARD.append(handle)
-        else:
-            heappush(self._timers, handle)
-        return handle
 
     def run_in_executor(self, *_args: Any) -> NoReturn:  # type: ignore[override]  # nothing leaves the loop
         """Real threads know nothing of virtual time."""

@@ -35,7 +35,7 @@ from tests.sim.plan import Plan
 from tests.sim.ports import SimClock
 from tests.sim.server import Link
 from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
-from tests.sim.tame import tame_anyio
+from tests.sim.tame import remember_entries, tame_anyio
 from tests.sim.timekeeper import Timekeeper, check_schedules
 from tests.sim.witness import Witness
 from tests.sim.world import Unit, World
@@ -252,6 +252,7 @@ def run(plan: Plan, make: MakeBackend | None = None, *, traced: bool = True) -> 
     `make` stands for the tier's own server: the harness of mutants hands in one with broken functions.
     """
     agents.install()
+    remember_entries()
     gc.disable()
     random.seed(plan.seed)  # fakeredis draws from it
     the_run = _Run(plan, make or make_backend(plan.tier), traced=traced)

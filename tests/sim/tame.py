@@ -8,7 +8,7 @@ of weak references.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from typing import Any
 
@@ -17,10 +17,13 @@ from anyio._backends import _asyncio as anyio_asyncio
 from anyio._core import _eventloop as anyio_eventloop
 from anyio._core import _tasks as anyio_tasks
 
+from orch.core import ledger
 from tests.sim.loop import SimLoop, SimTask
 
 _Scope: Any = anyio_asyncio.CancelScope
 _INIT, _ENTER, _EXIT = _Scope.__init__, _Scope.__enter__, _Scope.__exit__
+_PARSE = ledger.parse_entry
+_ENTRIES_KEPT = 10_000
 
 
 class _Ordered(dict[Any, None]):
@@ -101,6 +104,11 @@ def _exit(self: Any, *error: Any) -> Any:
     task.state.cancel_scope = parent
     self._host_task = None
     return False
+
+
+def remember_entries() -> None:
+    """An entry of a ledger never changes, and a run reads each of them many times: it is parsed once."""
+    ledger.parse_entry = lru_cache(_ENTRIES_KEPT)(_PARSE)
 
 
 def tame_anyio(loop: SimLoop) -> None:

@@ -335,8 +335,9 @@ class Call:
 
     def drains(self, pool: str, runner: str = "") -> bool:
         """Whether operators drain the pool, or this runner of it."""
-        scopes = ("*", f"pool:{pool}", f"runner:{runner}")
-        return any(ties.wished(self, f"{scope}:drain") is not None for scope in scopes)
+        desired = self.hash("desired")
+        scopes = ("*", f"pool:{pool}", f"runner:{runner}") if desired else ()
+        return any(f"{scope}:drain" in desired for scope in scopes)
 
     def allowance(self, pool: str) -> tuple[int, int, bool]:
         """Free slots of a pool less what is dispatched and unclaimed, how many runners serve it, and whether
