@@ -17,8 +17,8 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.sim.history import Call, verb_of
-from tests.sim.loop import SimHandle
 from tests.sim.server import Command, Link, Message, SimServer, Socket, split_block
+from tests.sim.timers import SimHandle
 
 CONNECT_TIMEOUT_S = 2.0
 _CALLBACKS = redis.Redis(protocol=2).response_callbacks
@@ -118,9 +118,7 @@ class SimClient:
             self._link, socket, command, verb, block_ms, self._timeout_s,
             loop.create_future(), copy_context(),
         )  # fmt: skip
-        timer = loop.call_in_time(
-            self._deadlines, message.expire, message.context, message.thread
-        )
+        timer = loop.call_in_time(self._deadlines, message.expire, message.context, message.thread)
         note = None
         if verb and verb != "beat":
             note = server.history.invoked(self._link.process.name, command)

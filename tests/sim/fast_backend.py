@@ -40,14 +40,18 @@ class FastBackend:
 
     def contents(self) -> dict[str, Any]:
         """See Backend."""
-        space = self._server.space
-        names, values = sorted(space.names()), space.values
-        return {name.removeprefix(_PREFIX): self._plain(name, values[name]) for name in names}
+        plain = self._plain
+        found = self._server.space.found()
+        return {name.removeprefix(_PREFIX): plain(name, value) for name, value in found}
 
     def mark(self, stream: str) -> object:
         """See Backend."""
         value = self._server.space.values.get(stream)
         return value.last if isinstance(value, Stream) else None
+
+    def watch(self, streams: Sequence[str]) -> None:
+        """See Backend."""
+        self._server.space.watched.update(streams)
 
     @property
     def grown(self) -> int:

@@ -22,58 +22,16 @@ from typing import Any, NoReturn
 
 from anyio._backends import _asyncio as anyio_asyncio
 
+from tests.sim.timers import ARGS, CALLBACK, THREAD, Deadlines, SimHandle
+
 STEPS_AT_ONE_INSTANT_MAX = 200_000
 """More turns than that without any time passing is a loop that spins."""
 _CANCEL_AGAIN_S = 0.001
 _CANCEL_AT_ONCE = 50
 """Deliveries of a cancellation at one instant, before they wait for time to pass."""
 _DELIVER_CANCELLATION = anyio_asyncio.CancelScope._deliver_cancellation
-_CALLBACK, _ARGS, _THREAD_AT = 2, 3, 5
 _GRAVEYARD: list[object] = []
 """What killed processes would have done; never freed, because freeing a coroutine runs its `finally`."""
-
-
-class SimHandle(list[Any]):
-    """What waits to be run: [when, number, callback, args, context, thread].
-
-    A list, because the heap of timers then compares (when, number) and making one runs no Python code. The
-    callback is None once it was canceled. asyncio's own asks its loop for the debug mode at every step.
-    """
-
-    __slots__ = ()
-
-    def cancel(self) -> None:
-        """It is skipped when its time comes."""
-        self[_CALLBACK] = None
-        self[_ARGS] = ()
-
-    def cancelled(self) -> bool:
-        """Whether it will be skipped."""
-        return self[_CALLBACK] is None
-
-    def when(self) -> float:
-        """The virtual time at which it is due."""
-        when_s: float = self[0]
-        return when_s
-
-
-class Deadlines:
-    """Timers of one length, of which hardly any rings: in a line of their own, the heap knows its head."""
-
-    __slots__ = ("length_s", "line", "listed")
-
-    def __init__(self, length_s: float) -> None:
-        self.length_s = length_s
-        self.line: deque[SimHandle] = deque()
-        self.listed = False
-
-    def head(self) -> SimHandle | None:
-        """What stands in the heap for the first that was not canceled; it looks like one that was."""
-        line = self.line
-        while line and line[0][_CALLBACK] is None:
-            line.popleft()
-        self.listed = bool(line)
-        return SimHandle((line[0][0], line[0][1], None, self, None, None)) if line else None
 
 
 class Thread:
@@ -146,7 +104,7 @@ class SimTask(asyncio.Task[Any]):
 
 
 # Its number's own hash, without a Python function: anyio asks for it four times in every scope.
-SimTask.__hash__ = SimTask._hash  # type: ignore[method-assign, assignment]  # a slot that holds a method
+SimTask.__hash__ = SimTask._hash  # type: ignore[method-assign, assignment, misc]  # a slot with a method
 
 
 def _make_task(
@@ -184,7 +142,7 @@ class SimLoop(asyncio.BaseEventLoop):
         # Each future is made without Python code of its loop's.
         self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
 
-    get_debug = staticmethod(bool)  # type: ignore[assignment]  # False; every future asks
+    get_debug = staticmethod(bool)  # False; every future asks
 
     # -- what asyncio asks of a loop
 
@@ -273,8 +231,8 @@ class SimLoop(asyncio.BaseEventLoop):
             _GRAVEYARD.append(handle)
             return handle
         deadlines.line.append(handle)
-        if not deadlines.listed:
-            heappush(self._timers, deadlines.head())
+        if not deadlines.listed and (head := deadlines.head()) is not None:
+            heappush(self._timers, head)
         return handle
 
     def push(
@@ -388,17 +346,17 @@ class SimLoop(asyncio.BaseEventLoop):
     def _jump(self) -> None:
         """To the next timer; everything due then is queued in the order of its time."""
         timers, runnable = self._timers, self._runnable
-        while timers and timers[0][_CALLBACK] is None:
+        while timers and timers[0][CALLBACK] is None:
             self._drop(heappop(timers))
         if not timers:
             raise Idle(f"nothing can run after {self.now:.3f} s")
         now = self.now = max(self.now, timers[0][0])
         while timers and timers[0][0] <= now:
             handle = heappop(timers)
-            if handle[_CALLBACK] is None:
+            if handle[CALLBACK] is None:
                 self._drop(handle)
                 continue
-            thread = handle[_THREAD_AT]
+            thread = handle[THREAD]
             thread.queue.append(handle)
             if not (thread.listed or thread.blocked):
                 thread.listed = True
@@ -406,7 +364,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _drop(self, handle: SimHandle) -> None:
         """A canceled timer goes; the head of a line makes room for the timer it stands for, and the next."""
-        deadlines = handle[_ARGS]
+        deadlines = handle[ARGS]
         if not deadlines:
             return
         head = deadlines.head()

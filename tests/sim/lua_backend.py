@@ -138,6 +138,9 @@ class LuaBackend:
         item = self._server.dbs[0]._dict.get(stream.encode())
         return None if item is None else item.value.last_id
 
+    def watch(self, streams: Sequence[str]) -> None:
+        """See Backend."""
+
     @property
     def grown(self) -> int:
         """See Backend: nobody counts it here."""

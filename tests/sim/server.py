@@ -22,7 +22,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.sim.backend import Backend, MakeBackend
 from tests.sim.history import History
-from tests.sim.loop import Deadlines, Process, SimLoop, Thread, context_of, thread_of
+from tests.sim.loop import Process, SimLoop, Thread, context_of, thread_of
+from tests.sim.timers import Deadlines
 
 EPOCH_MS = 1_750_000_000_000
 RARE = {"bury", "register", "leave", "decide", "cancel", "pause", "resume", "answer"}
@@ -94,6 +95,11 @@ class Message:
         self.future = future
         self.context = context
         self.thread = thread_of(context)
+
+    @property
+    def is_open(self) -> bool:
+        """Its sender lives and waits, and has no answer."""
+        return not (self.gone or self.thread.process.dead or self.future.done())
 
     def succeed(self, reply: Any) -> None:
         """The reply is there."""
@@ -225,8 +231,7 @@ class SimServer:
 
     def _at(self, delay_s: float, act: Callable[..., None], *args: Any) -> None:
         arrival_s = self.loop.now + delay_s
-        if arrival_s > self.last_arrival_s:
-            self.last_arrival_s = arrival_s
+        self.last_arrival_s = max(self.last_arrival_s, arrival_s)
         self.loop.push(delay_s, self._thread, self._context, act, *args)
 
     def _lose(self, message: Message) -> None:
@@ -300,6 +305,7 @@ class SimServer:
 
     def _park(self, message: Message) -> None:
         message.streams = streams_of(message.command)
+        self.backend.watch(message.streams)
         message.marks = [self.backend.mark(name) for name in message.streams]
         self._waiting[message] = None
         assert message.block_ms is not None

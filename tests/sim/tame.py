@@ -20,7 +20,8 @@ from anyio._core import _tasks as anyio_tasks
 from orch.core import ledger
 from tests.sim.loop import SimLoop, SimTask
 
-_Scope: Any = anyio_asyncio.CancelScope
+_anyio: Any = anyio_asyncio
+_Scope = _anyio.CancelScope
 _INIT, _ENTER, _EXIT = _Scope.__init__, _Scope.__enter__, _Scope.__exit__
 _PARSE = ledger.parse_entry
 _ENTRIES_KEPT = 10_000
@@ -61,8 +62,8 @@ def _init(self: Any, *args: Any, **kwargs: Any) -> None:
 
 def _enter(self: Any) -> Any:
     """What anyio's own does with a scope that is fresh, without a deadline, in a task that it knows."""
-    task = anyio_asyncio.current_task()
-    state = task.state  # type: ignore[union-attr]  # a SimTask
+    task = _anyio.current_task()
+    state = task.state
     if state is None or self._active or self._cancel_called or self._deadline != inf:
         return _ENTER(self)
     self._host_task = task
@@ -73,7 +74,7 @@ def _enter(self: Any) -> Any:
         parent._child_scopes.add(self)
         parent._tasks.discard(task)
     self._active = True
-    self._cancelling_at_enter = task.cancelling()  # type: ignore[union-attr]
+    self._cancelling_at_enter = task.cancelling()
     return self
 
 
@@ -86,7 +87,7 @@ def _exit(self: Any, *error: Any) -> Any:
         or self._timeout_handle
         or not self._active
         or scope is None
-        or task is not anyio_asyncio.current_task()
+        or task is not _anyio.current_task()
         or task.state.cancel_scope is not self
     ):
         return _EXIT(self, *error)
@@ -115,8 +116,8 @@ def tame_anyio(loop: SimLoop) -> None:
     """For as long as this process lives: it runs nothing but simulations, one after the other."""
     anyio_eventloop.current_async_library = lambda: "asyncio"
     # Which task runs is asked of this loop's entry at once.
-    anyio_asyncio.current_task = partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined]
-    anyio_asyncio._task_states = _States()  # type: ignore[assignment]
+    _anyio.current_task = partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined]
+    _anyio._task_states = _States()
     # A run that is over leaves tasks behind, with the numbers of the new ones.
     asyncio.tasks._all_tasks.data.clear()  # type: ignore[attr-defined]
     _Scope.__init__, _Scope.__enter__, _Scope.__exit__ = _init, _enter, _exit

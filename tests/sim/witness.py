@@ -81,7 +81,9 @@ class Witness:
             elif verb == "beat":
                 self._beats.append(_Told(message, str(command[4])))
         if self._beats:
-            self._beats = [told for told in self._beats if self._still_open(told, now)]
+            self._beats = [
+                told for told in self._beats if told.message.is_open or self._still_open(told, now)
+            ]
 
     def _judge_burial(self, message: Message, instance: str, *, counter: str) -> None:
         times = self._world.history.buried.get(instance, [])

@@ -127,7 +127,7 @@ class Call:
 
     def hash(self, name: str) -> dict[str, str]:
         """A hash of the shard."""
-        value = self._values.get(self.shard + name)
+        value: Any = self._values.get(self.shard + name)
         return value if type(value) is dict else self.space.hash(self.shard + name)
 
     @property
