@@ -30,8 +30,9 @@ from orch.store.keys import Keys
 from orch.store.library import library
 from tests.sim.client import SimClient
 from tests.sim.history import History
-from tests.sim.loop import Process, SimHandle, SimLoop, Thread, context_of, current_process
+from tests.sim.loop import Process, SimLoop, Thread, context_of, current_process
 from tests.sim.ports import Host
+from tests.sim.timers import SimHandle
 
 PIPE_S = 0.0002
 _HOSTS: dict[Process, Host] = {}

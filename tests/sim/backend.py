@@ -37,6 +37,15 @@ class Backend(Protocol):
         """Something that differs whenever an entry was added to the stream, or it came or went."""
         ...
 
+    def watch(self, streams: Sequence[str]) -> None:
+        """Somebody waits for these now."""
+        ...
+
+    @property
+    def grown(self) -> int:
+        """A number that changes whenever the mark of a stream may have changed that is watched."""
+        ...
+
     def snapshot(self) -> object:
         """All data as they are now, whatever happens to them later; loaded functions not included."""
         ...

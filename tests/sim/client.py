@@ -7,8 +7,8 @@ answer comes of it, as redis-py does.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from typing import Any
 
 import redis
@@ -16,8 +16,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.sim.history import verb_of
+from tests.sim.history import Call, verb_of
 from tests.sim.server import Command, Link, Message, SimServer, Socket, split_block
+from tests.sim.timers import SimHandle
 
 CONNECT_TIMEOUT_S = 2.0
 _CALLBACKS = redis.Redis(protocol=2).response_callbacks
@@ -49,21 +50,30 @@ class SimClient:
         self._server = server
         self._link = link
         self._timeout_s = timeout_ms / 1000
+        self._deadlines = server.deadlines(self._timeout_s)
         self._idle: list[Socket] = []
         self.greet: Callable[[Any], Awaitable[None]] | None = None
 
     async def execute_command(self, *command: str | int | float) -> Any:
         """One command; its socket is dropped when anything but an answer comes of it."""
-        socket = self._idle.pop() if self._idle else None
-        if socket is None or socket.generation != self._server.generation:
+        server, idle = self._server, self._idle
+        socket = idle.pop() if idle else None
+        if socket is None or socket.generation != server.generation:
             socket = await self._connect()
+        message, timer, note = self._write(socket, list(command))
         try:
-            reply = await self._exchange(socket, list(command))
-        except ResponseError:
-            self._idle.append(socket)
+            reply = await message.future
+        except ResponseError as error:
+            server.history.returned(note, error)
+            idle.append(socket)
             raise
-        self._idle.append(socket)
-        callback = None if self._server.backend.parsed else _CALLBACKS.get(str(command[0]))
+        finally:
+            timer.cancel()
+            server.let_go(message)
+        if note is not None:
+            server.history.returned(note, reply)
+        idle.append(socket)
+        callback = None if server.backend.parsed else _CALLBACKS.get(str(command[0]))
         return reply if callback is None else callback(reply)
 
     async def aclose(self, close_connection_pool: bool = True) -> None:
@@ -83,18 +93,9 @@ class SimClient:
             await self.greet(_Greeted(lambda command: self._exchange(socket, command)))
         return socket
 
-    async def _exchange(self, socket: Socket, full: Command) -> Any:
-        server, loop = self._server, self._server.loop
-        if socket.generation != server.generation:
-            raise RedisConnectionError("Connection closed by server")
-        command, block_ms = split_block(full)
-        message = Message(
-            self._link, socket, command, verb_of(command), block_ms, self._timeout_s,
-            loop.create_future(), contextvars.copy_context(),
-        )  # fmt: skip
-        timer = loop.call_later(self._timeout_s, message.expire)
-        note = server.history.invoked(self._link.process.name, command)
-        server.send(message)
+    async def _exchange(self, socket: Socket, command: Command) -> Any:
+        message, timer, note = self._write(socket, command)
+        server = self._server
         try:
             reply = await message.future
         except ResponseError as error:
@@ -105,3 +106,21 @@ class SimClient:
             server.let_go(message)
         server.history.returned(note, reply)
         return reply
+
+    def _write(self, socket: Socket, full: Command) -> tuple[Message, SimHandle, Call | None]:
+        server, loop = self._server, self._server.loop
+        if socket.generation != server.generation:
+            raise RedisConnectionError("Connection closed by server")
+        command, block_ms, verb = full, None, verb_of(full)
+        if not verb:
+            command, block_ms = split_block(full)
+        message = Message(
+            self._link, socket, command, verb, block_ms, self._timeout_s,
+            loop.create_future(), copy_context(),
+        )  # fmt: skip
+        timer = loop.call_in_time(self._deadlines, message.expire, message.context, message.thread)
+        note = None
+        if verb and verb != "beat":
+            note = server.history.invoked(self._link.process.name, command)
+        server.send(message)
+        return message, timer, note

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orch.store.keys import Keys
 from tests.sim.model.server import ModelServer
-from tests.sim.model.values import Stream, ZSet, id_text
+from tests.sim.model.values import Stream, StreamId, ZSet, id_text
 
 _PREFIX = Keys(0).prefix
+_READS = frozenset({"XREADGROUP", "XREAD"})
 
 
 class FastBackend:
@@ -20,6 +21,8 @@ class FastBackend:
 
     def __init__(self, wall_ms: Callable[[], int]) -> None:
         self._server = ModelServer(wall_ms, "")
+        self._told: dict[str, tuple[Stream, StreamId, int, list[Any]]] = {}
+        """What `contents` said of a stream: that holds while it has as many entries and the same last one."""
 
     @property
     def run_id(self) -> str:
@@ -33,19 +36,27 @@ class FastBackend:
     def execute(self, command: Sequence[str | int | float]) -> Any:
         """See Backend; a read that finds nothing is None, as on the wire."""
         reply = self._server.execute(*command)
-        return None if command[0] in {"XREADGROUP", "XREAD"} and not reply else reply
+        return reply if reply or command[0] not in _READS else None
 
     def contents(self) -> dict[str, Any]:
         """See Backend."""
-        space = self._server.space
-        return {
-            name.removeprefix(_PREFIX): _plain(space.get(name)) for name in sorted(space.names())
-        }
+        plain = self._plain
+        found = self._server.space.found()
+        return {name.removeprefix(_PREFIX): plain(name, value) for name, value in found}
 
     def mark(self, stream: str) -> object:
         """See Backend."""
         value = self._server.space.values.get(stream)
         return value.last if isinstance(value, Stream) else None
+
+    def watch(self, streams: Sequence[str]) -> None:
+        """See Backend."""
+        self._server.space.watched.update(streams)
+
+    @property
+    def grown(self) -> int:
+        """See Backend."""
+        return self._server.space.grown
 
     def snapshot(self) -> object:
         """See Backend."""
@@ -60,12 +71,18 @@ class FastBackend:
         """See Backend."""
         self._server.has_functions = False
 
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Stream):
-        return [(id_text(one), fields) for one, fields in value.entries()]
-    if isinstance(value, ZSet):
-        return [(member, score) for score, member in value]
-    if isinstance(value, deque):
-        return list(value)
-    return dict(value) if isinstance(value, Mapping) else value
+    def _plain(self, name: str, value: Any) -> Any:
+        kind = type(value)
+        if kind is dict:
+            return value.copy()
+        if kind is Stream:
+            told = self._told.get(name)
+            if told is None or told[:3] != (value, value.last, len(value)):
+                entries = [(id_text(one), fields) for one, fields in value.entries()]
+                told = self._told[name] = (value, value.last, len(value), entries)
+            return told[3]
+        if kind is ZSet:
+            return [(member, score) for score, member in value]
+        if kind is deque:
+            return list(value)
+        return value if kind is str else dict(value)

@@ -123,12 +123,9 @@ class History:
 
     # -- the senders' side
 
-    def invoked(self, process: str, command: list[Any]) -> Call | None:
-        """A sender wrote a command; only function calls are kept, without beats: most calls are."""
-        verb = verb_of(command)
-        if verb in {"", "beat"}:
-            return None
-        call = Call(len(self.calls), process, verb, command[4:], self.now())
+    def invoked(self, process: str, command: list[Any]) -> Call:
+        """A sender wrote a function call; beats are not kept: most calls are."""
+        call = Call(len(self.calls), process, verb_of(command), command[4:], self.now())
         self.calls.append(call)
         return call
 
@@ -140,9 +137,12 @@ class History:
 
     # -- the server's side
 
-    def executed(self, process: str, command: list[Any], reply: Any) -> None:
+    def executed(
+        self, process: str, command: list[Any], reply: Any, verb: str | None = None
+    ) -> None:
         """The server carried a command out."""
-        verb, args = verb_of(command), command[4:]
+        if verb is None:
+            verb = verb_of(command)
         if self.traced:
             self._tell(process, verb, command, reply)
         if not verb:
@@ -154,10 +154,10 @@ class History:
         match verb:
             case "cycle":
                 for offer in reply[4]:
-                    self.holder[offer[1]] = args[0]
+                    self.holder[offer[1]] = command[4]
                     self.granted.setdefault(offer[1], self.now())
             case "bury":
-                self.buried[args[0]].append(self.now())
+                self.buried[command[4]].append(self.now())
                 self.sometimes["buried"] += 1
                 self.sometimes["lost a job"] += int(reply[3]) > 0
             case _:

@@ -11,6 +11,11 @@ from tests.sim.loop import SimLoop
 from tests.sim.server import EPOCH_MS
 
 
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.set_result(None)
+
+
 class Host:
     """A machine: the processes on it share its clocks."""
 
@@ -23,7 +28,7 @@ class Host:
 
     def monotonic_ms(self) -> int:
         """CLOCK_MONOTONIC."""
-        return int(self.loop.time() * 1000 * self.rate)
+        return int(self.loop.now * 1000 * self.rate)
 
     def real_s(self, monotonic_ms: float) -> float:
         """When that reading will be."""
@@ -37,13 +42,24 @@ class SimClock(SystemClock):
         self.host = host
 
     def monotonic_ms(self) -> int:
-        return self.host.monotonic_ms()
+        host = self.host
+        return int(host.loop.now * 1000 * host.rate)
 
     def wall_ms(self) -> int:
-        return EPOCH_MS + int(self.host.loop.time() * 1000) + self.host.wall_offset_ms
+        return EPOCH_MS + int(self.host.loop.now * 1000) + self.host.wall_offset_ms
 
     async def sleep_ms(self, duration_ms: float) -> None:
-        await asyncio.sleep(duration_ms / 1000 / self.host.rate)
+        loop, delay_s = self.host.loop, duration_ms / 1000 / self.host.rate
+        if delay_s <= 0:
+            await asyncio.sleep(0)
+            return
+        # As asyncio.sleep, which is asked for its loop and is one more coroutine at every step.
+        future = loop.create_future()
+        timer = loop.call_later(delay_s, _wake, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
 
 
 class SimIds(SystemIds):

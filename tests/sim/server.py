@@ -12,6 +12,7 @@ import contextvars
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import log
 from random import Random
 from typing import Any
 
@@ -21,7 +22,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.sim.backend import Backend, MakeBackend
 from tests.sim.history import History
-from tests.sim.loop import Process, SimLoop, Thread, context_of
+from tests.sim.loop import Process, SimLoop, Thread, context_of, thread_of
+from tests.sim.timers import Deadlines
 
 EPOCH_MS = 1_750_000_000_000
 RARE = {"bury", "register", "leave", "decide", "cancel", "pause", "resume", "answer"}
@@ -42,10 +44,6 @@ class Rates:
     double: float = 0.0
     latency_ms: float = 0.3
 
-    def sum(self) -> float:
-        """How often a message meets any of them; a little more, for sums are not exact."""
-        return self.lost_request + self.lost_reply + self.late + self.double + 1e-9
-
 
 class Link:
     """The network of one process."""
@@ -65,19 +63,9 @@ class Socket:
     generation: int
 
 
-@dataclass(slots=True, eq=False)
 class Message:
     """One command under way."""
 
-    link: Link
-    socket: Socket
-    command: Command
-    verb: str
-    """The function it calls, if it does."""
-    block_ms: int | None
-    timeout_s: float
-    future: asyncio.Future[Any]
-    context: contextvars.Context
     gone: bool = False
     """Its sender no longer waits: it has the reply, gave up, or was canceled and closed the socket."""
     streams: Sequence[str] = ()
@@ -85,6 +73,33 @@ class Message:
     """Of a blocked read: its streams, and how they stood when it last looked."""
     lose_reply: bool = False
     reply_late_s: float = 0.0
+
+    def __init__(
+        self,
+        link: Link,
+        socket: Socket,
+        command: Command,
+        verb: str,
+        block_ms: int | None,
+        timeout_s: float,
+        future: asyncio.Future[Any],
+        context: contextvars.Context,
+    ) -> None:
+        self.link = link
+        self.socket = socket
+        self.command = command
+        self.verb = verb
+        """The function it calls, if it does."""
+        self.block_ms = block_ms
+        self.timeout_s = timeout_s
+        self.future = future
+        self.context = context
+        self.thread = thread_of(context)
+
+    @property
+    def is_open(self) -> bool:
+        """Its sender lives and waits, and has no answer."""
+        return not (self.gone or self.thread.process.dead or self.future.done())
 
     def succeed(self, reply: Any) -> None:
         """The reply is there."""
@@ -137,17 +152,26 @@ class SimServer:
         """When the last of all packets that are under way will be there."""
         self.on_executed: Callable[[Message], None] = lambda _message: None
         self._rng = Random(f"{seed}/network")
-        self._expovariate = self._rng.expovariate
+        self._random = self._rng.random
+        self._deadlines: dict[float, Deadlines] = {}
         self._frozen = False
         self._backlog: list[Callable[[], None]] = []
         self._waiting: dict[Message, None] = {}
+        self._killed = 0
+        self._grown = 0
+        """What loop and backend had counted when the waiting were last looked through."""
         self._open: dict[Message, None] = {}
-        self._context = context_of(Thread(Process("server")))
+        self._thread = Thread(Process("server"))
+        self._context = context_of(self._thread)
         self._new_run()
 
     def wall_ms(self) -> int:
         """What TIME answers."""
-        return EPOCH_MS + int(self.loop.time() * 1000) + self.offset_ms
+        return EPOCH_MS + int(self.loop.now * 1000) + self.offset_ms
+
+    def deadlines(self, length_s: float) -> Deadlines:
+        """Of all messages that are given so long."""
+        return self._deadlines.setdefault(length_s, Deadlines(length_s))
 
     # -- the wire
 
@@ -163,7 +187,11 @@ class SimServer:
                 link.held.append(partial(self._arrive, message))
             return
         delay_s = self.latency_s()
-        match self._fate(message):
+        fate = self._fate(message)
+        if not fate:
+            self._at(delay_s, self._arrive, message)
+            return
+        match fate:
             case "lost_request":
                 self._lose(message)
                 return
@@ -183,11 +211,11 @@ class SimServer:
         self._at(delay_s, self._arrive, message)
 
     def _fate(self, message: Message) -> str:
-        rates, roll = self.rates, self._rng.random()
+        rates, roll = self.rates, self._random()
         if message.verb in RARE:
             roll /= 4
-        if roll > rates.sum():
-            return ""
+        if roll > rates.lost_request + rates.lost_reply + rates.late + rates.double + 1e-9:
+            return ""  # more than all together; a little more, for sums are not exact
         for kind in MESSAGE_FAULTS if message.verb else MESSAGE_FAULTS[:-1]:
             rate = getattr(rates, kind)
             if roll < rate:
@@ -198,11 +226,13 @@ class SimServer:
 
     def latency_s(self) -> float:
         """How long the next packet takes."""
-        return self._expovariate(1000 / self.rates.latency_ms)
+        # As Random.expovariate, without its call.
+        return -log(1.0 - self._random()) / (1000 / self.rates.latency_ms)
 
     def _at(self, delay_s: float, act: Callable[..., None], *args: Any) -> None:
-        self.last_arrival_s = max(self.last_arrival_s, self.loop.time() + delay_s)
-        self.loop.call_later(delay_s, act, *args, context=self._context)
+        arrival_s = self.loop.now + delay_s
+        self.last_arrival_s = max(self.last_arrival_s, arrival_s)
+        self.loop.push(delay_s, self._thread, self._context, act, *args)
 
     def _lose(self, message: Message) -> None:
         # Half of what is lost is lost in silence, until the sender's timeout.
@@ -213,7 +243,9 @@ class SimServer:
         self._to_client(message, message.fail, RedisConnectionError("Connection reset by peer"))
 
     def _to_client(self, message: Message, act: Callable[..., None], *args: Any) -> None:
-        self.loop.call_later(self.latency_s(), act, *args, context=message.context)
+        # As latency_s: most packets are replies.
+        delay_s = -log(1.0 - self._random()) / (1000 / self.rates.latency_ms)
+        self.loop.push(delay_s, message.thread, message.context, act, *args)
 
     def heal(self, link: Link) -> None:
         """The cut is over."""
@@ -252,27 +284,28 @@ class SimServer:
             reply = self.backend.execute(message.command)
         except ResponseError as error:
             reply = error
-        if message.block_ms is not None and reply == []:
+        if reply == [] and message.block_ms is not None:
             reply = None  # fakeredis: an XREAD that finds nothing; taken for an answer, nobody ever waits
-        self.history.executed(message.link.process.name, message.command, reply)
+        self.history.executed(message.link.process.name, message.command, reply, message.verb)
         self.on_executed(message)
         return reply
 
     def _reply(self, message: Message, reply: Any) -> None:
         cut = message.link.cut
-        if message.lose_reply:
+        if not (cut or message.lose_reply or message.reply_late_s):
+            self._to_client(message, message.succeed, reply)
+        elif message.lose_reply:
             self._lose(message)
         elif cut == "reset":
             self._break(message)
         elif cut == "hole":
             message.link.held.append(partial(self._to_client, message, message.succeed, reply))
-        elif message.reply_late_s:
-            self._at(message.reply_late_s, self._to_client, message, message.succeed, reply)
         else:
-            self._to_client(message, message.succeed, reply)
+            self._at(message.reply_late_s, self._to_client, message, message.succeed, reply)
 
     def _park(self, message: Message) -> None:
         message.streams = streams_of(message.command)
+        self.backend.watch(message.streams)
         message.marks = [self.backend.mark(name) for name in message.streams]
         self._waiting[message] = None
         assert message.block_ms is not None
@@ -288,11 +321,19 @@ class SimServer:
 
     def _serve_waiting(self, *, grown: bool = True) -> None:
         """After a command; `grown`, when streams may have got entries by it."""
-        for message in list(self._waiting):
-            if message.link.process.dead:
-                del self._waiting[message]
-            elif grown:
-                self._serve(message)
+        if self._killed != self.loop.killed:
+            self._killed = self.loop.killed
+            for message in list(self._waiting):
+                if message.link.process.dead:
+                    del self._waiting[message]
+        # Readers that came since the last time looked at their streams themselves.
+        if grown and self._grown != self.backend.grown:
+            self._grown = self.backend.grown
+            for message in list(self._waiting):
+                if message.link.process.dead:  # killed as it was served, or one before it
+                    del self._waiting[message]
+                else:
+                    self._serve(message)
 
     def _serve(self, message: Message) -> None:
         marks = [self.backend.mark(name) for name in message.streams]

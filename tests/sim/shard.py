@@ -42,6 +42,7 @@ def faults_of(
     faults = []
     for name in data if indexed else ():
         faults += invariants._owner_faults(name, data, jobs, ttls)
+    sets = invariants._member_sets(data) if indexed else {}
     for job_id, fields in jobs.items():
         if sound.get(job_id) != fields:
             found = _ledger_faults(job_id, fields)
@@ -49,7 +50,7 @@ def faults_of(
             if not found:
                 sound[job_id] = fields
         if indexed:
-            faults += invariants._index_faults(job_id, fields, data)
+            faults += invariants._index_faults(job_id, fields, data, sets)
     if not indexed:
         return faults
     faults += invariants._count_faults(jobs, data) + invariants._held_faults(jobs, data)

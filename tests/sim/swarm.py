@@ -28,13 +28,14 @@ from tests.sim.checker import (
     check_turns,
 )
 from tests.sim.clients import Clients, settle_operators
-from tests.sim.loop import Idle, Process, Spinning, tame_anyio
+from tests.sim.loop import Idle, Process, Spinning
 from tests.sim.nemesis import Nemesis
 from tests.sim.operators import let_go
 from tests.sim.plan import Plan
 from tests.sim.ports import SimClock
 from tests.sim.server import Link
 from tests.sim.shard import faults_of, jobs_of, leftovers_of, mark_of
+from tests.sim.tame import remember_entries, tame_anyio
 from tests.sim.timekeeper import Timekeeper, check_schedules, is_firing
 from tests.sim.witness import Witness
 from tests.sim.world import Unit, World
@@ -253,12 +254,13 @@ def run(plan: Plan, make: MakeBackend | None = None, *, traced: bool = True) -> 
 
     `make` stands for the tier's own server: the harness of mutants hands in one with broken functions.
     """
-    tame_anyio()
     agents.install()
+    remember_entries()
     gc.disable()
     random.seed(plan.seed)  # fakeredis draws from it
     the_run = _Run(plan, make or make_backend(plan.tier), traced=traced)
     world, history = the_run.world, the_run.history
+    tame_anyio(world.loop)
     structlog.configure(
         processors=[_drop], wrapper_class=structlog.BoundLogger, cache_logger_on_first_use=False
     )

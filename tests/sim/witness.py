@@ -75,12 +75,15 @@ class Witness:
             looks = self._looks.setdefault(message.link.process, Looks(now))
             looks.look(now, _flat(self._world.server.backend.execute(["HGETALL", command[1]])))
         elif command[0] == "FCALL":
-            verb = str(command[1]).rpartition("_")[0]
+            verb = message.verb
             if verb == "bury":
                 self._judge_burial(message, str(command[4]), counter=str(command[5]))
             elif verb == "beat":
                 self._beats.append(_Told(message, str(command[4])))
-        self._beats = [told for told in self._beats if self._still_open(told, now)]
+        if self._beats:
+            self._beats = [
+                told for told in self._beats if told.message.is_open or self._still_open(told, now)
+            ]
 
     def _judge_burial(self, message: Message, instance: str, *, counter: str) -> None:
         times = self._world.history.buried.get(instance, [])

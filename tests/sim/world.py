@@ -87,6 +87,12 @@ class World:
         self.rng = Random(f"{seed}/world")
         self.units: list[Unit] = []
         self.settings = self._settings()
+        s = self.settings
+        self._policy = scheduling_policy(
+            s.classes, default_class=s.default_class, scheduling=s.scheduling, aging_ms=s.aging_ms,
+            ties=TiePolicy(s.key_running_max, s.tenant_running_max, s.session_policy),
+        )  # fmt: skip
+        self._bounds = bounds_of(s)
         self.metrics = Metrics()
         self.doomed: set[Process] = set()
         """Processes that die when the server carries out their next call."""
@@ -233,13 +239,8 @@ class World:
         unit.connection = Connection("sim://", clock, client=make)
         for client in clients:
             client.greet = unit.connection._greet
-        s = self.settings
-        policy = scheduling_policy(
-            s.classes, default_class=s.default_class, scheduling=s.scheduling, aging_ms=s.aging_ms,
-            ties=TiePolicy(s.key_running_max, s.tenant_running_max, s.session_policy),
-        )  # fmt: skip
         ids = SimIds(f"{self.plan.seed}/ids/{unit.name}")
-        return open_store(unit.connection, ids, policy, actor=unit.role, bounds=bounds_of(s))
+        return open_store(unit.connection, ids, self._policy, actor=unit.role, bounds=self._bounds)
 
     def body(self, unit: Unit) -> Body:
         """What `actors.start` makes for a real process."""

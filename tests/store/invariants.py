@@ -39,10 +39,11 @@ async def faults_of(world: World, *, half_written: bool) -> list[str]:
         f"{name}: not under the shard's prefix" for name in contents if not name.startswith(prefix)
     ]
     faults += [fault for name in data for fault in _owner_faults(name, data, jobs, ttls)]
+    sets = _member_sets(data)
     for job_id, fields in jobs.items():
         faults += _ledger_faults(job_id, fields)
         if not half_written:
-            faults += _index_faults(job_id, fields, data)
+            faults += _index_faults(job_id, fields, data, sets)
     if half_written:
         return faults
     faults += _count_faults(jobs, data) + _held_faults(jobs, data) + _hook_faults(data)
@@ -119,7 +120,10 @@ def _open_calls(data: Mapping[str, Any]) -> set[str]:
 
 
 def _tie_holds(
-    job_id: str, fields: Mapping[str, str], data: Mapping[str, Any]
+    job_id: str,
+    fields: Mapping[str, str],
+    data: Mapping[str, Any],
+    sets: Mapping[str, frozenset[str]],
 ) -> dict[str, tuple[bool, bool]]:
     """What a job's ties ask for, and whether it is so."""
     state, ticket = state_of(fields["state"]), f"{job_id}:{fields.get('ticket')}"
@@ -127,7 +131,7 @@ def _tie_holds(
     aside = data.get(f"aside:{tenant}:{stood}", [])
     has = {tie for tie in ties if job_id in data.get(f"active:{tenant}:{tie}", ())}
     session = next((tie[2:] for tie in ties if tie.startswith("s:")), None)
-    lives = job_id in dict(data.get(f"session:{tenant}:{session}", []))
+    lives = job_id in sets.get(f"session:{tenant}:{session}", _NOBODY)
     may_have = state in (State.QUEUED, State.READY, State.RUNNING)
     return {
         "stands aside once": (stood is not None, aside.count(ticket) == 1),
@@ -145,15 +149,35 @@ def _tie_holds(
     }
 
 
-def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any]) -> list[str]:
+def _member_sets(data: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Who stands in the sorted sets that every job is looked up in, and who is retired: the same for all."""
+    sets = {
+        name: frozenset(member for member, _ in value)
+        for name, value in data.items()
+        if name in {"due", "undecided"} or name.startswith(_LOOKED_UP)
+    }
+    retired = {one for name, ids in data.items() if name.startswith("retire:") for one in ids}
+    return {**sets, "retired": frozenset(retired)}
+
+
+_LOOKED_UP = ("jobs:", "dead:", "turn:", "session:")
+_NOBODY: frozenset[str] = frozenset()
+
+
+def _index_faults(
+    job_id: str,
+    fields: Mapping[str, str],
+    data: Mapping[str, Any],
+    sets: Mapping[str, frozenset[str]] | None = None,
+) -> list[str]:
+    """`sets` is `_member_sets(data)`, from who asks for many jobs."""
+    sets = _member_sets(data) if sets is None else sets
     state = state_of(fields["state"])
     pool, ticket = fields["pool"], f"{job_id}:{fields.get('ticket')}"
     ready = [entry["j"] for _, entry in data.get(f"ready:{pool}", [])]
     line = data.get(f"queue:{pool}:{fields['class']}:{fields['tenant']}", [])
     stood = fields.get("aside")
-    timers = {member for member, _ in data.get("due", [])}
-    waiting = {member for member, _ in data.get("undecided", [])}
-    retired = {one for name, ids in data.items() if name.startswith("retire:") for one in ids}
+    timers, waiting = sets.get("due", _NOBODY), sets.get("undecided", _NOBODY)
     deadline = f"deadline:{job_id}:0"
     holds = {
         "is in its line once": (state is State.QUEUED and not stood, line.count(ticket) == 1),
@@ -171,11 +195,11 @@ def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any
             state is State.RUNNING and "claim" not in fields,
             f"{job_id}:{fields.get('undecided')}" in waiting,
         ),
-        "waits for its retirement": (state in TERMINAL, job_id in retired),
-        "is listed": (True, job_id in dict(data.get(f"jobs:{fields['tenant']}", []))),
+        "waits for its retirement": (state in TERMINAL, job_id in sets["retired"]),
+        "is listed": (True, job_id in sets.get(f"jobs:{fields['tenant']}", _NOBODY)),
         "is a dead letter": (
             state is State.FAILED and "replayed_as" not in fields,
-            job_id in dict(data.get(f"dead:{fields['tenant']}", [])),
+            job_id in sets.get(f"dead:{fields['tenant']}", _NOBODY),
         ),
         "keeps its idempotency key": (
             "idem" in fields,
@@ -183,10 +207,10 @@ def _index_faults(job_id: str, fields: Mapping[str, str], data: Mapping[str, Any
         ),
         "has its turn": (
             state is State.QUEUED and not stood,
-            fields["tenant"] in dict(data.get(f"turn:{pool}:{fields['class']}", []))
+            fields["tenant"] in sets.get(f"turn:{pool}:{fields['class']}", _NOBODY)
             or f"{pool}:{fields['class']}" in data.get(f"parked:{fields['tenant']}", ()),
         ),
-        **_tie_holds(job_id, fields, data),
+        **(_tie_holds(job_id, fields, data, sets) if {"ties", "aside"} & fields.keys() else {}),
         "has its deadline": ("deadline" in fields and state not in TERMINAL, deadline in timers),
     }
     faults = [

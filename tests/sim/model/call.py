@@ -102,7 +102,7 @@ class Call:
 
     def __init__(self, space: Keyspace, shard: str, run_id: str) -> None:
         self.space = space
-        self._hash = space.hash
+        self._values = space.values
         self.shard = shard
         self.run_id = run_id
         self.now = space.clock()
@@ -127,7 +127,8 @@ class Call:
 
     def hash(self, name: str) -> dict[str, str]:
         """A hash of the shard."""
-        return self._hash(self.shard + name)
+        value: Any = self._values.get(self.shard + name)
+        return value if type(value) is dict else self.space.hash(self.shard + name)
 
     @property
     def meta(self) -> dict[str, str]:
@@ -334,8 +335,9 @@ class Call:
 
     def drains(self, pool: str, runner: str = "") -> bool:
         """Whether operators drain the pool, or this runner of it."""
-        scopes = ("*", f"pool:{pool}", f"runner:{runner}")
-        return any(ties.wished(self, f"{scope}:drain") is not None for scope in scopes)
+        desired = self.hash("desired")
+        scopes = ("*", f"pool:{pool}", f"runner:{runner}") if desired else ()
+        return any(f"{scope}:drain" in desired for scope in scopes)
 
     def allowance(self, pool: str) -> tuple[int, int, bool]:
         """Free slots of a pool less what is dispatched and unclaimed, how many runners serve it, and whether

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -15,12 +16,16 @@ from redis.exceptions import ResponseError
 from tests.sim.model.values import Members, Stream, StreamId, Value, ZSet, id_text
 
 T = TypeVar("T")
+_name = itemgetter(0)
 WRONGTYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+_STAY_EMPTY = (Stream, str)
 
 
 def is_there(value: Value) -> bool:
     """Whether Redis would still have the key: it has no empty values but streams and strings."""
-    return isinstance(value, Stream | str) or len(value) > 0
+    return isinstance(value, _STAY_EMPTY) or len(value) > 0
 
 
 class Keyspace:
@@ -32,11 +37,20 @@ class Keyspace:
         self.expires: dict[str, int] = {}
         self.signaled: dict[str, None] = {}
         """Streams changed by the command that runs: whoever blocks on them is served after it."""
+        self.watched: set[str] = set()
+        self.grown = 0
+        """How often a watched stream got an entry, came or went."""
 
     def names(self) -> Iterator[str]:
         """Every key there is."""
         self._expire()
         return (name for name, value in self.values.items() if is_there(value))
+
+    def found(self) -> list[tuple[str, Value]]:
+        """Every key there is, in the order of their names, and its value."""
+        self._expire()
+        pairs = sorted(self.values.items(), key=_name)
+        return [pair for pair in pairs if pair[1] or is_there(pair[1])]
 
     def get(self, name: str) -> Value | None:
         """The value, whatever its type."""
@@ -53,11 +67,13 @@ class Keyspace:
             raise ResponseError(WRONGTYPE)
         made: Any = kind()
         self.values[name] = made
+        self.grown += name in self.watched
         return made
 
     def hash(self, name: str) -> dict[str, str]:
         """A hash; what is written to it is stored."""
-        return self._typed(name, dict)
+        value: Any = self.values.get(name)
+        return value if type(value) is dict else self._typed(name, dict)
 
     def members(self, name: str) -> Members:
         """A set."""
@@ -89,6 +105,7 @@ class Keyspace:
         """Stores a string over whatever was there."""
         self.delete(name)
         self.values[name] = text
+        self.grown += name in self.watched
         if ttl_ms is not None:
             self.expires[name] = self.clock() + ttl_ms
 
@@ -98,6 +115,7 @@ class Keyspace:
         self.expires.pop(name, None)
         if isinstance(value, Stream):
             self.signaled[name] = None
+            self.grown += name in self.watched
         return value is not None and is_there(value)
 
     def append(
@@ -120,6 +138,7 @@ class Keyspace:
         if most is not None:
             stream.trim(most, exactly=exactly)
         self.signaled[name] = None
+        self.grown += name in self.watched
         return id_text(made)
 
     def ensure_group(self, name: str, group: str) -> None:
@@ -149,8 +168,11 @@ class Keyspace:
     def restore(self, snapshot: bytes) -> None:
         """Everything, as it was then."""
         self.values, self.expires = pickle.loads(snapshot)
+        self.grown += 1
 
     def _expire(self) -> None:
+        if not self.expires:
+            return
         now = self.clock()
         for name in [name for name, at_ms in self.expires.items() if at_ms <= now]:
             self.delete(name)

@@ -165,10 +165,13 @@ class ModelServer:
         Raises:
             RedisError: as redis-py would.
         """
-        self.check_reachable()
-        words = [str(word) for word in command]
+        if self.stopped:
+            self.check_reachable()
+        name, *words = map(str, command)
         try:
-            return self._carry_out(words[0].upper(), words[1:])
+            if name == "FCALL":
+                return self._call_function(words[0], words[2], words[3:])
+            return self._carry_out(name.upper(), words)
         finally:
             if self.space.signaled:
                 self._serve()
