@@ -7,7 +7,6 @@ configuration page, .env.example and the state diagram inside docs/architecture.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 
 from actors.gateway.app import openapi_document
 from contracts import defaults, errors, events, metrics, published, record, spec, states, webhooks
+from ops.files import write_atomically
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -229,20 +229,6 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
         "docs/architecture.md",
         lambda: _with_section(architecture, "state diagram", _state_diagram()),
     )
-
-
-def write_atomically(path: Path, text: str) -> bool:
-    """Writes the whole file or leaves it; False when it was current."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return True
 
 
 def main() -> int:
