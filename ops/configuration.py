@@ -47,9 +47,10 @@ def bounds_of(row: Default) -> str:
 # ---------------------------------------------------------------- the page and .env.example
 
 
-def configuration_page() -> str:
+def configuration_page(renamed: Mapping[str, str] = RENAMED) -> str:
     """docs/configuration.md."""
-    return "\n".join([*_settings_table(), *_locations_table(), *_limits_table()]) + "\n"
+    parts = (_settings_table(), _renamed_table(renamed), _locations_table(), _limits_table())
+    return "\n".join(line for part in parts for line in part) + "\n"
 
 
 def _settings_table() -> Iterator[str]:
@@ -70,14 +71,17 @@ def _settings_table() -> Iterator[str]:
         shown = f"`{word_of(row.value)}`" if word_of(row.value) else "-"
         about = f"{row.unit} | {bounds_of(row)} | `{row.env}` | {row.meaning}"
         yield f"| `{row.key}` | {shown} | {about} |"
+
+
+def _renamed_table(renamed: Mapping[str, str]) -> Iterator[str]:
     yield from (
         "",
         "A setting that gets a new name keeps its old one as an alias: as a key, a variable and a flag it",
         "works on, and is warned of once. Beside the new name in the same place the old one is ignored.",
     )
-    if RENAMED:
+    if renamed:
         yield from ("", "| old name | new name |", "| --- | --- |")
-        yield from (f"| `{old}` | `{new}` |" for old, new in RENAMED.items())
+        yield from (f"| `{old}` | `{new}` |" for old, new in renamed.items())
     else:
         yield "No setting has got a new name yet."
 
@@ -141,25 +145,25 @@ def env_example() -> str:
 # ---------------------------------------------------------------- schemas
 
 
-def config_schema() -> str:
+def config_schema(renamed: Mapping[str, str] = RENAMED) -> str:
     """contracts/schemas/v1/config.json: what orch.toml may hold."""
-    renamed = {
-        old: {**_schema_of(DEFAULTS[new]), "deprecated": True, "description": f"Is now {new}."}
-        for old, new in RENAMED.items()
-    }
+    names = {**{key: key for key in DEFAULTS}, **renamed}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:orch:schema:v1:config",
         "title": "Settings of orch.toml",
         "type": "object",
         "additionalProperties": False,
-        "properties": {**{key: _schema_of(row) for key, row in DEFAULTS.items()}, **renamed},
+        "properties": {name: _schema_of(DEFAULTS[key], name) for name, key in names.items()},
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _schema_of(row: Default) -> dict[str, Any]:
+def _schema_of(row: Default, name: str) -> dict[str, Any]:
+    """Of a setting under its name, or under an old one."""
     found: dict[str, Any] = {"description": f"{row.meaning} ({row.unit})", **_type_of(row)}
+    if name != row.key:
+        found |= {"description": f"Is now called {row.key}.", "deprecated": True}
     if row.value is not None:
         found["default"] = list(row.value) if isinstance(row.value, tuple) else row.value
     return found
@@ -187,18 +191,19 @@ def _span(row: Default, low: str, high: str) -> dict[str, int]:
     return {name: int(bound) for name, bound in pairs if bound is not None}
 
 
-def values_schema(path: Path) -> str:
+def values_schema(path: Path, renamed: Mapping[str, str] = RENAMED) -> str:
     """charts/orch/values.schema.json with what it says of `settings`, and of values that are settings."""
     document = json.loads(path.read_text(encoding="utf-8"))
     properties = document["properties"]
+    names = {**{key: key for key in DEFAULTS}, **renamed}
     properties["settings"] = {
         "type": "object",
         "description": "Settings of docs/configuration.md, by key.",
         "additionalProperties": False,
         "properties": {
-            key: _schema_of(DEFAULTS[RENAMED.get(key, key)])
-            for key in (*DEFAULTS, *RENAMED)
-            if RENAMED.get(key, key) not in BY_CHART
+            name: _schema_of(DEFAULTS[key], name)
+            for name, key in names.items()
+            if key not in BY_CHART
         },
     }
     slots = properties["runners"]["items"]["properties"]["slots"]

@@ -72,11 +72,18 @@ def expected(row: Default) -> dict[str, str]:
     }
 
 
-def drift(file: str, text: str, read: Reader, *, whole: Iterable[str] = ()) -> list[str]:
+def drift(
+    file: str,
+    text: str,
+    read: Reader,
+    *,
+    whole: Iterable[str] = (),
+    renamed: Mapping[str, str] = RENAMED,
+) -> list[str]:
     """The faults of a place; each setting of `whole` has to be in it."""
     faults, seen = [], set()
     for told in read(text):
-        key = RENAMED.get(told.key, told.key)
+        key = renamed.get(told.key, told.key)
         seen.add(key)
         if key not in DEFAULTS:
             faults.append(f"{file}:{told.line}: {told.key} is no setting of {SOURCE}")

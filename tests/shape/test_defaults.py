@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from contracts.defaults import DEFAULTS
 from contracts.errors import Refused
-from ops.configuration import BY_CHART, limit_rows
+from ops.configuration import BY_CHART, config_schema, configuration_page, limit_rows, values_schema
 from ops.places import OTHERWISE, PLACES, PRINTED, SOURCE, drift, prose
 from orch.cli.help import help_text
 from orch.cli.main import build_app
@@ -193,6 +193,22 @@ def test_the_chart_takes_every_setting_that_it_does_not_make_itself() -> None:
     for settings in ({"slots": 5}, {"lease_ms": 5}, {"log_level": "loud"}, {"laese_ms": 5_000}):
         assert list(judge.iter_errors({"settings": settings})), settings
     assert list(judge.iter_errors({"settings": {"lease_ms": 5_000, "pools": ["a"]}})) == []
+
+
+@pytest.mark.req("CFG-1", "CFG-2")
+def test_an_old_name_stands_on_the_page_and_in_both_schemas_as_deprecated() -> None:
+    old = {"quiet_ms": "lease_ms"}
+    assert "| `quiet_ms` | `lease_ms` |" in configuration_page(old)
+    chart = values_schema(ROOT / "charts/orch/values.schema.json", old)
+    taken = orjson.loads(chart)["properties"]["settings"], orjson.loads(config_schema(old))
+    for schema in taken:
+        judge = Draft202012Validator(schema)
+        assert list(judge.iter_errors({"quiet_ms": 5_000})) == []
+        assert list(judge.iter_errors({"quiet_ms": 5}))
+        assert schema["properties"]["quiet_ms"]["deprecated"]
+    read, whole = PLACES["contracts/schemas/v1/config.json"]
+    assert drift("x", config_schema(old), read, whole=whole, renamed=old) == []
+    assert len(drift("x", config_schema(old), read, whole=whole)) == 3
 
 
 @pytest.mark.req("CFG-1")
