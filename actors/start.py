@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 
 import anyio
+import structlog
 
 from actors.body import Body, Place, make_instance, make_store
 from actors.instance import Stop, stop_on_signal
@@ -27,6 +28,12 @@ def _main_of(role: str) -> Callable[[Body], Awaitable[None]]:
     return run
 
 
+def log_renamed(settings: Settings) -> None:
+    """Says which settings were given by an old name; once, when a process has set up its logs."""
+    for warning in settings.renamed:
+        structlog.get_logger().warning("setting_renamed", warning=warning)
+
+
 def _describe(metrics: Metrics, store: Store, role: str) -> None:
     metrics.gauge("orch_build_info").labels(version=__version__, role=role).set(1)
     watermark = store.connection.watermark
@@ -46,6 +53,7 @@ async def run_role(
         Refused: INVALID_CONFIG, without a Redis URL.
     """
     configure_logs(settings.log_level, actor=role)
+    log_renamed(settings)
     clock, ids, metrics, stop = SystemClock(), SystemIds(), Metrics(), Stop()
     health = Health(clock)
     store = make_store(settings, actor=role)

@@ -6,6 +6,7 @@ generated from or checked against this module (CFG-1). Bounds that nobody may ch
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -59,7 +60,7 @@ def _rows() -> tuple[Default, ...]:
         d("caller_streams_max", 1_024, "streams", "Open event streams of one token, or of one address without a token.", 0, 1_000_000),
         d("metrics_host", "127.0.0.1", "address", "Where an actor serves its metrics and health. Whoever reaches it may read the figures; containers set 0.0.0.0."),
         d("metrics_port", 0, "port", "An actor's metrics and health port; 0 takes any free one.", 0, 65535),
-        d("pools", ("default",), "names", "Pools that exist even while no runner serves them."),
+        d("pools", ("default",), "names", "Pools that exist even while no runner serves them.", 1, limits.POOLS_MAX),
         d("pool", "default", "name", "The pool a runner serves."),
         d("capabilities", (), "names", "What the runners of this pool can do, for placement: a pool has what each of its runners has.", 0, limits.CAPABILITIES_MAX),
         d("runners", 1, "processes", "How many runner processes `orch up` starts for each pool.", 1, 64),
@@ -71,7 +72,7 @@ def _rows() -> tuple[Default, ...]:
         d("full_policy", "reject", "word", "Who gives way at a bound: the newcomer, the oldest of the lowest class, or the youngest of a lower class.", choices=FULL_POLICIES),
         d("tenant_rate", 0, "jobs", "Submissions a second of one tenant; 0 is no limit.", 0, 1_000_000),
         d("tenant_burst", 0, "jobs", "Submissions of one tenant at once, when it rested; 0 is one second's worth of tenant_rate.", 0, 1_000_000),
-        d("classes", ("interactive:8", "batch:1"), "name:weight", "Priority classes, highest first, with their weights."),
+        d("classes", ("interactive:8", "batch:1"), "name:weight", "Priority classes, highest first, with their weights.", 1, limits.PRIORITY_CLASSES_MAX),
         d("default_class", "batch", "name", "The class of a job that names none."),
         d("scheduling", "fair", "word", "How classes share a pool: by weight, or strictly by order.", choices=("fair", "strict")),
         d("aging_ms", 60_000, "ms", "Waiting this long is worth one turn of a class: how fast the low class catches up.", 1_000, limits.DAY_MS),
@@ -96,6 +97,11 @@ def _rows() -> tuple[Default, ...]:
 
 
 DEFAULTS: Final = MappingProxyType({row.key: row for row in _rows()})
+
+RENAMED: Final[Mapping[str, str]] = MappingProxyType({})
+"""Old key to its key of DEFAULTS. The old name works on, in files, environment and flags, and is warned of."""
+assert not set(RENAMED) & set(DEFAULTS), "an old name is not given to another setting"
+assert set(RENAMED.values()) <= set(DEFAULTS), "an old name leads to a setting that exists"
 
 LOCATIONS: Final = MappingProxyType(
     {

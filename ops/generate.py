@@ -1,25 +1,32 @@
 """Writes every generated file of the project: `make generate`; a test compares them with this.
 
 Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the error page, the
-configuration page, .env.example and the state diagram inside docs/architecture.md.
+page of settings and what else is made of them, the table of requirements and tests, and the state diagram
+inside docs/architecture.md.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, metrics, published, record, spec, states, webhooks
+from contracts import errors, events, metrics, published, record, spec, states, webhooks
+from ops import compliance
+from ops.configuration import config_schema, configuration_page, env_example, values_schema
+from ops.events_page import events_page
+from ops.files import write_atomically
+from ops.marks import by_word, marked_tests
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
+LINE_SHOWN = 160
 _MARK = "<!-- generated: {} -->"
 
 
@@ -44,30 +51,31 @@ def _job_spec_schema() -> str:
     return _json(document)
 
 
-def _events_page() -> str:
-    lines = [
-        "# Events",
-        "",
-        "What a job's ledger can hold. Written by `make generate` from `contracts/events.py`; an event that",
-        "is not here cannot be emitted. A job's state is the fold of its `status_changed` entries.",
-        "",
+def _event_schema() -> str:
+    """An entry, and what the payload of each type holds. Fields may be added within v1."""
+    document = json.loads(_schema("event", "Ledger event", record.LedgerEvent))
+    document["allOf"] = [
+        {
+            "if": {"properties": {"type": {"const": entry.type.value}}, "required": ["type"]},
+            "then": {
+                "properties": {
+                    "payload": {
+                        "properties": {
+                            name: {"description": about} for name, about in entry.fields.items()
+                        },
+                        "required": [name for name in entry.fields if name not in entry.optional],
+                    }
+                }
+            },
+        }
+        for entry in events.CATALOGUE.values()
     ]
-    for entry in events.CATALOGUE.values():
-        lines += [
-            f"## {entry.type.value}",
-            "",
-            entry.meaning,
-            "",
-            f"Emitted by: {entry.emitter}.",
-            "",
-        ]
-        if entry.fields:
-            lines += ["| field | meaning |", "| --- | --- |"]
-            lines += [f"| `{name}` | {meaning} |" for name, meaning in entry.fields.items()]
-            lines.append("")
-    lines += ["## Frames of the event stream", "", "`event` of a server-sent frame: "]
-    lines[-1] += ", ".join(f"`{frame.value}`" for frame in events.Frame) + "."
-    return "\n".join(lines).rstrip() + "\n"
+    return _json(document)
+
+
+def _events_page() -> str:
+    driven = by_word(marked_tests(), "drives")
+    return events_page({event: list(files) for event, files in driven.items()})
 
 
 def _errors_page() -> str:
@@ -88,65 +96,6 @@ def _errors_page() -> str:
             f"| `{row.code.value}` | {http} | {int(row.exit_code)} | {retriable} | {meaning} | {hint} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _bounds(row: defaults.Default) -> str:
-    if row.choices:
-        return " or ".join(row.choices)
-    if row.minimum is None and row.maximum is None:
-        return ""
-    return (
-        f"{row.minimum or 0:g} to {row.maximum:g}"
-        if row.maximum is not None
-        else f"from {row.minimum:g}"
-    )
-
-
-def _configuration_page() -> str:
-    lines = [
-        "# Configuration",
-        "",
-        "Precedence: flag > environment > project file `./orch.toml` > `<home>/orch.toml` > default.",
-        "`orch config show --origin` says which value holds and where it came from. Written by",
-        "`make generate` from `contracts/defaults.py`.",
-        "",
-        "| key | default | unit | bounds | environment | meaning |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in defaults.DEFAULTS.values():
-        shown = f"`{_shown(row.value)}`" if _shown(row.value) else "-"
-        lines.append(
-            f"| `{row.key}` | {shown} | {row.unit} | {_bounds(row)} | `{row.env}` | {row.meaning} |"
-        )
-    lines += [
-        "",
-        "Names that say where things are; no file can set them:",
-        "",
-        "| name | meaning |",
-        "| --- | --- |",
-    ]
-    lines += [f"| `{name}` | {meaning} |" for name, meaning in defaults.LOCATIONS.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _env_example() -> str:
-    lines = [
-        "# Every setting with its default; written by `make generate` from contracts/defaults.py.",
-        "",
-    ]
-    for row in defaults.DEFAULTS.values():
-        lines += [f"# {row.meaning} ({row.unit})", f"# {row.env}={_shown(row.value)}", ""]
-    for name, meaning in defaults.LOCATIONS.items():
-        lines += [f"# {meaning}", f"# {name}=", ""]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def _state_diagram() -> str:
@@ -211,19 +160,23 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
         f"{schemas}/job_record.json",
         lambda: _schema("job_record", "Job record", record.JobRecord),
     )
-    yield f"{schemas}/event.json", lambda: _schema("event", "Ledger event", record.LedgerEvent)
+    yield f"{schemas}/event.json", _event_schema
     yield f"{schemas}/error.json", lambda: _schema("error", "Error body", record.ErrorBody)
     yield (
         f"{schemas}/webhook.json",
         lambda: _schema("webhook", "Webhook body", webhooks.WebhookBody),
     )
+    yield f"{schemas}/config.json", config_schema
     yield "contracts/openapi.json", lambda: _json(openapi_document())
     yield "contracts/events.md", _events_page
     yield "orch/store/functions/generated.lua", generated_lua
     yield "metrics.lint.json", _metrics_lint
     yield "docs/errors.md", _errors_page
-    yield "docs/configuration.md", _configuration_page
-    yield ".env.example", _env_example
+    yield "COMPLIANCE.md", compliance.page
+    yield "docs/configuration.md", configuration_page
+    yield ".env.example", env_example
+    chart = ROOT / "charts/orch/values.schema.json"
+    yield "charts/orch/values.schema.json", lambda: values_schema(chart)
     architecture = ROOT / "docs/architecture.md"
     yield (
         "docs/architecture.md",
@@ -231,22 +184,38 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     )
 
 
-def write_atomically(path: Path, text: str) -> bool:
-    """Writes the whole file or leaves it; False when it was current."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return True
+def stale(name: str, found: str, wanted: str) -> str | None:
+    """Where a file is not what its source says: file, line, and both lines; None when it is current."""
+    pairs = zip_longest(found.splitlines(), wanted.splitlines())
+    for line, (is_, should) in enumerate(pairs, 1):
+        if is_ != should:
+            return f"{name}:{line}: {_quoted(is_)} here, {_quoted(should)} by its source: run `make generate`"
+    return None if found == wanted else f"{name}: other line ends: run `make generate`"
+
+
+def _quoted(line: str | None) -> str:
+    return (
+        "nothing"
+        if line is None
+        else repr(line if len(line) <= LINE_SHOWN else line[:LINE_SHOWN] + "…")
+    )
+
+
+def check() -> list[str]:
+    """The files that are not current, each with its first difference."""
+    return [
+        fault
+        for name, make in generated()
+        if (fault := stale(name, (ROOT / name).read_text(encoding="utf-8"), make())) is not None
+    ]
 
 
 def main() -> int:
-    """Writes what is not current and says so."""
+    """Writes what is not current and says so; with `--check` it only says."""
+    if "--check" in sys.argv[1:]:
+        faults = check()
+        sys.stdout.writelines(f"{fault}\n" for fault in faults)
+        return 1 if faults else 0
     for name, make in generated():
         if write_atomically(ROOT / name, make()):
             sys.stdout.write(f"wrote {name}\n")

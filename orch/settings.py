@@ -2,7 +2,8 @@
 
 Precedence: flag > environment (ORCH_<KEY>) > project file (--config, ORCH_CONFIG, else ./orch.toml) >
 <home>/orch.toml > the default of `contracts.defaults`. An unknown key, a wrong type or a bad value is
-refused with key, value, bound and place. `orch --help` imports this module: the standard library only.
+refused with key, value, bound and place. A renamed key works under its old name; whoever loads settings tells
+people what `Settings.renamed` says. `orch --help` imports this module: the standard library only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 
 from contracts import limits
-from contracts.defaults import DEFAULTS, LOCATIONS, Default
+from contracts.defaults import DEFAULTS, LOCATIONS, RENAMED, Default
 from contracts.errors import ErrorCode, Refused
 from orch.core.listening import listening_fault
 from orch.values import bound_of, fits, typed, without_password
@@ -28,6 +29,9 @@ Value: TypeAlias = int | float | str | bool | tuple[str, ...] | None
 
 Rows: TypeAlias = dict[str, tuple[Value, str]]
 """Key to value and origin: one layer of the precedence."""
+
+Given: TypeAlias = Mapping[str, tuple[object, str]]
+"""The same before it is judged: keys as they were written."""
 
 PROJECT_FILE: Final = "orch.toml"
 CONFIG_BYTES_MAX: Final = limits.MIB
@@ -114,6 +118,8 @@ class Settings:
     webhook_hosts_allowed: tuple[str, ...]
     log_level: str
     origins: Mapping[str, str] = field(repr=False, compare=False)
+    renamed: tuple[str, ...] = field(repr=False, compare=False)
+    """A warning for each old name that was used, to be told to people once."""
 
     def origin(self, key: str) -> str:
         """Where the value came from: `flag --x`, `environment ORCH_X`, a file's path, or `default`."""
@@ -168,6 +174,7 @@ def load_settings(
     home: str | Path | None = None,
     config: str | Path | None = None,
     environ: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] = RENAMED,
 ) -> Settings:
     """The settings in force. `flags` may hold typed values or the words of a command line.
 
@@ -176,12 +183,13 @@ def load_settings(
     """
     env = os.environ if environ is None else environ
     in_home = home_path(home, env) / PROJECT_FILE
-    return _settings(
+    layers = (
         _from_file(in_home if in_home.is_file() else None),
         _from_file(config_path(config, env)),
         _from_environment(env),
         _from_flags(flags or {}),
     )
+    return _settings(*layers, renamed=renamed)
 
 
 def settings_of(values: Mapping[str, object]) -> Settings:
@@ -190,30 +198,41 @@ def settings_of(values: Mapping[str, object]) -> Settings:
     Raises:
         Refused: INVALID_CONFIG, as `load_settings`.
     """
-    return _settings(_from_flags(values))
+    return _settings(_from_flags(values), renamed=RENAMED)
 
 
 # ---------------------------------------------------------------- layers
 
 
-def _settings(*layers: Rows) -> Settings:
+def _settings(*layers: Given, renamed: Mapping[str, str]) -> Settings:
     rows: Rows = {key: (default.value, "default") for key, default in DEFAULTS.items()}
+    warnings: list[str] = []
     for layer in layers:
-        rows.update(layer)
+        for key, (value, origin) in _by_new_names(layer, renamed, warnings).items():
+            rows[key] = (_checked(key, value, origin), origin)
     settings = Settings(
         **cast(dict[str, Any], {key: value for key, (value, _) in rows.items()}),
         origins=MappingProxyType({key: origin for key, (_, origin) in rows.items()}),
+        renamed=tuple(dict.fromkeys(warnings)),  # one file may be both project and home
     )
     _check_relations(settings)
     return settings
 
 
-def _from_file(path: Path | None) -> Rows:
-    if path is None:
-        return {}
-    origin = str(path)
-    document = _toml(path)
-    return {key: (_checked(key, value, origin), origin) for key, value in document.items()}
+def _by_new_names(layer: Given, renamed: Mapping[str, str], warnings: list[str]) -> Given:
+    """The layer without old names. Both names in one layer are no conflict: in a rollout, old and new
+    processes read the same file or environment."""
+    found = {key: given for key, given in layer.items() if key not in renamed}
+    for old in sorted(layer.keys() & renamed.keys()):
+        new, (value, origin) = renamed[old], layer[old]
+        ignored = f", and is ignored: {new} is given too" if new in found else ""
+        warnings.append(f"{old} ({origin}) is now called {new}{ignored}")
+        found.setdefault(new, (value, origin))
+    return found
+
+
+def _from_file(path: Path | None) -> Given:
+    return {} if path is None else {key: (value, str(path)) for key, value in _toml(path).items()}
 
 
 def _toml(path: Path) -> dict[str, object]:
@@ -229,8 +248,8 @@ def _toml(path: Path) -> dict[str, object]:
         raise _refused("$", str(error), "a TOML document in UTF-8", origin) from None
 
 
-def _from_environment(env: Mapping[str, str]) -> Rows:
-    rows: Rows = {}
+def _from_environment(env: Mapping[str, str]) -> Given:
+    rows: dict[str, tuple[object, str]] = {}
     for name in sorted(env):
         if not name.startswith("ORCH_") or name in LOCATIONS:
             continue
@@ -239,21 +258,25 @@ def _from_environment(env: Mapping[str, str]) -> Rows:
             continue
         if text == "":  # compose files and CI pass names without values: not set
             continue
-        key = name.removeprefix("ORCH_").lower()
-        origin = f"environment {name}"
-        rows[key] = (_checked(key, _from_words(key, text, origin), origin), origin)
+        rows[name.removeprefix("ORCH_").lower()] = (_Words(text), f"environment {name}")
     return rows
 
 
-def _from_flags(values: Mapping[str, object]) -> Rows:
-    rows: Rows = {}
-    for key, given in values.items():
-        if given is None:
-            continue
-        origin = f"flag --{key.replace('_', '-')}"
-        value = _from_words(key, given, origin) if isinstance(given, str) else given
-        rows[key] = (_checked(key, value, origin), origin)
-    return rows
+def _from_flags(values: Mapping[str, object]) -> Given:
+    return {
+        key: (
+            _Words(given) if isinstance(given, str) else given,
+            f"flag --{key.replace('_', '-')}",
+        )
+        for key, given in values.items()
+        if given is not None
+    }
+
+
+class _Words(str):
+    """Text from a command line or the environment: what it stands for depends on the key."""
+
+    __slots__ = ()
 
 
 # ---------------------------------------------------------------- one value
@@ -268,12 +291,9 @@ def _row(key: str, origin: str) -> Default:
     raise _refused(key, _UNSHOWN, known, origin)
 
 
-def _from_words(key: str, text: str, origin: str) -> object:
-    return typed(_row(key, origin), text)
-
-
-def _checked(key: str, value: object, origin: str) -> Value:
+def _checked(key: str, given: object, origin: str) -> Value:
     row = _row(key, origin)
+    value = typed(row, str(given)) if isinstance(given, _Words) else given
     if not fits(row, value):
         raise _refused(key, value, bound_of(row), origin)
     return tuple(value) if isinstance(value, list) else cast(Value, value)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from contracts import limits
 from contracts.defaults import Default
 from contracts.ids import is_host_pattern, is_id, is_variable
 from orch.addresses import address_of
@@ -38,6 +37,21 @@ def without_password(url: str) -> str:
         return urlunsplit(parts._replace(query=query)) if query != parts.query else url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}", query=query))
+
+
+def word_of(value: object) -> str:
+    """A value as a word of the command line or the environment: empty for none, commas within a list."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case float() if value.is_integer():
+            return f"{value:.0f}"
+        case tuple() | list():
+            return ",".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def typed(row: Default, text: str) -> object:
@@ -98,20 +112,10 @@ def _fit_words(row: Default, words: list[object]) -> bool:
     names = [text.partition(":")[0] for text in texts] if row.unit == "name:weight" else texts
     _, is_fitting = _LISTS[row.unit]
     return (
-        _items_min(row) <= len(words) <= _items_max(row)
+        _within(row, len(words))
         and len(texts) == len(words) == len(set(names))
         and all(is_fitting(text) for text in texts)
     )
-
-
-def _items_min(row: Default) -> int:
-    return 1 if row.minimum is None else int(row.minimum)
-
-
-def _items_max(row: Default) -> int:
-    if row.maximum is not None:
-        return int(row.maximum)
-    return limits.PRIORITY_CLASSES_MAX if row.unit == "name:weight" else limits.POOLS_MAX
 
 
 def _is_weighted(word: str) -> bool:
@@ -139,7 +143,7 @@ def bound_of(row: Default) -> str:
         return f"a whole number from {_digits(row.minimum)} to {_digits(row.maximum)} ({row.unit})"
     if isinstance(row.value, tuple):
         shape, _ = _LISTS[row.unit]
-        return f"a list of {_items_min(row)} to {_items_max(row)} different {shape}"
+        return f"a list of {_digits(row.minimum)} to {_digits(row.maximum)} different {shape}"
     return {
         "address": "an IP address or localhost",
         "path": "the path of a file",

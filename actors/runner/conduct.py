@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import structlog
 from pydantic import ValidationError
@@ -31,10 +33,14 @@ async def conduct(attempt: Attempt, bench: Bench) -> Ending:
     try:
         ending = await _run(attempt.offer, desk, bench)
         if ending.reason in _LIMITS:
-            await desk.note(EventType.JOB_TIMEOUT, {"limit": _LIMITS[ending.reason]})
+            await desk.note(EventType.JOB_TIMEOUT, _limit_of(attempt.offer, _LIMITS[ending.reason]))
     except OrchError as error:
         return _from_error(attempt.offer, error)
     return ending
+
+
+def _limit_of(offer: Offer, name: str) -> dict[str, Any]:
+    return {"limit": name, "value_ms": orjson.loads(offer.spec)["adapter"]["config"].get(name)}
 
 
 async def _run(offer: Offer, desk: RunnerDesk, bench: Bench) -> Ending:

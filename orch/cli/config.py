@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from contracts.defaults import DEFAULTS
-from orch.cli.output import emit_document, emit_table
+from orch.cli.output import emit_document, emit_table, say_renamed
 from orch.settings import Settings, load_settings
+from orch.values import word_of
 
 
 def show(
@@ -25,6 +26,7 @@ def show(
     With --json {key: value}; with --origin too {key: {value, origin}}. Passwords are not shown.
     """
     settings = load_settings(home=home, config=config)
+    say_renamed(settings.renamed)
     if as_json:
         emit_document(_document(settings, with_origin=origin))
         return 0
@@ -34,9 +36,7 @@ def show(
 
 
 def _row(settings: Settings, key: str) -> tuple[str, str, str]:
-    value = settings.shown(key)
-    text = ",".join(value) if isinstance(value, tuple) else "-" if value is None else str(value)
-    return key, text, settings.origin(key)
+    return key, word_of(settings.shown(key)) or "-", settings.origin(key)
 
 
 def _document(settings: Settings, *, with_origin: bool) -> dict[str, Any]:

@@ -63,11 +63,12 @@ def _python() -> Iterator[Check]:
 
 def _settings(door: Door) -> Iterator[Check]:
     try:
-        load_settings(home=door.home)
+        settings = load_settings(home=door.home)
     except OrchError as error:
         yield Check("settings", False, error.message, error.hint)
     else:
-        yield Check("settings", True, "every key and value is known")
+        told = "; ".join(settings.renamed) or "every key and value is known"
+        yield Check("settings", True, told)
 
 
 def _home(door: Door) -> Iterator[Check]:

@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from cyclopts import App
 
+from contracts.defaults import DEFAULTS
+from orch.values import bound_of, word_of
+
 FLAGS: Final = ("--help", "-h")
 _GUTTER: Final = 2
 _LABEL_MAX: Final = 28
@@ -55,11 +58,13 @@ def _tree(app: App, chain: Sequence[str]) -> Iterator[str]:
 def _command(app: App, chain: Sequence[str]) -> Iterator[str]:
     positional: list[tuple[str, str]] = []
     options: list[tuple[str, str]] = []
+    settings: list[tuple[str, str]] = []
     for argument in app.assemble_argument_collection():
         name, about = argument.names[0], argument.parameter.help or ""
         kind = argument.field_info.kind
         if kind is inspect.Parameter.VAR_KEYWORD:
             options.append(("--KEY VALUE", about))
+            settings = list(_settings())
         elif not name.startswith("-"):
             if name != "*":
                 positional.append((name, about))
@@ -78,6 +83,15 @@ def _command(app: App, chain: Sequence[str]) -> Iterator[str]:
         yield from ("", "Arguments:", *_rows(positional))
     if options:
         yield from ("", "Options:", *_rows(options))
+    if settings:
+        yield from ("", "Settings:", *_rows(settings))
+
+
+def _settings() -> Iterator[tuple[str, str]]:
+    """Every setting as a flag, with its default and its bounds."""
+    for row in DEFAULTS.values():
+        default = f"Default: {word_of(row.value)}" if word_of(row.value) else "No default"
+        yield f"--{row.key.replace('_', '-')}", f"{row.meaning} {default}; {bound_of(row)}."
 
 
 def _metavar(hint: Any) -> str:

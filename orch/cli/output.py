@@ -34,6 +34,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def say_renamed(warnings: Sequence[str]) -> None:
+    """Talk of settings that were given by an old name: `Settings.renamed`."""
+    for warning in warnings:
+        say(f"warning: {harmless(warning)}")
+
+
 def emit(text: str) -> None:
     """Data: one line or more to stdout, at once, so that a pipe sees it when it happens."""
     print(text, flush=True)

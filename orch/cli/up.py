@@ -19,7 +19,7 @@ from cyclopts import Parameter
 
 from contracts.errors import CATALOGUE, ErrorCode, ExitCode, OrchError, Refused, Unavailable
 from orch.cli import stack
-from orch.cli.output import emit, emit_document, say
+from orch.cli.output import emit, emit_document, say, say_renamed
 from orch.settings import config_path, home_path, load_settings
 from orch.values import without_password
 
@@ -46,9 +46,7 @@ def up(
     as_json: Annotated[
         bool, Parameter(name="--json", negative="", help="Print endpoint.json.")
     ] = False,
-    **settings: Annotated[
-        str, Parameter(help="Any key of `orch config show`, as --lease-ms 5000.")
-    ],
+    **settings: Annotated[str, Parameter(help="Any setting, as --lease-ms 5000; see below.")],
 ) -> int:
     """Start a local stack: a private Valkey, the actors, the gateway.
 
@@ -57,7 +55,7 @@ def up(
     given: dict[str, object] = {key.replace("-", "_"): value for key, value in settings.items()}
     given |= {"port": port, "redis_url": redis_url}
     flags = {key: value for key, value in given.items() if value is not None}
-    load_settings(flags=flags, home=home, config=config)
+    loaded = load_settings(flags=flags, home=home, config=config)
     place = home_path(home)
     running = stack.running_in(place)
     if running is not None and _answers(running):
@@ -68,6 +66,7 @@ def up(
     if not (detach or wait):
         sys.stdout.flush()
         os.execve(argv[0], argv, environ)
+    say_renamed(loaded.renamed)  # in the foreground the actors do, and once is enough
     return _detached(place, argv, environ, wait=wait, as_json=as_json)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import ErrorCode, Misuse, Refused
-from contracts.events import EventType
+from contracts.events import EventType, payload_faults
 from contracts.limits import BATCH_ITEMS_MAX, WAKE_TOKENS_MAX
 from orch.core.handover import ClaimEnding, Cycled, Offer, Working
 from orch.core.ledger import TAKEN, parse_ledger
@@ -119,11 +119,13 @@ class Claims:
 
         Raises:
             Refused: LEASE_OVER, the claim is over; PAYLOAD_TOO_LARGE, the ledger is full.
-            Misuse: no type of the catalogue, or the one that only transitions write: a note must not
-                forge a state that nobody could replay.
+            Misuse: no type of the catalogue, or other fields than it has there; or the type that only
+                transitions write: a note must not forge a state that nobody could replay.
         """
         if event not in _NOTED:
             raise Misuse(ErrorCode.INTERNAL, f"{event!r} is no event that an attempt can note")
+        if faults := payload_faults(EventType(event), payload):
+            raise Misuse(ErrorCode.INTERNAL, "; ".join(faults))
         reply = await self._connection.call(
             "note",
             job_id,

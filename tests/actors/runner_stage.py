@@ -22,6 +22,7 @@ from actors.runner.life import Life
 from actors.runner.terms import RunnerTerms
 from actors.runner.tools import Tools
 from contracts.errors import ErrorCode, Refused, Unavailable
+from contracts.events import EventType, payload_faults
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.inline import Inline
 from orch.adapters.leases import Leases as GuardLeases
@@ -124,8 +125,9 @@ class FakeClaims:
         return {}
 
     async def note(
-        self, job_id: str, claim: str, *, event: str, payload: object, **_: object
+        self, job_id: str, claim: str, *, event: str, payload: Mapping[str, Any], **_: object
     ) -> str:
+        assert payload_faults(EventType(event), payload) == []
         self.notes.append((job_id, event, payload))
         return ""
 

@@ -168,7 +168,8 @@ async def test_a_call_past_its_limit_ends_and_its_lane_goes_on(
     async with a_life(tmp_path, *specs, slots=1) as stage:
         first, second = await stage.claims.result("job0"), await stage.claims.result("job1")
     assert (first.verb, first.payload["reason"]) == ("release", "wall_limit")
-    assert stage.claims.notes == [("job0", "job_timeout", {"limit": "wall_ms"})]
+    timeout = {"limit": "wall_ms", "value_ms": 30}
+    assert stage.claims.notes == [("job0", "job_timeout", timeout)]
     assert (second.verb, board.ended) == ("settle", [1])
 
 

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from contracts.errors import ErrorCode, Refused
+from contracts.events import EventType, payload_faults
 from contracts.spec import parse_spec
 from orch.adapters.leases import Leases
 from orch.adapters.protocol import Claim, Desk, Ending, Run, Stream
@@ -55,6 +56,7 @@ class KeepingDesk:
         consume_answer: bool = False,
     ) -> None:
         self._check()
+        assert payload_faults(EventType(event), payload) == []
         self.notes.append(Note(event, payload, progress, consume_answer))
 
     async def artifact(self, name: str, path: Path, *, step_id: str | None = None) -> str:

@@ -136,6 +136,7 @@ class Inspection:
         mine = verdict.by_job(traces)
         for job_id, fields in jobs.items():
             yield from verdict.judge_job(job_id, fields, mine[job_id], gone)
+            yield from verdict.judge_fields(job_id, fields)
         yield from verdict.acts_past_lease(traces, gone)
         yield from verdict.acts_without_lease(traces, self._silences, self._outcome.shape.lease_ms)
         for ack in self._books.acks.values():

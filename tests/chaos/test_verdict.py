@@ -171,6 +171,13 @@ def test_a_claim_that_no_ledger_has_is_a_forgotten_one_if_somebody_counted(tmp_p
     assert verdict.forgotten(found, {"j": GOOD}, traces, counted_elsewhere=0) == both
 
 
+def test_an_entry_with_other_fields_than_the_catalogue_has_is_found() -> None:
+    whole = a_job(("admit:->q", 0, 0, {}), *claim(1, ONE), ("agent_suspended", 1, ONE, {}))
+    assert kinds(verdict.judge_fields("j", whole)) == []
+    bare = a_job(("admit:->q", 0, 0, {"by": "me"}), BURIED)
+    assert kinds(verdict.judge_fields("j", bare)) == ["broken"] * 3
+
+
 def test_a_forgotten_claim_excuses_its_own_agent_and_no_other_fault_of_its_job() -> None:
     stranger = TWO + 1
     gone = {("j", stranger)}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from contracts.errors import Corrupt
-from contracts.events import EventType
+from contracts.events import EventType, payload_faults
 from contracts.limits import CRASHES_MAX, FENCE_SHIFT
 from contracts.record import LedgerEvent
 from contracts.states import TERMINAL, Event, State
@@ -148,6 +148,14 @@ def judge_job(
     excused = {fence for name, fence in gone if name == job_id}
     for kind, what in _judged(fields, [trace for trace in traces if trace.fence not in excused]):
         yield Violation(kind, f"job {job_id}: {what}", job_id)
+
+
+def judge_fields(job_id: str, fields: Mapping[str, str]) -> Iterator[Violation]:
+    """Whether each entry has the fields that the catalogue promises, and no others."""
+    with suppress(Corrupt):  # told by `judge_job`
+        for event in parse_ledger(fields):
+            for fault in payload_faults(event.type, event.payload):
+                yield Violation("broken", f"job {job_id}: entry {event.seq}: {fault}", job_id)
 
 
 def _judged(fields: Mapping[str, str], traces: list[Trace]) -> Faults:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import driven
+from tests.e2e.invariants import ledgers
 from tests.e2e.stack import Stack, a_stack
 
 StartStack = Callable[..., Stack]
@@ -18,6 +20,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for all tests of a module; they keep it whole."""
     with a_stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def what_it_drives(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that says which events it makes happen has made each of them happen once more."""
+    promised = driven.wanted(request)
+    if not promised:
+        yield
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    before = driven.counted(ledgers(stack.redis))
+    yield
+    after = driven.counted(ledgers(stack.redis))
+    assert promised <= set(after - before), "the test says that it makes them happen"
 
 
 @pytest.fixture

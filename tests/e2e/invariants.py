@@ -9,6 +9,7 @@ from typing import Final
 import redis
 
 from contracts.errors import Corrupt
+from contracts.events import payload_faults
 from contracts.states import STATE_CODES, TERMINAL, State
 from orch.core.ledger import attempts, parse_ledger, replay, state_of
 from orch.store.keys import OWNERS, Keys
@@ -28,6 +29,11 @@ def ledger_faults(client: redis.Redis) -> list[str]:
     return [fault for job_id, fields in found if fields for fault in _ledger(job_id, fields)]
 
 
+def ledgers(client: redis.Redis) -> list[dict[str, str]]:
+    """The raw hash of every job."""
+    return [fields for job_id in job_ids(client) if (fields := stored(client, job_id))]
+
+
 def stored(client: redis.Redis, job_id: str) -> dict[str, str]:
     """The raw hash of a job."""
     return {str(name): str(value) for name, value in client.hgetall(Keys().job(job_id)).items()}
@@ -40,6 +46,9 @@ def _ledger(job_id: str, fields: dict[str, str]) -> Iterator[str]:
     except Corrupt as error:
         yield f"job {job_id}: {error.message}"
         return
+    for event in events:
+        for fault in payload_faults(event.type, event.payload):
+            yield f"job {job_id}: entry {event.seq}: {fault}"
     if state is not state_of(fields["state"]):
         yield f"job {job_id}: its ledger says {state.value}, it is stored as {fields['state']}"
     if state in TERMINAL and any(one.outcome is None for one in attempts(events)):

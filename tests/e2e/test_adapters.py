@@ -43,6 +43,7 @@ def test_an_agent_sees_its_fence_and_nothing_of_ours_besides(stack: Stack) -> No
 
 
 @pytest.mark.req("RUN-1", "RUN-5", "RUN-8")
+@pytest.mark.drives("step_started", "step_finished", "artifact_recorded")
 def test_steps_run_in_order_and_leave_their_artifacts(stack: Stack) -> None:
     spec = steps(
         step("make", 'echo made > "$ORCH_ARTIFACT_DIR/report.txt"'),

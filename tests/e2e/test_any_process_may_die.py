@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from actors.start import ROLES
 from contracts.events import EventType
 from contracts.outcomes import Outcome
 from contracts.states import State
+from ops import timeline
 from orch.store.keys import Keys
 from orch.system import SystemIds
 from tests.e2e.specs import shell, step, steps
@@ -145,3 +147,35 @@ def test_a_job_that_kills_its_runner_three_times_is_a_dead_letter_and_others_go_
     assert (end.payload["reason"], end.payload["crashes"]) == ("poison", 3)
     assert poison in {letter.job_id for letter in stack.client.dead_letters().dead_letters}
     stack.wait_for_echoes(stack.submit_echoes(50))
+
+
+@pytest.mark.req("RUN-5", "RUN-8", "EVT-1")
+@pytest.mark.drives("step_unknown", "step_skipped", "step_failed")
+def test_a_step_with_effects_that_nobody_saw_end_is_skipped_by_a_human_and_the_next_one_fails(
+    stack: Stack,
+) -> None:
+    runner = "$(awk '/^PPid/ {print $2}' /proc/$PPID/status)"
+    deploy = step("deploy", f"kill -9 {runner}; sleep 60", effect="side_effect")
+    job_id = stack.client.submit(steps(deploy, step("check", "exit 3"))).job_id
+    asked = stack.client.wait(job_id, timeout_s=30)
+    assert asked.question is not None
+    stack.client.answer(job_id, asked.question.question_id, "skip", "it is deployed")
+    assert stack.client.wait(job_id, timeout_s=30).outcome is Outcome.LOGIC
+    (skipped,) = stack.events_of(job_id, EventType.STEP_SKIPPED)
+    (failed,) = stack.events_of(job_id, EventType.STEP_FAILED)
+    assert (skipped.payload["step_id"], skipped.payload["executed"]) == ("deploy", False)
+    assert (failed.payload["step_id"], failed.payload["exit_code"]) == ("check", 3)
+
+
+@pytest.mark.req("EVT-5", "DOC-1")
+@pytest.mark.drives(
+    "status_changed", "stale_recovered", "step_unknown", "step_started", "artifact_recorded", "step_finished",
+    "question_asked", "question_answered", "answer_consumed", "job_resumed", "job_timeout", "job_failed",
+    "replayed",
+)  # fmt: skip
+def test_the_documented_timeline_is_what_happens(stack: Stack, tmp_path: Path) -> None:
+    kept = json.loads((timeline.ROOT / timeline.FILE).read_bytes())
+    told = timeline.tell(stack.client, tmp_path)
+    for new, old in zip(told, kept, strict=True):
+        assert new["events"] == old["events"], "if meant: python -m ops.timeline, make generate"
+    assert told == kept

@@ -43,6 +43,7 @@ def said(frames: list[JobFrame]) -> str:
 
 
 @pytest.mark.req("RUN-1", "RUN-2", "EVT-2", "BUD-1")
+@pytest.mark.drives("usage_reported")
 def test_tokens_reach_a_watcher_and_the_record_has_text_and_usage(
     stack: Stack, endpoint: Endpoint
 ) -> None:

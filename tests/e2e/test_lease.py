@@ -73,6 +73,7 @@ def test_a_stopped_runner_is_buried_and_its_agent_does_not_act_past_the_lease(
 
 
 @pytest.mark.req("LSE-4", "EVT-5")
+@pytest.mark.drives("agent_suspended", "agent_continued")
 def test_a_server_that_is_away_stops_the_agent_and_lets_it_go_on(stack: Stack) -> None:
     # A shell that starts nothing: waiting for a child's start it would look stopped.
     script = "echo $$ > away; while [ ! -e back ]; do :; done; echo done"

@@ -87,6 +87,7 @@ def test_cancel_kills_the_whole_process_tree_and_ends_the_stream(
 
 
 @pytest.mark.req("RUN-4", "RUN-2")
+@pytest.mark.drives("output_stored")
 def test_canceling_jobs_in_full_cry_takes_nothing_from_the_output_of_others(stack: Stack) -> None:
     noisy = [stack.client.submit(shell("exec yes a longer line of text")).job_id for _ in range(4)]
     for job_id in noisy:

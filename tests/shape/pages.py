@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("bench", "charts", "contracts", "docker", "ops", "perf")
 RUNNABLE = "<!-- runnable -->"
 
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,6 +71,6 @@ class Page:
 @cache
 def pages() -> Mapping[str, Page]:
     found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("actors/*/README.md")]
-    found += (ROOT / "contracts").glob("*.md")
+    found += [path for folder in FOLDERS for path in (ROOT / folder).glob("*.md")]
     names = sorted(path.relative_to(ROOT).as_posix() for path in found)
     return {name: Page(name, (ROOT / name).read_text(encoding="utf-8")) for name in names}

@@ -21,14 +21,16 @@ import pytest
 from actors.start import ROLES
 from contracts import defaults
 from contracts.errors import OrchError
+from contracts.events import EventType, Frame
 from contracts.spec import parse_spec
+from contracts.states import Event
 from orch.adapters.sweep import WORKER_MARK
 from orch.cli.documents import parse_document
 from orch.cli.help import help_text
 from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
 from tests.shape.pages import CODE, ROOT, Block, Page, pages
-from tests.shape.words import capitals, vocabulary
+from tests.shape.words import capitals, vocabulary, words_of_bench
 
 README = "README.md"
 MAP = "docs/README.md"
@@ -48,6 +50,8 @@ IDS = {
     for n in range(1, int(last) + 1)
 } - {"CLI-7"}
 
+EVENTS = {event.value for kind in (EventType, Frame, Event) for event in kind}
+
 PATH = re.compile(r"(?<![\w./<-])(?:actors|contracts|docs|ops|orch|tests)/[\w./-]*\w/?(?![\w<*{])")
 SNAKE = re.compile(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w.(/])")
 UPPER = re.compile(r"(?<![\w.])(?!ORCH_)[A-Z]+(?:_[A-Z]+)+(?!\w)")
@@ -55,6 +59,7 @@ ENVIRONMENT = re.compile(r"\bORCH_[A-Z][A-Z_]*\b")
 GROUP = "config |" + " |".join(name for name, _, _ in GROUPS) + " "
 CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
+EVENT = re.compile(r"\b[Ee]vents? `([a-z_]+)`")
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
 REQUIREMENT = re.compile(r"^- \*\*([A-Z]{2,4}-\d+)\*\*(.*)$", re.MULTILINE)
 STATUS = re.compile(r" \*(built|not yet)\*: \S|( \*partly\*: \S.*Missing: \S)")
@@ -115,10 +120,14 @@ def test_an_orphan_is_noticed() -> None:
 # ---------------------------------------------------------------- names
 
 
+@cache
+def _flags_of(command: str) -> frozenset[str]:
+    told = help_text(build_app(), [*command.split(), "--help"])
+    return frozenset({"--help", *re.findall(r"--[a-z-]+", told)})
+
+
 def _flag_faults(command: str, rest: str) -> list[str]:
-    known = set(re.findall(r"--[a-z-]+", help_text(build_app(), [*command.split(), "--help"])))
-    if command == "up":
-        known |= {f"--{key.replace('_', '-')}" for key in defaults.DEFAULTS}
+    known = _flags_of(command)
     return [
         f"orch {command} {flag}"
         for flag in re.findall(r"(?<!\S)--[a-z-]+", rest)
@@ -127,6 +136,8 @@ def _flag_faults(command: str, rest: str) -> list[str]:
 
 
 def _call_faults(text: str) -> list[str]:
+    text = text.replace("docker run --entrypoint orch orch", "orch")
+    text = text.replace("docker run orch", "python -m actors")
     commands = {name for name, _, _ in COMMANDS} | {"config show"}
     commands |= {f"{group} {name}" for group, _, listed in GROUPS for name, _, _ in listed}
     faults = []
@@ -147,12 +158,16 @@ def unknown_names(one: Page) -> list[str]:
     environment = {row.env for row in defaults.DEFAULTS.values()} | set(defaults.LOCATIONS)
     environment |= {*_AGENT_NAMES, WORKER_MARK}
     faults = [name for name in ENVIRONMENT.findall(one.text) if name not in environment]
+    faults += [f"event {name}" for name in EVENT.findall(one.prose) if name not in EVENTS]
+    known = vocabulary() | capitals()
+    if one.name.startswith("bench/"):
+        known |= words_of_bench()
     for text in CODE.findall(one.prose):
         paths = PATH.findall(text)
         faults += [path for path in paths if not (ROOT / path).exists()]
         rest = PATH.sub("", text)
-        faults += [word for word in SNAKE.findall(rest) if word not in vocabulary()]
-        faults += [word for word in UPPER.findall(rest) if word not in capitals()]
+        faults += [word for word in SNAKE.findall(rest) if word not in known]
+        faults += [word for word in UPPER.findall(rest) if word not in known]
     for text in one.code:
         faults += _call_faults(text)
     for block in one.blocks:
@@ -170,8 +185,9 @@ def test_every_name_in_code_style_exists(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "the event `job_exploded`", "the code `QUEUE_TOO_FULL`", "the setting `lease_msec`",
-        "`ORCH_LAESE_MS`", "the metric `orch_laughs_total`",
+        "the event `job_exploded`", "the event `lease_ms`", "the event `exploded`",
+        "the code `QUEUE_TOO_FULL`", "the setting `lease_msec`", "`docker run orch jester`",
+        "`docker run --entrypoint orch orch sbmit`", "`ORCH_LAESE_MS`", "the metric `orch_laughs_total`",
         "`orch sbmit`", "`orch up --detatch`", "`orch config sho`", "`python -m actors jester`", "`make tea`",
         "`orch/store/gone.py`", "```toml\nleese_ms = 1\n```", "```sh\norch wait x --for-ever\n```",
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -56,6 +57,13 @@ def vocabulary() -> frozenset[str]:
     written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
     written |= set(LIMITS) | {"force_stopped", "duration_ms", "rolled_back"}
     return frozenset(words | written)
+
+
+@cache
+def words_of_bench() -> frozenset[str]:
+    """What the page of the comparison may name besides: anything that its programs do."""
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "bench").rglob("*.py"))
+    return frozenset(word for text in sources for word in re.findall(r"\w+", text))
 
 
 @cache

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
+from contracts.events import payload_faults
 from contracts.limits import CRASHES_MAX
 from contracts.outcomes import Outcome
 from contracts.states import State
@@ -214,6 +215,13 @@ def check_submissions(
 
 _JUDGED = ("after", "last", "failures", "crashes")
 """What a decision says of the outcome that it was about."""
+
+
+def check_fields(history: History, job_id: str, fields: Mapping[str, str]) -> None:
+    """Each entry of a ledger has the fields that the catalogue of events promises, and no others."""
+    for event in parse_ledger(fields):
+        for fault in payload_faults(event.type, event.payload):
+            history.violation("broken", f"{job_id}: entry {event.seq}: {fault}")
 
 
 def check_job(history: History, job_id: str, fields: Mapping[str, str]) -> None:

@@ -22,6 +22,7 @@ from tests.sim.checker import (
     Terminals,
     check_accepted,
     check_claims,
+    check_fields,
     check_job,
     check_submissions,
     check_ties,
@@ -190,6 +191,7 @@ class _Run:
         for job_id, fields in jobs.items():
             marks[mark_of(fields)].append(job_id)
             check_job(history, job_id, fields)
+            check_fields(history, job_id, fields)
         check_schedules(history, data, jobs, self.world.server.wall_ms())
         rollbacks = self.nemesis.rollbacks
         undone = [(rollback.from_s, rollback.until_s) for rollback in rollbacks]

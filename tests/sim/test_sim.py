@@ -229,6 +229,14 @@ def test_a_sound_ledger_passes(history: History) -> None:
     assert history.violations == []
 
 
+def test_an_entry_with_other_fields_than_the_catalogue_has_is_found(history: History) -> None:
+    checker.check_fields(history, "j", {"seq": "1", "1": "0 admit:->q gateway 0 0 {}"})
+    assert history.violations == []
+    checker.check_fields(history, "j", {"seq": "1", "1": '0 admit:->q gateway 0 0 {"colour":1}'})
+    checker.check_fields(history, "j", {"seq": "1", "1": "0 cancel:q>X gateway 0 0 {}"})
+    assert [kind for kind, _ in history.violations] == ["broken"] * 3
+
+
 def test_an_ended_job_that_changes_or_goes_is_found(history: History) -> None:
     terminals = Terminals(history)
     terminals.look({"j": JOB, "k": JOB})

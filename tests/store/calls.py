@@ -194,7 +194,7 @@ async def _cycle(store: Store, scene: Scene) -> Any:
 
 async def _note(store: Store, scene: Scene) -> Any:
     return await store.claims.note(
-        "job", scene.claim, number=1, event="job_resumed", payload={}, progress={"at": 1}
+        "job", scene.claim, number=1, event="agent_continued", payload={}, progress={"at": 1}
     )
 
 

@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from orch.store.connection import Connection
 from orch.system import SystemClock
+from tests import driven
 from tests.sim.model.client import connect_model
 from tests.sim.model.server import ModelServer
 from tests.store.engines import (
@@ -67,11 +68,14 @@ async def connection(
 
 
 @pytest.fixture
-async def world(connection: Connection) -> AsyncIterator[World]:
+async def world(connection: Connection, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """An empty store, and the proof after the test that every promise about its data holds."""
     made = World(connection)
     yield made
     assert await faults_of(made, half_written=made.half_written) == []
+    if promised := driven.wanted(request):
+        ledgers = [value for name, value in (await made.contents()).items() if ":job:" in name]
+        assert promised <= set(driven.counted(ledgers)), "the test says that it makes them happen"
 
 
 @pytest.fixture

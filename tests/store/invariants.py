@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from contracts.events import payload_faults
 from contracts.states import TERMINAL, State
 from orch.core.ledger import parse_ledger, replay, state_of
 from orch.core.views import job_record
@@ -74,6 +75,9 @@ def _ledger_faults(job_id: str, fields: Mapping[str, str]) -> list[str]:
     faults = []
     if replay(events) is not state_of(fields["state"]):
         faults.append(f"{job_id}: the ledger proves {replay(events)}, stored is {fields['state']}")
+    for event in events:
+        told = payload_faults(event.type, event.payload)
+        faults += [f"{job_id}: entry {event.seq}: {fault}" for fault in told]
     numbered = [name for name in fields if name.isdigit()]
     if len(numbered) != int(fields["seq"]):
         faults.append(f"{job_id}: {len(numbered)} ledger entries, seq {fields['seq']}")

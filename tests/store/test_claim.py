@@ -207,6 +207,7 @@ async def test_an_old_claim_is_over_and_changes_nothing_but_the_evidence(
 
 
 @pytest.mark.req("LSE-2", "JOB-5")
+@pytest.mark.drives("orphaned_result")
 async def test_a_large_late_result_is_kept_by_its_digest(world: World) -> None:
     runner, offer = await world.running("job")
     await world.store.steering.cancel("job", by="me")

@@ -35,7 +35,7 @@ async def life(world: World) -> list[str]:
     """A job's life through every verb of its attempts; returns its history."""
     runner, offer = await world.running("job")
     store = world.store
-    await store.claims.note("job", offer.claim, number=1, event="job_resumed", payload={})
+    await store.claims.note("job", offer.claim, number=1, event="agent_continued", payload={})
     await store.output.emit([Pieces("job", offer.claim, 1, [("stdout", "x")])])
     assert await runner.end(ending("release", offer)) in (["ok"], ["same"])
     await world.decide("job", "retry")
@@ -174,7 +174,7 @@ async def test_without_memory_nothing_is_admitted_and_everything_begun_is_record
         await world.decide(held[1].job_id, "fail")
         again = await runner.claim_one()
         await world.store.claims.note(
-            again.job_id, again.claim, number=1, event="job_resumed", payload={}
+            again.job_id, again.claim, number=1, event="agent_continued", payload={}
         )
         beats = await world.store.leases.beats()
         assert (

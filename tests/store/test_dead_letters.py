@@ -64,6 +64,7 @@ async def test_a_filter_leaves_out_other_tenants_pools_and_reasons(world: World)
 
 
 @pytest.mark.req("FBK-4")
+@pytest.mark.drives("replayed")
 async def test_a_replay_is_a_new_job_and_both_name_each_other(world: World) -> None:
     await dead(world, "old")
     (made,) = await replay(world, "old")

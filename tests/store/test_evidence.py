@@ -9,11 +9,11 @@ from contracts.errors import ErrorCode, Misuse, Refused
 from contracts.limits import EVENTS_PER_JOB_MAX, EVENTS_RESERVED, LOG_ENTRIES_PER_JOB_MAX
 from contracts.states import State
 from orch.core.handover import Offer, Pieces
-from tests.store.world import World, ending
+from tests.store.world import World, ending, started
 
 
 async def note(world: World, offer: Offer, number: int, **keys: object) -> str:
-    words = {"event": "step_started", "payload": {"step_id": f"s{number}", "key": "k"}, **keys}
+    words = {"event": "step_started", "payload": started(f"s{number}"), **keys}
     return await world.store.claims.note(offer.job_id, offer.claim, number=number, **words)  # type: ignore[arg-type]  # the test's own words
 
 
@@ -23,7 +23,7 @@ async def test_a_note_is_one_entry_and_a_repeated_number_changes_nothing(world: 
     assert await note(world, offer, 1, progress={"done": ["s1"]}) == ""
     last = (await world.ledger("job"))[-1]
     assert (last.type.value, last.actor, last.attempt, last.epoch, last.payload) == (
-        "step_started", "runner", 1, offer.epoch, {"step_id": "s1", "key": "k"},
+        "step_started", "runner", 1, offer.epoch, started("s1"),
     )  # fmt: skip
     before = await world.contents()
     assert await note(world, offer, 1, progress={"done": []}) == ""
@@ -45,6 +45,7 @@ async def test_progress_is_replaced_and_reaches_the_next_attempt(world: World) -
 
 
 @pytest.mark.req("RUN-4")
+@pytest.mark.drives("pause_wished", "pause_withdrawn")
 async def test_a_note_brings_the_operators_wish_back(world: World) -> None:
     _, offer = await world.running("job")
     assert await note(world, offer, 1) == ""
@@ -92,11 +93,30 @@ async def test_what_is_no_event_of_the_catalogue_cannot_be_noted(world: World, e
     assert await world.contents() == before
 
 
+@pytest.mark.req("EVT-1", "JOB-4")
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        ({**started("s1"), "colour": "red"}, "step_started: no field 'colour' in the catalogue"),
+        ({"step_id": "s1"}, "step_started: lacks 'executed'; step_started: lacks 'key'"),
+    ],
+)
+async def test_fields_that_the_catalogue_does_not_have_cannot_be_noted(
+    world: World, payload: dict[str, object], fault: str
+) -> None:
+    _, offer = await world.running("job")
+    before = await world.contents()
+    with pytest.raises(Misuse, match=fault):
+        await note(world, offer, 1, payload=payload)
+    assert await world.contents() == before
+
+
 @pytest.mark.req("JOB-4")
 async def test_a_full_ledger_refuses_notes_and_keeps_room_for_the_end(world: World) -> None:
     runner, offer = await world.running("job")
     room = EVENTS_PER_JOB_MAX - EVENTS_RESERVED
-    entry = (await world.fields("job"))["3"].replace("claim:y>r", "agent_suspended")
+    at_ms, _, *more, _ = (await world.fields("job"))["3"].split()
+    entry = " ".join([at_ms, "agent_suspended", *more, "{}"])
     filler = [word for n in range(4, room + 1) for word in (str(n), entry)]
     for start in range(0, len(filler), 4_000):
         await world.redis("HSET", world.connection.keys.job("job"), *filler[start : start + 4_000])

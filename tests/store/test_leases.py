@@ -194,6 +194,7 @@ async def test_a_runner_that_holds_jobs_cannot_leave(world: World) -> None:
 
 
 @pytest.mark.req("LSE-2", "EVT-5")
+@pytest.mark.drives("lease_lost", "stale_recovered")
 async def test_a_runner_that_learns_of_its_burial_says_so_once_on_the_ledger(world: World) -> None:
     runner, offer = await world.running("job")
     await world.bury(runner, age_ms=15_000)

@@ -71,23 +71,22 @@ async def test_a_decision_about_a_job_canceled_meanwhile_is_stale_and_settles_it
 
 
 @pytest.mark.req("FBK-2", "SCH-3")
-@pytest.mark.parametrize("payload", [{}, {"after": "transient"}])
-async def test_a_backoff_parks_the_job_until_its_time(
-    world: World, payload: dict[str, str]
-) -> None:
+async def test_a_backoff_parks_the_job_until_its_time(world: World) -> None:
     await released(world)
     now = await world.now_ms()
-    await world.decide("job", "backoff", payload=payload, delay_ms=HOUR_MS)
+    await world.decide("job", "backoff", delay_ms=HOUR_MS)
     record = await world.store.reading.job("job")
     assert record.state is State.SCHEDULED
     assert 0 <= (record.due_at_ms or 0) - now - HOUR_MS < 5_000
     last = (await world.ledger("job"))[-1].payload
     assert last == {
-        "from": "running", "to": "scheduled", "cause": "backoff", **payload, "due_at_ms": record.due_at_ms,
+        "from": "running", "to": "scheduled", "cause": "backoff", "after": "transient", "delay_ms": HOUR_MS,
+        "failures": 1, "crashes": 0, "due_at_ms": record.due_at_ms,
     }  # fmt: skip
 
 
 @pytest.mark.req("FBK-4")
+@pytest.mark.drives("job_failed")
 async def test_a_job_without_attempts_left_becomes_a_dead_letter_that_keeps_its_history(
     world: World,
 ) -> None:

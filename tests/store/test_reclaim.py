@@ -12,7 +12,7 @@ from contracts.states import State
 from orch.core.handover import Offer, Working
 from orch.store.leases import Instance
 from orch.store.library import SCHEMA
-from tests.store.world import Runner, World, ending
+from tests.store.world import Runner, World, ending, started
 
 
 def working(offer: Offer, **keys: Any) -> Working:
@@ -153,7 +153,7 @@ async def test_where_the_attempt_had_come_to_is_not_lost_with_the_evidence(world
     fields = await world.fields("job")
     assert (fields["notes"], fields["progress"]) == ("4", progress)
     await world.store.claims.note(
-        "job", offer.claim, number=5, event="step_started", payload={"step_id": "s3"}
+        "job", offer.claim, number=5, event="step_started", payload=started("s3")
     )
     assert await runner.end(ending("handback", offer)) == ["ok"]
     assert (await runner.claim_one()).progress == progress

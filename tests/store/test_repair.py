@@ -200,6 +200,7 @@ async def test_a_claim_that_a_call_cut_in_half_left_behind_goes(world: World) ->
 
 
 @pytest.mark.req("REA-3", "JOB-4")
+@pytest.mark.drives("repaired")
 async def test_each_repair_stands_in_the_jobs_own_ledger(world: World) -> None:
     await world.pool()
     await world.submit("job")

@@ -122,6 +122,7 @@ async def test_interrupt_asks_the_one_that_runs_to_pause_and_goes_before_those_t
 
 
 @pytest.mark.req("SCH-4")
+@pytest.mark.drives("set_aside")
 async def test_interrupt_goes_before_one_that_has_not_started(world: World) -> None:
     await world.pool()
     await world.ask(job("first"), job("second"))

@@ -244,6 +244,7 @@ async def test_a_paused_job_whose_time_has_not_come_is_parked_again(world: World
 
 
 @pytest.mark.req("APR-1")
+@pytest.mark.drives("question_answered")
 async def test_an_answer_reaches_the_step_that_asked_and_is_consumed_once(world: World) -> None:
     runner, offer = await world.running("job")
     await runner.end(ending("ask", offer))
@@ -258,7 +259,7 @@ async def test_an_answer_reaches_the_step_that_asked_and_is_consumed_once(world:
         again.claim,
         number=1,
         event="answer_consumed",
-        payload={"question_id": "q1"},
+        payload={"question_id": "q1", "step_id": "s1"},
         consume_answer=True,
     )
     assert (wish, "answer" in await world.fields("job")) == ("", False)

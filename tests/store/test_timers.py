@@ -51,6 +51,7 @@ async def test_a_parked_retry_runs_again_without_anybody_waiting_for_it(world: W
 
 @pytest.mark.req("SCH-3", "REA-1")
 @pytest.mark.first_answers
+@pytest.mark.drives("job_timeout")
 async def test_a_deadline_stops_a_running_job_and_frees_its_slot_when_the_work_stopped(
     world: World,
 ) -> None:
@@ -119,6 +120,7 @@ async def test_a_deadline_of_a_job_that_is_over_is_forgotten(world: World) -> No
 
 @pytest.mark.req("APR-1")
 @pytest.mark.first_answers
+@pytest.mark.drives("question_asked", "question_expired")
 async def test_a_question_nobody_answers_expires_the_job_and_never_approves(world: World) -> None:
     runner, offer = await world.running("job")
     await runner.end(ending("ask", offer, expires_in_ms=20))

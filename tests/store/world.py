@@ -26,7 +26,7 @@ HOUR_MS = 3_600_000
 ENDINGS: Mapping[str, dict[str, Any]] = {
     "settle": {"outcome": "done", "reason": "completed", "exit_code": 0},
     "release": {"outcome": "transient", "reason": "exit_code", "exit_code": 75},
-    "ask": {"outcome": "human", "reason": "question", "block_reason": "approval"},
+    "ask": {"outcome": "human", "reason": "question"},
     "handback": {"outcome": "human", "reason": "interrupted"},
     "stop": {"outcome": "human", "reason": "paused"},
 }
@@ -58,6 +58,11 @@ def question(question_id: str = "q1", **keys: Any) -> str:
     """What an agent asks, as the runner hands it to the store."""
     asked = {"question_id": question_id, "text": "go on?", "kind": "approve", "options": None}
     return orjson.dumps({**asked, "block_reason": "approval", "step_id": "s1", **keys}).decode()
+
+
+def started(step_id: str) -> dict[str, Any]:
+    """What an attempt notes before a step."""
+    return {"step_id": step_id, "key": "k", "executed": True}
 
 
 def ending(verb: EndingVerb, offer: Offer, **keys: Any) -> ClaimEnding:
@@ -301,16 +306,19 @@ def _is_of(name: str, families: Sequence[str]) -> bool:
 def verdict(found: Undecided, verb: Any, **keys: Any) -> Verdict:
     """A decision about an outcome."""
     payloads: dict[str, dict[str, Any]] = {
-        "fail": {"outcome": "transient", "reason": "attempts_used", "last": "transient"},
+        "retry": {"after": "transient"},
+        "backoff": {"after": "transient", "delay_ms": HOUR_MS},
+        "fail": {"reason": "attempts_used", "last": "transient"},
         "block": {"block_reason": "error"},
     }
+    counts = {"failures": found.failures + 1, "crashes": found.crashes}
     return Verdict(
         job_id=found.job_id,
         seq=keys.get("seq", found.seq),
         entry_id=found.entry_id,
         verb=verb,
         delay_ms=keys.get("delay_ms", HOUR_MS if verb == "backoff" else 0),
-        payload=keys.get("payload", payloads.get(verb, {})),
+        payload={**counts, **keys.get("payload", payloads[verb])},
         failures=found.failures + 1,
         crashes=found.crashes,
     )
