@@ -104,9 +104,10 @@ class Timekeeper:
 
 
 def is_firing(data: Mapping[str, Any], now_ms: int) -> bool:
-    """Whether a schedule has times to make up for."""
+    """Whether a schedule that was set back has times left; a clock that was ahead makes them come late."""
     kept = [fields for name, fields in data.items() if name.startswith("schedule:")]
-    return any(int(fields["next"]) <= now_ms for fields in kept if "next" in fields)
+    soon_ms = now_ms + 2 * MINUTE_MS
+    return any(int(fields["next"]) <= soon_ms for fields in kept if "next" in fields)
 
 
 def check_schedules(
