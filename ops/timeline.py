@@ -129,16 +129,10 @@ def normalised(events: Iterable[LedgerEvent]) -> list[dict[str, Any]]:
             "epoch": names.of("epoch", event.epoch) if event.epoch else 0,
             "payload": {
                 field: _normalised(field, value, names) for field, value in event.payload.items()
-            }
-            | _by_chance(event),
+            },
         }
         for event in events
     ]
-
-
-def _by_chance(event: LedgerEvent) -> dict[str, str]:
-    """On a busy machine the limit meets a process that has hardly begun, and dies of the other signal."""
-    return {"exit_code": "<signal>"} if event.payload.get("reason") == "wall_limit" else {}
 
 
 def _normalised(field: str, value: object, names: _Names) -> object:

@@ -112,6 +112,8 @@ class Watchman:
         os.close(error_read)
         if not fault:
             self.report("started", pid=self.agent)
+            if self.kill_at is not None:  # told to stop before there was anybody to tell
+                self.signal_tree(signal.SIGTERM)
             return True
         stage, errno = fault[0], int(fault[1])
         self.report_exit(None, None, error_word(stage, errno), errno)

@@ -120,6 +120,14 @@ async def test_idle_time_ends_a_silent_agent_and_spares_a_talkative_one(bench: A
     assert (await bench.shell(talkative, idle_ms=500)).outcome is Outcome.DONE
 
 
+@pytest.mark.req("RUN-3", "RUN-4")
+async def test_an_agent_that_is_to_stop_before_it_began_hears_it_and_is_not_left_its_grace(
+    bench: Any,
+) -> None:
+    ending = await bench.run("command", argv=["sleep", "60"], wall_ms=1)
+    assert (ending.reason, ending.exit_code) == (ReasonCode.WALL_LIMIT, 143)
+
+
 @pytest.mark.req("RUN-3")
 async def test_an_agent_that_ignores_term_is_killed_after_the_grace(
     bench: Any, stopwatch: Callable[[], float]
