@@ -16,7 +16,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, metrics, published, record, spec, states, webhooks
+from contracts import defaults, errors, events, published, record, spec, states, webhooks
+from orch.lint import document as lint
+from orch.lint.queries import users_below
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,29 +180,7 @@ def _with_section(path: Path, name: str, text: str) -> str:
 
 
 def _metrics_lint() -> str:
-    rows = [
-        {
-            "name": row.name,
-            "type": row.type,
-            "unit": row.unit,
-            "help": row.help,
-            "labels": [
-                {"name": one.name, "values": list(one.values)}
-                if one.values is not None
-                else {"name": one.name, "max": one.max}
-                for one in row.labels
-            ],
-            "buckets": None if row.buckets is None else list(row.buckets),
-            "emitted_by": row.emitted_by,
-            "used_by": list(row.used_by),
-            "why_unused": None if row.used_by else row.why_unused,
-            "series_max": row.series_max,
-            "since": row.since,
-        }
-        for row in metrics.CATALOGUE.values()
-    ]
-    limits = {"series_total_max": metrics.SERIES_TOTAL_MAX}
-    return _json({"schema_version": metrics.SCHEMA_VERSION, "limits": limits, "metrics": rows})
+    return _json(lint.document_of(users_below(ROOT)))
 
 
 def generated() -> Iterator[tuple[str, Callable[[], str]]]:
