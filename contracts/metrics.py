@@ -104,7 +104,8 @@ ROLES: Final = ("admission", "scheduler", "runner", "reaper", "fallback", "notif
 
 _POOL: Final = Label("pool", max=POOLS_MAX)
 _OWN_POOL: Final = Label("pool", max=POOLS_MAX, each=1)
-_CLASS: Final = Label("class", max=PRIORITY_CLASSES_MAX)
+_CLASS: Final = Label("class", max=PRIORITY_CLASSES_MAX + 1)
+"""As configured; of jobs whose class is gone, `other`."""
 _OUTCOME: Final = Label("outcome", tuple(outcome.value for outcome in Outcome))
 
 
@@ -118,15 +119,15 @@ def _of_every_process() -> tuple[Metric, ...]:
         m("orch_cycle_age_seconds", "gauge", "seconds", "Time since each loop of this process last came round well.", "orch/telemetry/health.py", (cycle,)),
         m("orch_cycle_stale_seconds", "gauge", "seconds", "From which age on a loop counts as stuck.", "orch/telemetry/health.py", (cycle,)),
         m("orch_event_loop_lag_seconds", "histogram", "seconds", "How late the event loop woke a task that slept a second; sampled, one a second.", "actors/pulse.py", (), LAG_BUCKETS_S),
-        m("orch_redis_round_trips_total", "counter", "commands", "Commands sent to the server, repeats and blocking reads too.", "orch/store/connection.py"),
-        m("orch_redis_retries_total", "counter", "repeats", "Commands that were sent again because the server could not be reached or was not ready.", "orch/store/connection.py"),
-        m("orch_redis_failures_total", "counter", "calls", "Calls given up, by the kind of their failure.", "orch/store/connection.py", (Label("kind", ("unavailable", "refused", "corrupt", "misuse")),)),
+        m("orch_redis_round_trips_total", "counter", "commands", "Commands sent to the server, repeats and blocking reads too.", start),
+        m("orch_redis_retries_total", "counter", "repeats", "Commands that were sent again because the server could not be reached or was not ready.", start),
+        m("orch_redis_failures_total", "counter", "calls", "Calls given up, by the kind of their failure.", start, (Label("kind", ("unavailable", "refused", "corrupt", "misuse")),)),
         m("orch_redis_call_seconds", "histogram", "seconds", "From asking the server to its answer, repeats included, by function; blocking reads are not in it.", start, (Label("call", CALLS),), CALL_BUCKETS_S),
-        m("orch_acked_writes_lost_total", "counter", "writes", "Writes that Redis acknowledged and later did not have: at least so many.", "orch/store/connection.py"),
-        m("orch_server_restarts_total", "counter", "restarts", "Times this process met another incarnation of the server.", "orch/store/connection.py"),
-        m("orch_admission_submissions_total", "counter", "submissions", "Submissions that this process brought to admission, at every door, by what became of them.", "orch/store/admission.py", (Label("result", SUBMISSION_RESULTS),)),
-        m("orch_admission_refusals_total", "counter", "refusals", "Submissions that this process refused for load, by the rule that said no.", "orch/store/admission.py", (Label("policy_label", POLICY_LABELS),)),
-        m("orch_admission_evictions_total", "counter", "jobs", "Waiting jobs that gave way to a newcomer, by the pool's full_policy.", "orch/store/admission.py", (Label("policy", FULL_POLICIES[1:]),)),
+        m("orch_acked_writes_lost_total", "counter", "writes", "Writes that Redis acknowledged and later did not have: at least so many.", start),
+        m("orch_server_restarts_total", "counter", "restarts", "Times this process met another incarnation of the server.", start),
+        m("orch_admission_submissions_total", "counter", "submissions", "Submissions that this process brought to admission, at every door, by what became of them.", start, (Label("result", SUBMISSION_RESULTS),)),
+        m("orch_admission_refusals_total", "counter", "refusals", "Submissions that this process refused for load, by the rule that said no.", start, (Label("policy_label", POLICY_LABELS),)),
+        m("orch_admission_evictions_total", "counter", "jobs", "Waiting jobs that gave way to a newcomer, by the pool's full_policy.", start, (Label("policy", FULL_POLICIES[1:]),)),
         m("process_cpu_seconds_total", "counter", "seconds", "Processor time of this process.", system, why_unused=of_pid),
         m("process_resident_memory_bytes", "gauge", "bytes", "Memory of this process that is in RAM.", system, why_unused=of_pid),
         m("process_open_fds", "gauge", "files", "Open files and sockets of this process.", system, why_unused=of_pid),
