@@ -184,7 +184,7 @@ def _of_the_cluster() -> tuple[Metric, ...]:
         m("orch_cluster_reading_age_seconds", "gauge", "seconds", "Age of the reading behind orch_cluster_…", where),
         m("orch_cluster_queue_depth", "gauge", "jobs", "Jobs that wait for a slot.", where, (_POOL, _CLASS)),
         m("orch_cluster_queue_oldest_age_seconds", "gauge", "seconds", "How long the longest waiting of them has waited; of at most 100 tenants a class.", where, (_POOL, _CLASS)),
-        m("orch_cluster_ready", "gauge", "jobs", "Jobs given to a pool that no runner has claimed yet.", where, (_POOL,)),
+        m("orch_cluster_ready", "gauge", "jobs", "Jobs given to a pool that no runner has claimed yet; entries of jobs canceled meanwhile go with the next claim.", where, (_POOL,)),
         m("orch_cluster_runners", "gauge", "runners", "Live runners.", where, (_POOL,)),
         m("orch_cluster_slots", "gauge", "slots", "Slots of live runners.", where, (_POOL,)),
         m("orch_cluster_slots_held", "gauge", "slots", "Slots that hold a job.", where, (_POOL,)),

@@ -73,11 +73,11 @@ class Census:
     async def moved(self, after: str) -> tuple[str, dict[str, int]]:
         """Where the feed stands, and the jobs that its newest entries after `after` name, with the highest
         number of their ledgers; of an empty `after` none, for the place is only to be remembered."""
-        low = f"({after}" if after else "-"
         most = FEED_LOOKS if after else 1
         entries = await self._connection.execute(
-            "XREVRANGE", self._connection.keys.feed, "+", low, "COUNT", most
+            "XREVRANGE", self._connection.keys.feed, "+", after or "-", "COUNT", most
         )
+        entries = [entry for entry in entries if entry[0] != after]
         if not entries:
             return after, {}
         jobs: dict[str, int] = {}

@@ -25,16 +25,22 @@ def documented() -> Any:
 
 def row_of(document: Any, name: str) -> Row:
     (row,) = [one for one in document["metrics"] if one["name"] == name]
-    return row  # type: ignore[no-any-return]
+    return row
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The code as it is, and a lint file and dashboards that a test may spoil."""
-    for folder in ("actors", "orch"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
+    """A lint file that a test may spoil, and room for dashboards; without code, which takes time to read."""
     shutil.copy(ROOT / "metrics.lint.json", tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def with_code(checkout: Path) -> Path:
+    """As `checkout`, with the code as it is."""
+    for folder in ("actors", "orch"):
+        (checkout / folder).symlink_to(ROOT / folder)
+    return checkout
 
 
 def said(root: Path, rule: str, scrapes: Mapping[str, str] = {}, **more: bool) -> list[str]:
@@ -156,13 +162,13 @@ SPOILED: Final[Mapping[str, tuple[str, Change, str]]] = {
 
 @pytest.mark.req("MET-1", "MET-2")
 @pytest.mark.parametrize("what", SPOILED)
-def test_a_lint_file_that_is_wrong_is_refused(checkout: Path, what: str) -> None:
+def test_a_lint_file_that_is_wrong_is_refused(with_code: Path, what: str) -> None:
     rule, change, wanted = SPOILED[what]
     document = documented()
     change(document)
-    assert not said(checkout, rule), "the sound file has no such fault"
-    (checkout / "metrics.lint.json").write_text(json.dumps(document))
-    assert any(wanted in one for one in said(checkout, rule)), said(checkout, rule)
+    (with_code / "metrics.lint.json").write_text(json.dumps(document))
+    found = said(with_code, rule)
+    assert any(wanted in one for one in found), found
 
 
 @pytest.mark.req("MET-1")
