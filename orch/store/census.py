@@ -79,7 +79,7 @@ class Census:
         )
         entries = [entry for entry in entries if entry[0] != after]
         if not entries:
-            return after, {}
+            return after or "0-0", {}
         jobs: dict[str, int] = {}
         for word in (word for _, fields in entries if after for word in _said(fields).split(",")):
             job_id, _, seq = word.rpartition(":")

@@ -302,9 +302,7 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
     cursor = page[-1] if len(page) == most else "0"
     found, gaps = mender.page, sorted(mender.page.gaps)
     parked, states = _flat(found.parked), _flat(found.states)
-    return call.done(
-        cursor, found.repairs, _flat(found.depths), gaps, parked, found.waits, states
-    )
+    return call.done(cursor, found.repairs, _flat(found.depths), gaps, parked, found.waits, states)
 
 
 def _flat(counts: Counter[str]) -> list[str | int]:

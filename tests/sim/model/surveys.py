@@ -60,7 +60,9 @@ def _runner(call: Call, instance: str, slots: str) -> Reply:
 def census(call: Call, argv: Sequence[str]) -> Reply:
     """census: what a whole shard does now, in one look."""
     heads, most = int(argv[0]), int(argv[1])
-    found: dict[str, dict[str, int]] = {name: {} for name in call.space.members(f"{call.shard}pools")}
+    found: dict[str, dict[str, int]] = {
+        name: {} for name in call.space.members(f"{call.shard}pools")
+    }
     for name, count in call.hash("counters").items():
         if name.startswith("depth:"):
             _, pool, class_name = name.split(":", 2)
