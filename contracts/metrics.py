@@ -206,7 +206,10 @@ def _of_the_cluster() -> tuple[Metric, ...]:
     )  # fmt: skip
 
 
+OF_EVERY_PROCESS: Final = _of_every_process()
+OF_ROLES: Final = _of_roles()
+OF_THE_CLUSTER: Final = _of_the_cluster()
 CATALOGUE: Final = MappingProxyType(
-    {row.name: row for row in (*_of_every_process(), *_of_roles(), *_of_the_cluster())}
+    {row.name: row for row in (*OF_EVERY_PROCESS, *OF_ROLES, *OF_THE_CLUSTER)}
 )
 assert sum(row.series_max for row in CATALOGUE.values()) <= SERIES_TOTAL_MAX

@@ -1,7 +1,8 @@
 """Writes every generated file of the project: `make generate`; a test compares them with this.
 
 Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the error page, the
-configuration page, .env.example and the state diagram inside docs/architecture.md.
+configuration page, .env.example, metrics.lint.json, the tables of docs/metrics.md, and the state diagram of
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from actors.gateway.app import openapi_document
-from contracts import defaults, errors, events, published, record, spec, states, webhooks
+from contracts import defaults, errors, events, metrics, published, record, spec, states, webhooks
 from orch.lint import document as lint
 from orch.lint.queries import users_below
 from orch.store.library import generated_lua
@@ -183,6 +184,38 @@ def _metrics_lint() -> str:
     return _json(lint.document_of(users_below(ROOT)))
 
 
+def _metrics_tables() -> str:
+    titles = {
+        "Every process": metrics.OF_EVERY_PROCESS,
+        "Roles": metrics.OF_ROLES,
+        "The cluster": metrics.OF_THE_CLUSTER,
+    }
+    lines: list[str] = []
+    for title, rows in titles.items():
+        lines += [
+            f"### {title}",
+            "",
+            "| metric | type | labels | what it says | from |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{row.name}` | {row.type} | {_metric_labels(row)} | {row.help} | `{row.emitted_by}` |"
+            for row in rows
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _metric_labels(row: metrics.Metric) -> str:
+    """Each label with its values, or with how many there are when the list is long."""
+    words = []
+    for one in row.labels:
+        values = one.values or ()
+        shown = ", ".join(values) if 0 < len(values) <= 8 else f"{len(values) or one.max} values"
+        words.append(f"`{one.name}` ({shown})" if values else f"`{one.name}` (at most {one.max})")
+    return "; ".join(words)
+
+
 def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     """Path from the root, and what makes the file's text."""
     schemas = "contracts/schemas/v1"
@@ -204,6 +237,8 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "docs/errors.md", _errors_page
     yield "docs/configuration.md", _configuration_page
     yield ".env.example", _env_example
+    metrics_page = ROOT / "docs/metrics.md"
+    yield "docs/metrics.md", lambda: _with_section(metrics_page, "metrics", _metrics_tables())
     architecture = ROOT / "docs/architecture.md"
     yield (
         "docs/architecture.md",

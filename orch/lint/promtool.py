@@ -1,4 +1,4 @@
-"""What Prometheus's own tool says, and a parser of PromQL, where they are installed."""
+"""What Prometheus's own tool says, where it is installed: of scrapes, of rules, of the grammar of queries."""
 
 from __future__ import annotations
 
@@ -55,38 +55,17 @@ def _said(*words: str, text: str | None = None) -> list[str]:
     ]
 
 
-def parser() -> str | None:
-    """What can judge a query: the Python parser, else promtool; None when neither is there."""
-    try:
-        import promql_parser  # type: ignore[import-not-found,unused-ignore]  # noqa: F401,PLC0415
-    except ImportError:
-        return PROGRAM if is_there() else None
-    return "promql-parser"
-
-
 def query_faults(queries: Sequence[Query]) -> Iterator[Fault]:
-    """Queries that are no PromQL; needs `parser()`."""
-    judge = _by_parser if parser() == "promql-parser" else _by_promtool
+    """Queries that are no PromQL."""
     # All at once: nearly always all are good.
-    if judge([plain(query.text) for query in queries]):
+    if queries and _grammar([plain(query.text) for query in queries]):
         for query in queries:
-            message = judge([plain(query.text)])
+            message = _grammar([plain(query.text)])
             if message:
                 yield Fault("query", query.where, f"is no PromQL: {message}", f"Mend: {query.text}")
 
 
-def _by_parser(texts: Sequence[str]) -> str:
-    import promql_parser  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
-
-    for text in texts:
-        try:
-            promql_parser.parse(text)
-        except ValueError as error:
-            return str(error)
-    return ""
-
-
-def _by_promtool(texts: Sequence[str]) -> str:
+def _grammar(texts: Sequence[str]) -> str:
     # As recording rules: the only door of promtool to a bare query. JSON is YAML.
     rules = [{"record": f"lint:query:{n}", "expr": text} for n, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:

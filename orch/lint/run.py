@@ -48,15 +48,10 @@ def _by_others(
 ) -> list[Fault]:
     faults: list[Fault] = []
     if promtool.is_there():
-        faults += [*promtool.metrics_faults(scrapes), *promtool.rules_faults(root)]
-    elif scrapes or queries:
-        skipped.append(
-            f"promtool is not installed ({promtool.HOW_TO_GET}): its own lint of the scrapes and rules"
-        )
-    if promtool.parser() is not None:
+        faults += promtool.metrics_faults(scrapes)
+        faults += promtool.rules_faults(root)
         faults += promtool.query_faults(queries)
-    elif queries:
-        skipped.append(
-            f"neither promql-parser nor promtool is installed: the grammar of {len(queries)} queries"
-        )
+    elif scrapes or queries:
+        what = f"its lint of {len(scrapes)} scrapes, and the grammar of {len(queries)} queries"
+        skipped.append(f"promtool is not installed ({promtool.HOW_TO_GET}): {what}")
     return faults

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import pytest
 from ops.generate import ROOT
 from orch.lint import promtool
 from orch.lint.queries import DASHBOARDS, RULES
-from orch.lint.run import lint_metrics
+from tests.lint.saying import said
 
 Row = dict[str, Any]
 Change = Callable[[Any], None]
@@ -26,27 +25,6 @@ def documented() -> Any:
 def row_of(document: Any, name: str) -> Row:
     (row,) = [one for one in document["metrics"] if one["name"] == name]
     return row
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A lint file that a test may spoil, and room for dashboards; without code, which takes time to read."""
-    shutil.copy(ROOT / "metrics.lint.json", tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def with_code(checkout: Path) -> Path:
-    """As `checkout`, with the code as it is."""
-    for folder in ("actors", "orch"):
-        (checkout / folder).symlink_to(ROOT / folder)
-    return checkout
-
-
-def said(root: Path, rule: str, scrapes: Mapping[str, str] = {}, **more: bool) -> list[str]:
-    faults = lint_metrics(root, scrapes, **more).faults
-    assert all(fault.fix for fault in faults)
-    return [f"{one.where}: {one.message} | {one.fix}" for one in faults if one.rule == rule]
 
 
 # -- the file by itself
@@ -300,112 +278,6 @@ def test_what_nobody_asks_for_says_why_as_soon_as_somebody_asks_for_anything(
     assert "process_open_fds" not in names, "its row says why"
 
 
-# -- scrapes
-
-HEAD: Final = (
-    "# HELP orch_reaper_repairs_total Indexes that disagreed with a job or an instance and were mended.\n"
-    "# TYPE orch_reaper_repairs_total counter\n"
-)
-SWEEP: Final = (
-    "# HELP orch_reaper_sweep_seconds How long a repair sweep over all keys took.\n"
-    "# TYPE orch_reaper_sweep_seconds histogram\n"
-)
-
-
-def buckets(*counts: int, total: int, last: str = "+Inf") -> str:
-    bounds = ["0.05", "0.1", "0.5", "1.0", "5.0", "15.0", "60.0", "300.0", last]
-    lines = [
-        f'orch_reaper_sweep_seconds_bucket{{le="{bound}"}} {count}\n'
-        for bound, count in zip(bounds, counts, strict=True)
-    ]
-    return (
-        SWEEP
-        + "".join(lines)
-        + f"orch_reaper_sweep_seconds_count {total}\norch_reaper_sweep_seconds_sum 1\n"
-    )
-
-
-def pools(count: int) -> str:
-    head = (
-        "# HELP orch_runner_slots Jobs this runner may run at once.\n"
-        "# TYPE orch_runner_slots gauge\n"
-    )
-    return head + "".join(f'orch_runner_slots{{pool="p{n}"}} 1\n' for n in range(count))
-
-
-SCRAPED: Final[Mapping[str, tuple[str, str]]] = {
-    "not in the contract": (
-        "# HELP orch_extra More.\n# TYPE orch_extra gauge\norch_extra 1\n",
-        "part orch_extra: is exported and stands in no contract | Give it a row in contracts/metrics.py",
-    ),
-    "another type": (
-        "# HELP orch_ready 1 while ready.\n# TYPE orch_ready counter\norch_ready_total 1\n",
-        "orch_ready_total: is exported and stands in no contract",
-    ),
-    "a counter as a gauge": (
-        HEAD.replace("counter", "gauge") + 'orch_reaper_repairs_total{index="queue"} 1\n',
-        "part orch_reaper_repairs_total: is a gauge | Make it a counter, or change the row",
-    ),
-    "another help": (
-        HEAD.replace("mended", "broken") + 'orch_reaper_repairs_total{index="queue"} 1\n',
-        "part orch_reaper_repairs_total: has another help text | Take it from contracts/metrics.py.",
-    ),
-    "another label": (
-        HEAD + 'orch_reaper_repairs_total{what="queue"} 1\n',
-        "part orch_reaper_repairs_total: has the labels what | It has index in contracts/metrics.py.",
-    ),
-    "another value": (
-        HEAD + 'orch_reaper_repairs_total{index="quue"} 1\n',
-        "orch_reaper_repairs_total{index}: has the value 'quue' | Add it to the label's values",
-    ),
-    "more values than allowed": (
-        pools(65),
-        "orch_runner_slots{pool}: has 65 values, at most 64 are allowed | Bound what comes in",
-    ),
-    "more series than its budget": (
-        pools(3),
-        "part orch_runner_slots: has 3 series, its budget is 1 | Find the label that grows",
-    ),
-    "buckets that are summed twice": (
-        buckets(1, 2, 3, 4, 5, 6, 7, 8, 9, total=3),
-        "part orch_reaper_sweep_seconds: its buckets are not cumulative | A bucket counts all values up to",
-    ),
-    "buckets that shrink": (
-        buckets(3, 2, 3, 3, 3, 3, 3, 3, 3, total=3),
-        "part orch_reaper_sweep_seconds: its buckets are not cumulative",
-    ),
-    "other buckets": (
-        buckets(1, 1, 1, 1, 1, 1, 1, 1, 1, total=1).replace('"60.0"', '"90.0"'),
-        "part orch_reaper_sweep_seconds: has other buckets | Take them from contracts/metrics.py.",
-    ),
-    "no exposition": ("orch_ready{ 1\n", "part: cannot be read: "),
-}  # fmt: skip
-
-
-@pytest.mark.req("MET-1", "MET-2")
-@pytest.mark.parametrize("what", SCRAPED)
-def test_a_scrape_that_breaks_the_contract_is_refused(checkout: Path, what: str) -> None:
-    text, wanted = SCRAPED[what]
-    found = said(checkout, "scrape", {"part": text})
-    assert any(wanted in one for one in found), found
-
-
-@pytest.mark.req("MET-1")
-def test_what_no_process_exports_is_missed_when_all_were_asked(checkout: Path) -> None:
-    found = said(checkout, "scrape", {"part": pools(1)}, is_whole=True)
-    assert (
-        "orch_ready: is exported by no process | Make it in orch/telemetry/health.py when the process"
-        " starts, or take the row out."
-    ) in found
-    assert not any("orch_runner_slots" in one for one in found)
-
-
-@pytest.mark.req("MET-2")
-def test_more_series_in_one_process_than_the_limit_are_refused(checkout: Path) -> None:
-    found = said(checkout, "scrape", {"part": pools(4_001)})
-    assert any("all: one process exports 4001 series, the limit is 4000" in one for one in found)
-
-
 # -- other people's tools
 
 
@@ -423,9 +295,7 @@ def test_promtool_has_its_say_about_scrapes_rules_and_queries(checkout: Path) ->
 
 
 @pytest.mark.req("MET-1")
-@pytest.mark.skipif(
-    promtool.parser() is None, reason="neither promql-parser nor promtool is installed"
-)
+@pytest.mark.skipif(not promtool.is_there(), reason="promtool is not installed")
 def test_the_grammar_of_a_query_is_judged_by_a_parser_of_prometheus(checkout: Path) -> None:
     dashboard(checkout, "orch_ready", "sum by (pool) orch_runner_slots)")
     (found,) = [one for one in said(checkout, "query") if "is no PromQL" in one]
