@@ -60,7 +60,9 @@ class Body:
     def follow(self) -> Follow:
         """Hears of operators' wishes on a connection of its own; one for each process."""
         reader = self.store.connection.reader(LISTEN_MS)
-        return partial(follow, store=self.store, reader=reader, clock=self.clock)
+        return partial(
+            follow, store=self.store, reader=reader, clock=self.clock, health=self.health
+        )
 
 
 def make_store(settings: Settings, *, actor: str) -> Store:
@@ -127,12 +129,12 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
             tasks.cancel_scope.cancel()
             yield tasks
         return
+    beat = partial(
+        keep_beating, leases, body.instance, body.clock,
+        lease_ms=body.settings.lease_ms, health=body.health,
+    )  # fmt: skip
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(
-            partial(
-                keep_beating, leases, body.instance, body.clock, lease_ms=body.settings.lease_ms
-            )
-        )
+        tasks.start_soon(beat)
         tasks.start_soon(body.follow, body.instance, as_it_stands)
         yield tasks
         await body.stop.event.wait()

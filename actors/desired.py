@@ -16,6 +16,7 @@ from orch.store.connection import BlockingReader
 from orch.store.control import Wanted
 from orch.store.leases import Instance
 from orch.store.store import Store
+from orch.telemetry.health import Health
 
 LISTEN_MS: Final = 5_000
 
@@ -29,9 +30,17 @@ def as_it_stands(_wanted: Wanted) -> None:
 
 
 async def follow(
-    instance: Instance, obey: Obey, *, store: Store, reader: BlockingReader, clock: Clock
+    instance: Instance,
+    obey: Obey,
+    *,
+    store: Store,
+    reader: BlockingReader,
+    clock: Clock,
+    health: Health | None = None,
 ) -> None:
     """Obeys and acknowledges each revision until it is canceled."""
+    if health is not None:
+        health.expect("follow")
     outage, obeyed, position = Outage("desired", clock), (-1, -1), ""
     while True:
         try:
@@ -46,6 +55,8 @@ async def follow(
                 obey(wanted)
                 await store.control.acknowledge(instance.instance_id, wanted.revision)
                 obeyed = stands
+            if health is not None:
+                health.cycled("follow")
             position = await _announced(store, reader, position)
             outage.over()
         except Unavailable as error:

@@ -23,7 +23,7 @@ from contracts.errors import OrchError, Refused, Unavailable
 from orch import __version__
 from orch.ports import Clock
 from orch.store.leases import Instance, Leases
-from orch.telemetry.health import Health
+from orch.telemetry.health import STALE_MS, Health
 
 log = structlog.get_logger()
 
@@ -61,14 +61,21 @@ async def stop_on_signal(
             return
 
 
-async def keep_beating(leases: Leases, instance: Instance, clock: Clock, *, lease_ms: int) -> None:
-    """Beats every third of the lease; registers anew when it was buried."""
+async def keep_beating(
+    leases: Leases, instance: Instance, clock: Clock, *, lease_ms: int, health: Health | None = None
+) -> None:
+    """Beats every third of the lease, as one who is registered; registers anew when it was buried."""
     outage = Outage("beat", clock)
+    if health is not None:
+        health.expect("beat", stale_ms=lease_ms)
+        health.cycled("beat")  # its registration was one
     while True:
         await clock.sleep_ms(lease_ms * limits.BEAT_FRACTION)
         try:
             if not await leases.beat(instance.instance_id):
                 await leases.register(instance, again=True)
+            if health is not None:
+                health.cycled("beat")
             outage.over()
         except Refused:
             log.warning("actor_buried", instance=instance.instance_id)
@@ -110,10 +117,20 @@ async def unless_stopped(stop: Stop, act: Callable[[], Awaitable[None]]) -> bool
 
 
 async def every(
-    period_ms: int, act: Callable[[], Awaitable[object]], *, clock: Clock, health: Health, what: str
+    period_ms: int,
+    act: Callable[[], Awaitable[object]],
+    *,
+    clock: Clock,
+    health: Health,
+    what: str,
+    stale_ms: int | None = None,
 ) -> None:
-    """Acts, then waits; a Redis that is away is waited for, never fatal."""
+    """Acts, then waits; a Redis that is away is waited for, never fatal. What takes its time says with
+    `stale_ms` how long, and the process is ready before its first round is over."""
     outage = Outage(what, clock)
+    health.expect(what, stale_ms=stale_ms or STALE_MS + 2 * period_ms)
+    if stale_ms is not None:
+        health.cycled(what)
     while True:
         try:
             await act()

@@ -82,6 +82,7 @@ async def serve(
     """Handles entries in order until it is canceled."""
     failures: Counter[str] = Counter()
     outage = Outage(mailbox.stream, clock)
+    health.expect("mailbox")
     start, restarts = "0", mailbox.restarts()
     while True:
         try:

@@ -10,16 +10,20 @@ import structlog
 
 from actors.body import Body, Place, make_instance, make_store
 from actors.instance import Stop, stop_on_signal
+from actors.pulse import pulse
+from contracts import metrics as words
 from orch import __version__
 from orch.settings import Settings
+from orch.store.connection import Traffic
 from orch.store.store import Store
-from orch.system import SystemClock, SystemIds
+from orch.system import SystemClock, SystemIds, monotonic_s
+from orch.telemetry.exemplars import exemplar
 from orch.telemetry.health import Health
 from orch.telemetry.logs import configure_logs
 from orch.telemetry.metrics import Metrics
 from orch.telemetry.serve import telemetry_server
 
-ROLES = ("admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway")
+ROLES = words.ROLES
 
 
 def _main_of(role: str) -> Callable[[Body], Awaitable[None]]:
@@ -39,9 +43,26 @@ def _describe(metrics: Metrics, store: Store, role: str) -> None:
     watermark = store.connection.watermark
     metrics.counted_elsewhere("orch_acked_writes_lost_total", lambda: watermark.lost_writes)
     metrics.counted_elsewhere("orch_server_restarts_total", lambda: watermark.restarts)
+    metrics.of_system()
+    _tell_of_traffic(metrics, store.connection.traffic)
     admission = store.admission
+    metrics.counted_by("orch_admission_submissions_total", lambda: admission.submissions)
     metrics.counted_by("orch_admission_refusals_total", lambda: admission.refused_for_load)
     metrics.counted_by("orch_admission_evictions_total", lambda: admission.evicted)
+
+
+def _tell_of_traffic(metrics: Metrics, traffic: Traffic) -> None:
+    metrics.counted_elsewhere("orch_redis_round_trips_total", lambda: traffic.round_trips)
+    metrics.counted_elsewhere("orch_redis_retries_total", lambda: traffic.retries)
+    metrics.counted_by("orch_redis_failures_total", lambda: traffic.failures)
+    seconds = metrics.histogram("orch_redis_call_seconds")
+    timed = {call: seconds.labels(call=call) for call in words.CALLS}
+    other = timed["other"]
+
+    def took(verb: str, duration_s: float) -> None:
+        timed.get(verb, other).observe(duration_s, exemplar())
+
+    traffic.now, traffic.took = monotonic_s, took
 
 
 async def run_role(
@@ -60,11 +81,13 @@ async def run_role(
     instance = make_instance(role, settings, ids)
     body = Body(settings, store, clock, ids, health, metrics, stop, instance, place)
     _describe(metrics, store, role)
+    health.told_by(metrics)
     with telemetry_server(
         settings.metrics_host, settings.metrics_port, metrics.registry, health
     ) as port:
         async with anyio.create_task_group() as tasks:
             await tasks.start(stop_on_signal, stop)
+            tasks.start_soon(pulse, metrics, clock)
             announce(port)
             await _main_of(role)(body)
             tasks.cancel_scope.cancel()

@@ -138,6 +138,8 @@ CANCEL_LOOKS_MAX: Final = 250
 """Jobs that one call of a cancel by filter looks at."""
 POOL_HEADS_MAX: Final = 100
 """Lines of a class whose heads are looked at for the oldest."""
+CENSUS_TENANTS_MAX: Final = 1_000
+"""Tenants whose dead letters one look at the whole shard counts."""
 LIMIT_JOBS_MAX: Final = 100_000_000
 LIMIT_RATE_MAX: Final = 1_000_000
 LIMIT_WEIGHT_MAX: Final = 1_000

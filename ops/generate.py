@@ -1,8 +1,8 @@
 """Writes every generated file of the project: `make generate`; a test compares them with this.
 
 Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the error page, the
-page of settings and what else is made of them, the table of requirements and tests, and the state diagram
-inside docs/architecture.md.
+page of settings and what else is made of them, the table of requirements and tests, metrics.lint.json, the
+tables of docs/metrics.md, and the state diagram of docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ops.configuration import config_schema, configuration_page, env_example, va
 from ops.events_page import events_page
 from ops.files import write_atomically
 from ops.marks import by_word, marked_tests
+from orch.lint import document as lint
+from orch.lint.queries import users_below
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,29 +129,39 @@ def _with_section(path: Path, name: str, text: str) -> str:
 
 
 def _metrics_lint() -> str:
-    rows = [
-        {
-            "name": row.name,
-            "type": row.type,
-            "unit": row.unit,
-            "help": row.help,
-            "labels": [
-                {"name": one.name, "values": list(one.values)}
-                if one.values is not None
-                else {"name": one.name, "max": one.max}
-                for one in row.labels
-            ],
-            "buckets": None if row.buckets is None else list(row.buckets),
-            "emitted_by": row.emitted_by,
-            "used_by": list(row.used_by),
-            "why_unused": None if row.used_by else row.why_unused,
-            "series_max": row.series_max,
-            "since": row.since,
-        }
-        for row in metrics.CATALOGUE.values()
-    ]
-    limits = {"series_total_max": metrics.SERIES_TOTAL_MAX}
-    return _json({"schema_version": metrics.SCHEMA_VERSION, "limits": limits, "metrics": rows})
+    return _json(lint.document_of(users_below(ROOT)))
+
+
+def _metrics_tables() -> str:
+    titles = {
+        "Every process": metrics.OF_EVERY_PROCESS,
+        "Roles": metrics.OF_ROLES,
+        "The cluster": metrics.OF_THE_CLUSTER,
+    }
+    lines: list[str] = []
+    for title, rows in titles.items():
+        lines += [
+            f"### {title}",
+            "",
+            "| metric | type | labels | what it says | from |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{row.name}` | {row.type} | {_metric_labels(row)} | {row.help} | `{row.emitted_by}` |"
+            for row in rows
+        ]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _metric_labels(row: metrics.Metric) -> str:
+    """Each label with its values, or with how many there are when the list is long."""
+    words = []
+    for one in row.labels:
+        values = one.values or ()
+        shown = ", ".join(values) if 0 < len(values) <= 8 else f"{len(values) or one.max} values"
+        words.append(f"`{one.name}` ({shown})" if values else f"`{one.name}` (at most {one.max})")
+    return "; ".join(words)
 
 
 def generated() -> Iterator[tuple[str, Callable[[], str]]]:
@@ -177,6 +189,8 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     yield ".env.example", env_example
     chart = ROOT / "charts/orch/values.schema.json"
     yield "charts/orch/values.schema.json", lambda: values_schema(chart)
+    metrics_page = ROOT / "docs/metrics.md"
+    yield "docs/metrics.md", lambda: _with_section(metrics_page, "metrics", _metrics_tables())
     architecture = ROOT / "docs/architecture.md"
     yield (
         "docs/architecture.md",

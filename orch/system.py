@@ -76,6 +76,12 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def monotonic_s() -> float:
+    """Monotonic seconds as fine as the host has them, for what is measured. The loop's own time is as old as
+    its turn."""
+    return time.perf_counter()
+
+
 def monotonic_ms() -> int:
     """Monotonic milliseconds, for threads that live outside the event loop (the keeper)."""
     return time.monotonic_ns() // 1_000_000

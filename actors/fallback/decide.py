@@ -49,6 +49,11 @@ def policy_of(spec: dict[str, Any], defaults: RetryDefaults) -> RetryPolicy:
     )
 
 
+def outcome_of(found: Undecided) -> Outcome:
+    """The class of the attempt's end."""
+    return Outcome(json.loads(found.ending)["outcome"])
+
+
 def verdict_of(found: Undecided, defaults: RetryDefaults, *, chance: float) -> Verdict:
     """What happens next, as the store carries it out."""
     ending = json.loads(found.ending)

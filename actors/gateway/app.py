@@ -96,7 +96,13 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Heads)
     app.add_middleware(Express, gate=gate)
     app.add_middleware(Callers, gate=gate)
-    app.add_middleware(Guard, ids=services.ids, hosts=services.hosts, refusals=gate.refusals)
+    app.add_middleware(
+        Guard,
+        ids=services.ids,
+        hosts=services.hosts,
+        refusals=gate.refusals,
+        figures=gate.figures,
+    )
     return app
 
 

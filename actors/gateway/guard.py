@@ -16,9 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.gateway import decide
 from actors.gateway.errors import REQUEST_ID, error_response, internal
+from actors.gateway.figures import Figures
 from actors.gateway.refusals import Refusals
 from contracts.errors import OrchError
 from orch.ports import Ids
+from orch.system import monotonic_s
 
 CORRELATION: Final = "X-Correlation-Id"
 _CORRELATION_NAME: Final = CORRELATION.lower().encode()
@@ -61,14 +63,16 @@ class _Body:
 class _Answer:
     """`send`, stamped with the headers that every answer carries."""
 
-    def __init__(self, send: Send, scope: Scope, request_id: str) -> None:
+    def __init__(self, send: Send, scope: Scope, request_id: str, figures: Figures) -> None:
         self._send, self._scope, self._request_id = send, scope, request_id
+        self._figures, self._began = figures, monotonic_s()
         self.started = False
 
     async def send(self, message: Message) -> None:
         """Pass the message on, its head stamped."""
         if message["type"] == "http.response.start":
             self.started = True
+            self._figures.answered(message["status"], monotonic_s() - self._began)
             message["headers"] = [*message["headers"], *self._stamps(message["headers"])]
         await self._send(message)
 
@@ -85,9 +89,16 @@ class Guard:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, *, ids: Ids, hosts: frozenset[str], refusals: Refusals
+        self,
+        app: ASGIApp,
+        *,
+        ids: Ids,
+        hosts: frozenset[str],
+        refusals: Refusals,
+        figures: Figures,
     ) -> None:
-        self._app, self._ids, self._hosts, self._refusals = app, ids, hosts, refusals
+        self._app, self._ids, self._hosts = app, ids, hosts
+        self._refusals, self._figures = refusals, figures
 
     def _request_id(self, head: decide.Head) -> str:
         given = head.headers.get(CORRELATION.lower(), "")
@@ -101,7 +112,7 @@ class Guard:
         head = _head_of(scope)
         request_id = self._request_id(head)
         scope.setdefault("state", {})[REQUEST_ID] = request_id
-        answer = _Answer(send, scope, request_id)
+        answer = _Answer(send, scope, request_id, self._figures)
         refused = decide.refusal(head, hosts=self._hosts)
         if refused is not None:
             self._refusals.note(refused.code)

@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 from fastapi import APIRouter, Request, Response
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from actors.gateway.answers import Gate, json_answer, open_refusals, refusals
 from actors.gateway.errors import request_id_of
@@ -41,6 +41,9 @@ async def _verdict(check: Callable[[], Awaitable[None]], wait_ms: int) -> str:
 async def _verdicts(gate: Gateway) -> dict[str, str]:
     services = gate.services
     verdicts = {"draining": "the gateway is stopping" if gate.draining.is_set() else "ok"}
+    if services.health is not None:
+        stuck = services.health.stuck()
+        verdicts["cycles"] = f"stuck: {', '.join(stuck)}" if stuck else "ok"
 
     async def judge(name: str, check: Callable[[], Awaitable[None]]) -> None:
         verdicts[name] = await _verdict(check, services.timing.check_wait_ms)
@@ -61,7 +64,7 @@ async def _verdicts(gate: Gateway) -> dict[str, str]:
     },
 )
 async def get_readiness(gate: Gate, request: Request) -> Response:
-    """Redis answers, every further check holds, the gateway is not stopping."""
+    """Redis answers, no loop is stuck, every further check holds, the gateway is not stopping."""
     checks = await _verdicts(gate)
     if all(verdict == "ok" for verdict in checks.values()):
         return json_answer(Ready(ready=True, checks=checks))
@@ -77,11 +80,15 @@ async def get_readiness(gate: Gate, request: Request) -> Response:
     responses={
         **refusals(),
         200: {
-            "description": "Prometheus text format.",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Prometheus text format, or OpenMetrics for who asks for it.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+            },
         },
     },
 )
-async def get_metrics(gate: Gate) -> Response:
+async def get_metrics(gate: Gate, request: Request) -> Response:
     """The numbers of this process."""
-    return Response(generate_latest(gate.services.registry), media_type=CONTENT_TYPE_LATEST)
+    encode, kind = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(gate.services.metrics.registry), media_type=kind)

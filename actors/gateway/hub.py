@@ -18,6 +18,7 @@ from contracts import limits
 from contracts.errors import ErrorCode, Unavailable
 from contracts.record import LedgerEvent, LogLine
 from orch.ports import Clock
+from orch.telemetry.health import STALE_MS, Health
 
 PAGE: Final = limits.PAGE_ITEMS_MAX
 OUTPUT_PAGE: Final = 64
@@ -107,11 +108,22 @@ class Watcher:
 class Hub:
     """The gateway's one reader of the feed. `run` it in a task group; it ends by cancellation."""
 
-    def __init__(self, *, feed: _Feed, reading: _Reading, clock: Clock, block_ms: int) -> None:
+    def __init__(
+        self,
+        *,
+        feed: _Feed,
+        reading: _Reading,
+        clock: Clock,
+        block_ms: int,
+        resynced: Callable[[], None] = lambda: None,
+        health: Health | None = None,
+    ) -> None:
+        """`resynced` hears that a part of the feed was missed."""
         self.reading = reading
         self._feed = feed
         self._clock = clock
         self._block_ms = block_ms
+        self._resynced, self._health = resynced, health
         self._topics: dict[str, _Topic] = {}
         self._wanted = anyio.Event()
         self._tasks: TaskGroup | None = None
@@ -147,7 +159,12 @@ class Hub:
             task_status.started()
             while True:
                 await self._wanted.wait()
+                if self._health is not None:
+                    self._health.expect("feed", stale_ms=STALE_MS + self._block_ms)
+                    self._health.cycled("feed")
                 await self._follow()
+                if self._health is not None:
+                    self._health.rests("feed")
                 self._wanted = anyio.Event()
 
     async def _follow(self) -> None:
@@ -162,7 +179,10 @@ class Hub:
             except Unavailable:
                 await self._clock.sleep_ms(limits.TICK_MS)
                 continue
+            if self._health is not None:
+                self._health.cycled("feed")
             if lost:
+                self._resynced()
                 self.resync()
             else:
                 for job_id in touched.keys() & self._topics.keys():

@@ -59,7 +59,8 @@ async def run(body: Body) -> None:
         blobs=Blobs(body.place.home / "blobs"),
         clock=body.clock,
         ids=body.ids,
-        registry=body.metrics.registry,
+        metrics=body.metrics,
+        health=body.health,
         hosts=frozenset(name.lower() for name in s.allowed_hosts),
         bounds=_bounds(s),
         agent_key=secret_letters(SECRET_CHARS) if s.auth == "tokens" else None,
@@ -70,6 +71,7 @@ async def run(body: Body) -> None:
     sock = socket.socket(fileno=fd) if fd is not None else bind(s.host, s.port)
     check_listener(sock, s)
     log.info("gateway_listens", address=sock.getsockname(), auth=s.auth, tls=tls is not None)
+    body.health.expect("http")
     async with living(body) as tasks:
         tasks.start_soon(
             partial(

@@ -52,9 +52,11 @@ class _Server(uvicorn.Server):
         stop: anyio.Event,
         on_start: Callable[[], None],
         on_stop: Callable[[], None],
+        on_tick: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._stop, self._on_start, self._on_stop = stop, on_start, on_stop
+        self._on_tick = on_tick
 
     @override
     @contextmanager
@@ -72,6 +74,7 @@ class _Server(uvicorn.Server):
         self._on_start()
         while not self._stop.is_set():
             await self.on_tick(0)  # renews the Date header
+            self._on_tick()
             with anyio.move_on_after(1):
                 await self._stop.wait()
         self._on_stop()
@@ -112,7 +115,13 @@ async def serve(
         ssl_certfile=tls.cert if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    server = _Server(config, stop=stop, on_start=task_status.started, on_stop=gateway.drain)
+    server = _Server(
+        config,
+        stop=stop,
+        on_start=task_status.started,
+        on_stop=gateway.drain,
+        on_tick=gateway.turned,
+    )
     try:
         async with anyio.create_task_group() as tasks:
             await tasks.start(gateway.hub.run)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
-from prometheus_client import CollectorRegistry
 
 from actors.gateway.callers import Register
+from actors.gateway.figures import Figures
 from actors.gateway.gather import Answer, Gathering
 from actors.gateway.hub import Hub
 from actors.gateway.permits import Identity
@@ -24,6 +24,8 @@ from actors.gateway.verbs import Blobs, Store
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from orch.ports import Clock, Ids
+from orch.telemetry.health import Health
+from orch.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class Services:
     blobs: Blobs
     clock: Clock
     ids: Ids
-    registry: CollectorRegistry
+    metrics: Metrics
+    health: Health | None = None
+    """Of the process; without one nobody asks whether its loops turn."""
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
     timing: Timing = Timing()
@@ -82,11 +86,14 @@ class Gateway:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.figures = Figures(services.metrics)
         self.hub = Hub(
             feed=services.store.feed,
             reading=services.store.reading,
             clock=services.clock,
             block_ms=services.timing.feed_block_ms,
+            resynced=self.figures.resynced,
+            health=services.health,
         )
         self.gathering = Gathering(services.store.admission)
         self.draining = anyio.Event()
@@ -94,6 +101,7 @@ class Gateway:
         bounds, clock, key = services.bounds, services.clock, services.agent_key
         self.throttle = Throttle(clock, rate=bounds.http_rate, burst=bounds.http_burst)
         self.streams = Seats(total=bounds.streams_max, each=bounds.caller_streams_max)
+        self.figures.watches(streams=lambda: self.streams.taken, jobs=lambda: self.hub.watched)
         store = services.store
         self.register = (
             None if key is None else Register(store.tokens, store.reading, clock, fresh_key=key)
@@ -123,6 +131,11 @@ class Gateway:
         except Refused:
             return Refused(answer.code, "the job id is taken", details={"path": "id"})
         return answer
+
+    def turned(self) -> None:
+        """The server's own loop came round; once a second."""
+        if self.services.health is not None:
+            self.services.health.cycled("http")
 
     def drain(self) -> None:
         """Not ready from now on; every open stream ends where it stands, to be resumed elsewhere."""

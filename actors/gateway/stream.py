@@ -25,6 +25,7 @@ from actors.gateway.hub import OUTPUT_PAGE, PAGE, Watcher
 from actors.gateway.services import Gateway
 from contracts import limits
 from contracts.errors import OrchError, Refused, Unavailable
+from contracts.events import Frame
 from contracts.record import JobRecord
 from contracts.states import TERMINAL
 
@@ -101,6 +102,9 @@ class JobStream:
     async def _write(self, sent: Sequence[Sent], cursor: Cursor, write: Write) -> None:
         for piece in frames.pieces(sent):
             await write(piece)
+        gaps = sum(frame.event is Frame.GAP for frame in sent)
+        if gaps:
+            self._gateway.figures.told_of_gaps(gaps)
         self._cursor = cursor
 
     async def _wait(self, watcher: Watcher, write: Write) -> None:

@@ -26,7 +26,7 @@ from orch.ports import Clock, Rng
 from orch.store.connection import BlockingReader
 from orch.store.leases import Instance
 from orch.store.store import Store
-from orch.telemetry.health import Health
+from orch.telemetry.health import STALE_MS, Health
 from orch.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -75,6 +75,7 @@ class Notifier:
     async def run(self) -> None:
         """Until it is canceled; what is under way then is written down as far as it came."""
         outage = Outage("notifier", self._clock)
+        self._health.expect("notifier", stale_ms=STALE_MS + BUSY_MS)  # it may wait for a lane
         async with anyio.create_task_group() as tasks:
             while True:
                 try:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
+from contracts.events import EventType
+from contracts.record import LedgerEvent
+from contracts.states import State
+
+T = TypeVar("T")
+TAKEOVER_LOOKS: Final = 3
+"""So often one must be the first reaper of several before it tells of the cluster."""
 GAP_MS_MAX = 2_000
 """Two looks further apart than this add only this much: a reaper that slept saw nothing meanwhile."""
 
@@ -72,3 +80,34 @@ def silent(observation: Observation) -> list[tuple[str, Watched]]:
         return []
     found = [(i, w) for i, w in observation.instances.items() if w.is_silent]
     return sorted(found, key=lambda pair: (-pair[1].silent_ms, pair[0]))
+
+
+# -- who tells of the cluster, and what
+
+
+def looks_as_first(before: int, own: str, reapers: Sequence[str]) -> int:
+    """How many looks in a row this reaper is the first of those that live; the only one is it at once."""
+    if own not in reapers or min(reapers) != own:
+        return 0
+    return TAKEOVER_LOOKS if len(reapers) == 1 else min(before + 1, TAKEOVER_LOOKS)
+
+
+def spread(all_of_them: Sequence[T], *, most: int) -> list[T]:
+    """At most so many, evenly from one end to the other."""
+    step = max(1, -(-len(all_of_them) // most))
+    return list(all_of_them[::step])
+
+
+def stays(events: Sequence[LedgerEvent], *, since_ms: int) -> list[tuple[State, int]]:
+    """Each state that a job left after `since_ms`, and how long it had been in it; `events` are the end of
+    its ledger. What it was in before them is left out: nobody knows since when."""
+    found: list[tuple[State, int]] = []
+    began_ms: int | None = None
+    for event in events:
+        moved = event.type is EventType.STATUS_CHANGED
+        if not moved or event.payload["from"] == event.payload["to"]:
+            continue
+        if began_ms is not None and event.at_ms > since_ms:
+            found.append((State(event.payload["from"]), max(0, event.at_ms - began_ms)))
+        began_ms = event.at_ms
+    return found

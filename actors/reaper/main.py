@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 from actors.body import Body, living
 from actors.instance import every
+from actors.reaper.census import LOOK_MS, Exporter
 from actors.reaper.perform import Reaper
+from actors.reaper.samples import Samples
 from actors.reaper.sweep import Sweeper
-from contracts.limits import MINUTE_MS, TICK_MS
-from orch.telemetry.health import Health
+from contracts.limits import HOUR_MS, MINUTE_MS, TICK_MS
+
+SLOW_MS: Final = {"sweep": HOUR_MS}
+"""A sweep of ten million keys takes twenty minutes, and others do their work meanwhile."""
 
 
 async def run(body: Body) -> None:
@@ -20,16 +25,28 @@ async def run(body: Body) -> None:
         body.store, body.clock, body.metrics, lease_ms=s.lease_ms, retention_ms=s.retention_ms
     )
     sweeper = Sweeper(body.store, body.clock, body.metrics)
+    exporter = Exporter(
+        body.store, body.clock, body.metrics, Samples(body.store, body.metrics), sweeper,
+        instance_id=body.instance.instance_id,
+    )  # fmt: skip
     duties: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
         ("look", TICK_MS, reaper.look),
         ("announce", 2 * TICK_MS, reaper.announce),
         ("finish_burials", 5 * TICK_MS, reaper.finish_burials),
         ("sweep", 5 * TICK_MS, sweeper.sweep_if_due),
         ("retire", MINUTE_MS, reaper.retire),
+        ("census", LOOK_MS, exporter.look),
     ]
     async with living(body) as tasks:
         for what, period_ms, act in duties:
-            health = body.health if period_ms < MINUTE_MS else Health(body.clock)
             tasks.start_soon(
-                partial(every, period_ms, act, clock=body.clock, health=health, what=what)
+                partial(
+                    every,
+                    period_ms,
+                    act,
+                    clock=body.clock,
+                    health=body.health,
+                    what=what,
+                    stale_ms=SLOW_MS.get(what),
+                )
             )

@@ -27,6 +27,8 @@ class Reaper:
     ) -> None:
         self._store = store
         self._burials = metrics.counter("orch_reaper_burials_total")
+        self._recovered = metrics.counter("orch_reaper_stale_recovered_total")
+        self._retired = metrics.counter("orch_reaper_retired_total")
         self._announced = metrics.counter("orch_reaper_announced_total")
         self._clock = clock
         self._lease_ms = lease_ms
@@ -56,6 +58,7 @@ class Reaper:
             burial = await self._store.leases.bury(
                 instance_id, counter, age_ms=silent_ms, most=BATCH_ITEMS_MAX
             )
+            self._recovered.inc(burial.freed)
             if burial.done:
                 self._burials.inc()
                 log.warning("buried", instance=instance_id, silent_ms=silent_ms, freed=burial.freed)
@@ -91,5 +94,6 @@ class Reaper:
             removed = await self._store.timers.retire(
                 retention_ms=self._retention_ms, most=BATCH_ITEMS_MAX, hours=RETENTION_HOURS
             )
+            self._retired.inc(removed)
             if removed < BATCH_ITEMS_MAX:
                 return

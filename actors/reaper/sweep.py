@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +14,7 @@ from contracts.limits import (
     REPAIR_EVERY_MS_MIN,
     REPAIR_PAGE_KEYS,
 )
+from contracts.states import State
 from orch.ports import Clock
 from orch.store.repairs import START, Repair
 from orch.store.store import Store
@@ -43,6 +44,8 @@ class Swept:
     """Scheduled jobs by tenant."""
     waits: set[str]
     """Ties that jobs stand aside for."""
+    states: Counter[State]
+    """Jobs by state."""
 
 
 def pause_after(took_ms: int, *, proven: bool = True) -> int:
@@ -70,6 +73,9 @@ class Sweeper:
         self._page_keys = page_keys
         self._mended: list[Repair] = []
         self._proven = True
+        self._seconds = metrics.histogram("orch_reaper_sweep_seconds")
+        self.states: Mapping[State, int] | None = None
+        """Jobs by state, as the last whole look at all keys counted them; None before it."""
 
     async def sweep_if_due(self) -> None:
         """One whole sweep, if it is time."""
@@ -79,6 +85,7 @@ class Sweeper:
         self._restarts = restarts
         await self.sweep()
         ended_ms = self._clock.monotonic_ms()
+        self._seconds.observe((ended_ms - now_ms) / 1000)
         self._due_at_ms = ended_ms + pause_after(ended_ms - now_ms, proven=self._proven)
 
     async def sweep(self) -> list[Repair]:
@@ -96,13 +103,8 @@ class Sweeper:
 
     async def _pages(self, gathers: Sequence[str] = ()) -> Swept:
         moves = await self._store.repairs.moves()
-        depths, parked, gaps, waits, cursor = (
-            Counter[str](),
-            Counter[str](),
-            set[str](),
-            set[str](),
-            START,
-        )
+        depths, parked, states = Counter[str](), Counter[str](), Counter[State]()
+        gaps, waits, cursor = set[str](), set[str](), START
         while True:
             page = await self._store.repairs.page(cursor, most=self._page_keys, gathers=gathers)
             self._tell(page.repairs)
@@ -110,9 +112,11 @@ class Sweeper:
             parked += page.parked
             gaps.update(page.gaps)
             waits.update(page.waits)
+            states += page.states
             cursor = page.cursor
             if cursor == START:
-                return Swept(moves, depths, gaps, parked, waits)
+                self.states = states
+                return Swept(moves, depths, gaps, parked, waits, states)
             await self._clock.sleep_ms(PAUSE_MS)
 
     async def _short(self, swept: Swept) -> list[str]:

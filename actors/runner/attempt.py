@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -30,6 +32,8 @@ class Attempt:
     """The durable progress of the last of them that carried any, JSON."""
     sheet: Sheet | None = None
     """Its output on the way to the store, once it said anything."""
+    usage: Mapping[str, Any] | None = None
+    """What it last said that it has used so far."""
     scope: anyio.CancelScope | None = None
     """That of its lane, while it runs there: a stop that comes later must not hit the lane's next one."""
     stopped_for: Ending | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.runner.emitter import Emitter
+from actors.runner.figures import Figures
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
 from orch.ports import Clock
@@ -20,4 +21,5 @@ class Bench:
     claims: Claims
     emitter: Emitter
     clock: Clock
+    figures: Figures
     question_ttl_ms: int

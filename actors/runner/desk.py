@@ -83,6 +83,9 @@ class RunnerDesk:
             if progress is not None:
                 self._attempt.progress = orjson.dumps(progress).decode()
             self._attempt.wish_pause(wish == "pause")
+            if event == EventType.USAGE_REPORTED:
+                self._bench.figures.used(payload, self._attempt.usage)
+                self._attempt.usage = payload
 
     async def _until_written(self, write: Callable[[], Awaitable[str]]) -> str:
         outage = Outage("note", self._bench.clock)

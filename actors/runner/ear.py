@@ -21,6 +21,7 @@ from orch.ports import Clock
 from orch.store.connection import BlockingReader
 from orch.store.leases import Instance
 from orch.store.store import Store
+from orch.telemetry.health import Health
 
 log = structlog.get_logger()
 
@@ -59,6 +60,7 @@ class Ear:
         instance: Instance,
         terms: RunnerTerms,
         clock: Clock,
+        health: Health,
     ) -> None:
         self._life = life
         self._reader = reader
@@ -66,6 +68,7 @@ class Ear:
         self._instance = instance
         self._terms = terms
         self._clock = clock
+        self._health = health
         self._forgotten = anyio.Event()
 
     async def listen(self, tasks: TaskGroup) -> None:
@@ -88,6 +91,7 @@ class Ear:
                 if "NOGROUP" in error.message:
                     await self._mend()
                 continue
+            self._health.cycled("listen")
             outage.over()
             for _, fields in streams.get(inbox, []):
                 self._heed(fields, tasks)

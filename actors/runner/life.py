@@ -51,6 +51,7 @@ class Life:
             claims=tools.store.claims,
             emitter=Emitter(tools.store.output, tools.clock),
             clock=tools.clock,
+            figures=tools.figures,
             question_ttl_ms=tools.terms.question_ttl_ms,
         )
         self._scope = anyio.CancelScope()
@@ -58,7 +59,9 @@ class Life:
             tools, instance.instance_id, stop, self._held, self._bench, self.over
         )  # fmt: skip
         self._drain = Drain(tools, instance.instance_id, self._held, self.wake)
-        self._ear = Ear(self, tools.reader, tools.store, instance, tools.terms, tools.clock)
+        self._ear = Ear(
+            self, tools.reader, tools.store, instance, tools.terms, tools.clock, tools.health
+        )
 
     async def live(self) -> None:
         """Until the stop, or until the runner is buried; leaves no attempt behind."""
@@ -109,6 +112,9 @@ class Life:
         return self._held.undelivered()
 
     def _end(self) -> None:
+        if self._scope.cancel_called:
+            return
+        self._tools.figures.lease_lost()
         held = len(self._held.attempts)
         log.warning("runner_over", instance=self._instance.instance_id, held=held)
         self._scope.cancel()
@@ -117,6 +123,7 @@ class Life:
         def confirm(sent_ms: int, lease_ms: int) -> None:
             first = not self._tools.guards.holds
             self._tools.guards.confirm(sent_ms, lease_ms)
+            self._tools.health.cycled("beat")
             if first:
                 self._tools.from_keeper(self.wake)
 

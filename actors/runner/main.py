@@ -82,6 +82,9 @@ async def run(body: Body) -> None:
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),
             follow=body.follow,
         )
+        body.health.expect("beat", stale_ms=s.lease_ms)
+        body.health.expect("cycle")
+        body.health.expect("listen")
         make = partial(make_instance, "runner", s, body.ids)
         await Runner(tools, make, body.stop).run()
     shutil.rmtree(scratch, ignore_errors=True)

@@ -7,7 +7,6 @@ bodies and server work side by side.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import anyio
@@ -150,7 +149,8 @@ class Cycles:
 
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         told = list(zip(endings, cycled.judgements, strict=True))
-        self._tools.figures.ended(Counter((one.verb, judgement) for one, judgement in told))
+        self._tools.figures.began(cycled.offers)
+        self._tools.figures.ended(told)
         for one, judgement in told:
             if judgement == "over":
                 log.info("ending_refused", job=one.job_id, claim=one.claim, verb=one.verb)

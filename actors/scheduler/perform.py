@@ -41,6 +41,7 @@ class SchedulerActor:
     async def run(self) -> None:
         """Until it is canceled."""
         outage = Outage("scheduler", self._clock)
+        self._health.expect("timers")
         while True:
             try:
                 await self._sweep_now_and_then()

@@ -95,9 +95,14 @@ SESSION_COMMANDS: Final = (
     ("show", "orch.cli.sessions:show", "Show the live jobs of a session, and who runs."),
 )
 
+LINT_COMMANDS: Final = (
+    ("metrics", "orch.cli.lint:lint", "Check metrics against code, dashboards, rules and scrapes."),
+)
+
 GROUPS: Final = (
     ("control", "Commands of operators.", CONTROL_COMMANDS),
     ("dead-letter", "Jobs that were given up on.", DEAD_LETTER_COMMANDS),
+    ("lint", "Checks of what is written down.", LINT_COMMANDS),
     ("schedule", "Jobs made by time.", SCHEDULE_COMMANDS),
     ("session", "Sessions that have live jobs.", SESSION_COMMANDS),
     ("token", "Who may call the gateway.", TOKEN_COMMANDS),

@@ -29,6 +29,9 @@ class Offer(NamedTuple):
     wish: str
     outs: int
     """Pieces of output written by earlier attempts."""
+    waited_ms: int = 0
+    """From the moment it came into its line until this claim, on the server's clock."""
+    class_name: str = ""
 
 
 class ClaimEnding(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import anyio.lowlevel
@@ -33,6 +34,16 @@ TOGETHER: Final = 250
 """Items of one call: by then they share what a call costs once, and the next can be judged meanwhile."""
 _LOOK_EVERY: Final = 50
 """Items judged between two looks at what the socket still has to send."""
+_RESULTS: Final = MappingProxyType(
+    {
+        ErrorCode.IDEMPOTENCY_CONFLICT: "conflict",
+        ErrorCode.DEADLINE_UNMET: "deadline",
+        ErrorCode.INVALID_SPEC: "invalid",
+        ErrorCode.INVALID_ID: "invalid",
+        ErrorCode.PAYLOAD_TOO_LARGE: "invalid",
+        ErrorCode.TENANT_MISMATCH: "invalid",
+    }
+)
 
 
 class _Item(NamedTuple):
@@ -69,6 +80,8 @@ class Admission:
         """Refusals of this process by policy_label, for its metrics."""
         self.evicted: Counter[str] = Counter()
         """Jobs that gave way to newcomers of this process, by full_policy."""
+        self.submissions: Counter[str] = Counter()
+        """What became of submissions, by contracts.metrics.SUBMISSION_RESULTS."""
 
     async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
         """Answers in the order of `asks`; an accepted job is durable when this returns.
@@ -97,7 +110,9 @@ class Admission:
         items = [one for one in judged if isinstance(one, _Item)]
         replies = [reply for batch in _batches(items) for reply in await self._admit_batch(batch)]
         following = iter(replies)
-        return [one if isinstance(one, Refused) else _answer(next(following)) for one in judged]
+        answers = [one if isinstance(one, Refused) else _answer(next(following)) for one in judged]
+        self.submissions.update(map(_result_of, answers))
+        return answers
 
     def _judge(self, ask: Ask, choices: Choices) -> _Item | Refused:
         try:
@@ -196,6 +211,12 @@ async def choices_for(connection: Connection, asks: Sequence[Ask]) -> Choices:
             choices[id(ask)] = refused
     await placements.remember()
     return choices
+
+
+def _result_of(answer: Submitted | Refused) -> str:
+    if isinstance(answer, Submitted):
+        return "duplicate" if answer.duplicate else "accepted"
+    return _RESULTS.get(answer.code, "load" if answer.policy_label else "other")
 
 
 def _pool_of(spec: JobSpec, choice: Placed | Refused | None) -> tuple[str, str]:

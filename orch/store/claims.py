@@ -148,5 +148,17 @@ def _words(one: Working) -> tuple[str | int, ...]:
 
 
 def _offer(item: list[Any]) -> Offer:
-    job_id, claim, attempt, spec, progress, answer, wish, outs, epoch = item
-    return Offer(job_id, claim, int(epoch), int(attempt), spec, progress, answer, wish, int(outs))
+    job_id, claim, attempt, spec, progress, answer, wish, outs, epoch, waited_ms, class_name = item
+    return Offer(
+        job_id,
+        claim,
+        int(epoch),
+        attempt,
+        spec,
+        progress,
+        answer,
+        wish,
+        outs,
+        waited_ms,
+        class_name,
+    )

@@ -8,6 +8,7 @@ restart, a failover or a restored backup is noticed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,21 @@ class Watermark:
             self.seq = max(self.seq, seq)
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What this process asked of the server, for its metrics."""
+
+    round_trips: int = 0
+    """Commands sent, repeats and blocking reads too."""
+    retries: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Calls given up, by kind: unavailable, refused, corrupt, misuse."""
+    now: Callable[[], float] = anyio.current_time
+    """Seconds."""
+    took: Callable[[str, float], None] = lambda _verb, _seconds: None
+    """Hears of each call: the verb, or `command`; and how long it took, repeats included."""
+
+
 class Connection:
     """A pool of greeted sockets to one server, for one shard."""
 
@@ -99,6 +115,7 @@ class Connection:
         self.keys = Keys(shard)
         self.clock = clock
         self.watermark = Watermark()
+        self.traffic = Traffic()
         self.deadline_ms = deadline_ms
         self._make = client or self._client
         self._is_led = "+" in url.partition(":")[0]
@@ -177,7 +194,7 @@ class Connection:
             Corrupt: the server refused in a way that points at broken data or a wrong setting.
         """
         function = library().function(verb)
-        reply = await self.execute("FCALL", function, 1, self.keys.prefix, *args)
+        reply = await self._timed(verb, "FCALL", function, 1, self.keys.prefix, *args)
         # Only where the header says so: other verbs have other numbers in these places.
         if reply[0] == "ok" and verb in library().headed:
             self.watermark.acknowledged(int(reply[1]), int(reply[2]))
@@ -186,6 +203,19 @@ class Connection:
 
     async def execute(self, *command: str | int | float) -> Any:
         """One command that may be repeated; see `call`."""
+        return await self._timed("command", *command)
+
+    async def _timed(self, verb: str, *command: str | int | float) -> Any:
+        began = self.traffic.now()
+        try:
+            return await self._repeated(*command)
+        except OrchError as error:
+            self.traffic.failures[type(error).__name__.lower()] += 1
+            raise
+        finally:
+            self.traffic.took(verb, self.traffic.now() - began)
+
+    async def _repeated(self, *command: str | int | float) -> Any:
         give_up_at = self.clock.monotonic_ms() + self.deadline_ms
         pause_ms = PAUSE_MS_FIRST
         while True:
@@ -200,6 +230,7 @@ class Connection:
                 ):
                     raise failure from error
                 await _leave_old_place(self._commands, error)
+            self.traffic.retries += 1
             await self.clock.sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
 
@@ -212,17 +243,21 @@ class Connection:
         # A function that is still missing after that is one that our library does not have.
         for _ in range(LOADS_MAX):
             try:
-                return await _said(self._commands, *command)
+                return await self._said(*command)
             except ResponseError as error:
                 if not is_missing_function(error):
                     raise
-            await _said(self._commands, "FUNCTION", "LOAD", "REPLACE", library().code)
+            await self._said("FUNCTION", "LOAD", "REPLACE", library().code)
+        return await self._said(*command)
+
+    async def _said(self, *command: str | int | float) -> Any:
+        self.traffic.round_trips += 1
         return await _said(self._commands, *command)
 
     async def load(self) -> None:
         """Loads the function library; loading the same text again changes nothing."""
         try:
-            await _said(self._commands, "FUNCTION", "LOAD", "REPLACE", library().code)
+            await self._said("FUNCTION", "LOAD", "REPLACE", library().code)
         except RedisError as error:
             raise translate(error) from error
 
@@ -233,7 +268,7 @@ class Connection:
             Unavailable: the server did not answer.
         """
         try:
-            await _said(self._commands, "PING")
+            await self._said("PING")
         except RedisError as error:
             raise translate(error) from error
 
@@ -241,7 +276,7 @@ class Connection:
         """A socket of its own for blocking reads; its timeout lies above the longest block."""
         client = self._make(block_ms_max + SOCKET_TIMEOUT_MS)
         self._blocking.append(client)
-        return BlockingReader(client)
+        return BlockingReader(client, self.traffic)
 
     async def aclose(self) -> None:
         """Closes every socket."""
@@ -254,8 +289,9 @@ class BlockingReader:
     """Blocking stream reads on a dedicated socket; cancelable, because reads with NOACK and plain XREAD
     change nothing that a later read would miss, and group readers read their own pending entries first."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, traffic: Traffic) -> None:
         self._client = client
+        self._traffic = traffic
 
     async def read(self, *command: str | int) -> dict[str, list[tuple[str, dict[str, str]]]]:
         """XREAD or XREADGROUP; stream -> entries, empty when the block ran out.
@@ -263,6 +299,7 @@ class BlockingReader:
         Raises:
             Unavailable: the server cannot be reached now.
         """
+        self._traffic.round_trips += 1
         try:
             reply = await _said(self._client, *command)
         except RedisError as error:

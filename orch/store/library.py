@@ -26,7 +26,7 @@ ORDER = (
     "session evict bound admit settle release ask handback stop cycle reclaim note emit decide "
     "command bury leave due unready resume answer announce retire refuse replay timetable "
     "schedule unschedule fire mend repair realign recount overflow push apply acknowledge proceed "
-    "survey hook collect deliver post"
+    "survey census hook collect deliver post"
 ).split()
 """Files in the order of their text: Lua sees only what stands above it."""
 

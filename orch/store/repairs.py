@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.limits import BATCH_ITEMS_MAX
+from contracts.states import State
+from orch.core.ledger import state_of
 from orch.core.scheduling import SchedulingPolicy
 from orch.store.connection import Connection
 
@@ -42,6 +44,8 @@ class Page:
     """Lines from which a job is missing: `pool:class:tenant`, or `tenant~tie` of who stands aside."""
     waits: Sequence[str]
     """`tenant~tie` for which jobs stand aside."""
+    states: Counter[State]
+    """Jobs by state, among those of the page."""
 
 
 class Repairs:
@@ -56,7 +60,10 @@ class Repairs:
         `gathers` for `realign`."""
         reply = await self._connection.call("repair", cursor, most, self._policy, *gathers)
         repairs, gaps, waits = _repairs(reply[2]), list(reply[4]), list(reply[6])
-        return Page(str(reply[1]), repairs, _counts(reply[3]), gaps, _counts(reply[5]), waits)
+        states = Counter({state_of(code): n for code, n in _counts(reply[7]).items()})
+        return Page(
+            str(reply[1]), repairs, _counts(reply[3]), gaps, _counts(reply[5]), waits, states
+        )
 
     async def realign(self, *, most: int, waits: Sequence[str] = ()) -> tuple[int, list[Repair]]:
         """Puts collected jobs back into their lines, and calls in who stands aside for a tie of `waits` that

@@ -9,6 +9,7 @@ from orch.core.bounds import Bounds
 from orch.core.scheduling import SchedulingPolicy
 from orch.ports import Ids
 from orch.store.admission import Admission
+from orch.store.census import Census
 from orch.store.claims import Claims
 from orch.store.connection import Connection
 from orch.store.control import Control
@@ -35,6 +36,7 @@ class Store:
 
     connection: Connection
     admission: Admission
+    census: Census
     claims: Claims
     control: Control
     dead_letters: DeadLetters
@@ -65,6 +67,7 @@ def open_store(
     return Store(
         connection=connection,
         admission=admission,
+        census=Census(connection),
         claims=Claims(connection, policy),
         control=Control(connection),
         dead_letters=DeadLetters(connection, ids, policy, actor=actor, bounds=bounds),

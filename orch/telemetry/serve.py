@@ -49,7 +49,12 @@ def _app(registry: CollectorRegistry, health: Health) -> Any:
         start_response(status, [("Content-Type", "application/json")])
         return [
             json.dumps(
-                {"ready": ready, "draining": health.draining, "cycle_age_ms": health.ages_ms()}
+                {
+                    "ready": ready,
+                    "draining": health.draining,
+                    "cycle_age_ms": health.ages_ms(),
+                    "stuck": health.stuck(),
+                }
             ).encode()
             if known
             else b"{}"

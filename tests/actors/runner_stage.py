@@ -234,7 +234,11 @@ class Stage:
 
 @asynccontextmanager
 async def a_life(
-    folder: Path, *specs: str, slots: int = 4, grace_ms: int = 1_000
+    folder: Path,
+    *specs: str,
+    slots: int = 4,
+    grace_ms: int = 1_000,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Stage]:
     """A runner with these jobs in its line, until the test leaves."""
     claims, clock, stop = FakeClaims(slots, list(specs)), SystemClock(), Stop()
@@ -254,7 +258,7 @@ async def a_life(
         clock=clock,
         ids=SystemIds(),
         health=Health(clock),
-        figures=Figures(Metrics(), pool="default", slots=slots),
+        figures=Figures(metrics or Metrics(), pool="default", slots=slots),
         keeper=_Keeper,
         from_keeper=lambda act: act(),
         terms=RunnerTerms("default", slots, grace_ms, 1_000),

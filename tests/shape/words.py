@@ -43,7 +43,8 @@ def vocabulary() -> frozenset[str]:
     ):  # fmt: skip
         words |= {member.value for member in kind}
     words |= set(defaults.DEFAULTS) | set(vars(Keys)) | set(OWNERS) | set(library().verbs)
-    words |= set(metrics.CATALOGUE)
+    words |= set(metrics.CATALOGUE) | set(metrics.CYCLES)
+    words |= {"emitted_by", "series_max", "used_by", "why_unused"}
     words |= {*TOKENS_IN, *TOKENS_OUT}
     written = {
         "finish_reason",

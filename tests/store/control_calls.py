@@ -74,6 +74,8 @@ CONTROL_CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         ),
         "control.command": Call(draining, lambda store, _: store.control.command("c1")),
         "control.commands": Call(draining, lambda store, _: store.control.commands(limit=9)),
+        "census.take": Call(running, lambda store, _: store.census.take()),
+        "census.moved": Call(running, lambda store, _: store.census.moved("0-0")),
         "pools.pools": Call(running, lambda store, _: store.pools.pools()),
         "pools.check": Call(running, lambda store, _: store.pools.check("default")),
         "pools.health": Call(running, lambda store, _: store.pools.health("default")),

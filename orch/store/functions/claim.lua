@@ -1,9 +1,11 @@
 -- claim: hands jobs of a pool to one runner, each under a fresh claim. Part of dispatch, for cycle.
--- returns per job {id, claim, attempt, spec, progress, answer, wish, outs, epoch}
+-- returns per job {id, claim, attempt, spec, progress, answer, wish, outs, epoch, ms it waited in line, class}
 -- XREADGROUP NOACK takes an entry for exactly one runner and leaves no pending list to take over;
 -- what was read is deleted at once, and the ticket says whether it is still the job's.
-local CLAIM_FIELDS = { 'state', 'seq', 'ticket', 'pool', 'class', 'attempt', 'epoch', 'spec', 'ties' }
+local CLAIM_FIELDS = { 'state', 'seq', 'ticket', 'pool', 'class', 'attempt', 'epoch', 'spec', 'ties',
+  'queued_at' }
 local LATER_FIELDS = { 'progress', 'answer', 'wish', 'outs' }
+local TIME_FIELDS = { 'claimed_at', 'queued_at' }
 
 local function read_ready(ready, runner, most)
   local command = { 'XREADGROUP', 'GROUP', 'runners', runner, 'COUNT', most, 'NOACK', 'STREAMS', ready, '>' }
@@ -44,13 +46,20 @@ local function reserve(call, claims, count)
   claims.number = redis.call('HINCRBY', call.shard .. 'meta', 'claims', count) - count
 end
 
+-- How long the job had waited in its line when it was claimed.
+local function waited_ms(job)
+  local claimed_at, queued_at = job.claimed_at, job.queued_at
+  if not claimed_at then claimed_at, queued_at = unpack(redis.call('HMGET', job.key, unpack(TIME_FIELDS))) end
+  return claimed_at and queued_at and math.max(0, tonumber(claimed_at) - tonumber(queued_at)) or 0
+end
+
 -- What an offer says beside the claim; the first attempt finds nothing of an earlier one.
 local function offer_of(job)
   local first = not job.attempt or job.attempt == '1'
   local extra = first and job.spec and {} or redis.call('HMGET', job.key, unpack(LATER_FIELDS))
   local spec = job.spec or redis.call('HGET', job.key, 'spec')
   return { job.id, job.claim, tonumber(job.attempt), spec, extra[1] or '', extra[2] or '',
-    extra[3] or '', tonumber(extra[4] or '0'), job.epoch }
+    extra[3] or '', tonumber(extra[4] or '0'), job.epoch, waited_ms(job), job.class }
 end
 
 local function claim_one(call, job, claims)

@@ -6,7 +6,8 @@ local MEND_FIELDS = { 'due_at', 'queued_at', 'finished_at', 'arrival', 'idem', '
 -- jobs of the page ask for. `gathers` are the lines whose jobs are collected, `waits` the ties that jobs wait for.
 local function begin_page(gathers)
   return {
-    repairs = {}, depths = {}, parked = {}, gaps = {}, heads = {}, ready = {}, gathers = gathers, looked = 0, waits = {}
+    repairs = {}, depths = {}, parked = {}, gaps = {}, heads = {}, ready = {}, gathers = gathers, looked = 0, waits = {},
+    states = {}
   }
 end
 
@@ -239,5 +240,6 @@ local function mend_job(call, sweep, id)
   elseif job.deadline then
     mend_timer(call, sweep, job, 'deadline', '0', job.deadline)
   end
+  sweep.states[job.state] = (sweep.states[job.state] or 0) + 1
   if job.is_mended then save(job) end
 end

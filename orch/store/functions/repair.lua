@@ -4,7 +4,7 @@
 -- ARGV[2] most integer keys looked at, about so many, 1 to 1,000
 -- ARGV[3] policy string as in dispatch
 -- ARGV[n] lines strings `pool:class:tenant` or, of who stands aside, `tenant~tie`; their jobs are collected for realign
--- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}, {tenant, scheduled…}, {`tenant~tie` that jobs wait for…}}; cursor 0 ends the sweep
+-- returns {"ok", incarnation, seq, cursor, {{index, name}…}, {line, queued…}, {line with a gap…}, {tenant, scheduled…}, {`tenant~tie` that jobs wait for…}, {state, jobs…}}; cursor 0 ends the sweep
 -- Of who stands aside the line is `pool:class:tenant~tie`.
 -- flags: allow-oom
 -- Nothing is taken on trust but the job hash: after a lost index, a call that a server error cut in half, or
@@ -231,5 +231,5 @@ local function repair(keys, argv)
   end
   dispatch_touched(call, policy, 'reaper')
   return done(call, page[1], sweep.repairs, flat_of(sweep.depths), sorted_names(sweep.gaps), flat_of(sweep.parked),
-    sweep.waits)
+    sweep.waits, flat_of(sweep.states))
 end

@@ -70,7 +70,7 @@ local function load_job(call, id, fields)
   local job = {
     id = id, key = key, writes = { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil },
     drops = {}, state = false, seq = false, ticket = false, attempt = false, epoch = false, claim = false,
-    runner = false, pool = false, class = false, spec = false, past = false, seq_text = false, ties = false
+    runner = false, pool = false, class = false, spec = false, past = false, seq_text = false, ties = false, queued_at = false, claimed_at = false
   }
   for i = 1, #fields do
     if values[i] then job[fields[i]] = values[i] end

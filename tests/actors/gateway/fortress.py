@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import anyio
 import httpx2
-from prometheus_client import CollectorRegistry
 
 from actors.body import make_store
 from actors.gateway.app import create_app
@@ -26,6 +25,7 @@ from orch.settings import settings_of
 from orch.store.embedded import private_server
 from orch.store.store import Store
 from orch.system import SystemClock, SystemIds, secret_letters
+from orch.telemetry.metrics import Metrics
 from tests.actors.gateway.house import SPEC, FakeBlobs, check_contract
 
 KEY: Final = "k" * 52
@@ -100,7 +100,7 @@ async def fortress(
             blobs=FakeBlobs(),
             clock=SystemClock(),
             ids=SystemIds(),
-            registry=CollectorRegistry(),
+            metrics=Metrics(),
             timing=timing or Timing(),
             bounds=Bounds(**(bounds or {})),
             agent_key=agent_key,

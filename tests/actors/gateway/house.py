@@ -19,13 +19,14 @@ import anyio.abc
 import httpx2
 from fastapi import FastAPI
 from jsonschema import Draft202012Validator
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import Counter
 
 from actors.gateway.app import create_app, openapi_document
 from actors.gateway.serve import bind, serve
 from actors.gateway.services import Bounds, Gateway, Services, Timing
 from contracts.errors import ErrorCode, Refused
 from orch.system import SystemClock, SystemIds
+from orch.telemetry.metrics import Metrics
 from tests.actors.gateway.fake_store import FakeStore
 
 SPEC: dict[str, Any] = {
@@ -182,14 +183,14 @@ async def check_contract(response: httpx2.Response) -> None:
 
 def services_over(store: FakeStore, *, timing: Timing | None = None, **more: Any) -> Services:
     """Everything a gateway needs, around this store."""
-    registry = CollectorRegistry()
-    Counter("orch_test", "A number.", registry=registry).inc()
+    metrics = Metrics()
+    Counter("orch_test", "A number.", registry=metrics.registry).inc()
     return Services(
         store=store,
         blobs=more.pop("blobs", None) or FakeBlobs(),
         clock=SystemClock(),
         ids=SystemIds(),
-        registry=registry,
+        metrics=metrics,
         timing=timing or Timing(),
         bounds=Bounds(**more.pop("bounds", {})),
         **more,

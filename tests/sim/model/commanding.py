@@ -73,7 +73,9 @@ class Commanding(Damage):
         chance = self._rng.random()
         if chance < 0.3:
             return self._say("proceed", self._any(1, 3, 250))
-        if chance < 0.45:
+        if chance < 0.4:
+            return self._say("census", self._any(1, 100), self._any(100, 1000))
+        if chance < 0.5:
             return self._say("survey", self._any(*POOLS, "nowhere"), self._any(0, 1, 100))
         who = self._rng.choice([*RUNNERS, *ACTORS, "stranger"])
         revision = int(self._hash("desired").get("rev", "0")) - self._rng.choice((0, 0, 1))

@@ -12,7 +12,10 @@ def offer_of(job: Job) -> Reply:
     fields = job.fields
     texts = [fields.get(name, "") for name in ("progress", "answer", "wish")]
     attempt, outs = job.number("attempt"), job.number("outs")
-    return [job.job_id, fields["claim"], attempt, fields["spec"], *texts, outs, fields["epoch"]]
+    offer = [job.job_id, fields["claim"], attempt, fields["spec"], *texts, outs, fields["epoch"]]
+    is_known = {"claimed_at", "queued_at"} <= fields.keys()
+    waited = max(0, job.number("claimed_at") - job.number("queued_at")) if is_known else 0
+    return [*offer, waited, fields["class"]]
 
 
 class Grants:

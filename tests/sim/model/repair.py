@@ -56,6 +56,7 @@ class _Mender(TieMender):
             self._over(job)
         elif "deadline" in job.fields:
             self._timer(job, "deadline", "0", job.fields["deadline"])
+        self.page.states[job.state] += 1
 
     def _names(self, job: Job) -> None:
         call, tenant = self.call, job.fields["tenant"]
@@ -300,8 +301,8 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
     dispatch_lengthened(call, policy, "reaper")
     cursor = page[-1] if len(page) == most else "0"
     found, gaps = mender.page, sorted(mender.page.gaps)
-    parked = _flat(found.parked)
-    return call.done(cursor, found.repairs, _flat(found.depths), gaps, parked, found.waits)
+    parked, states = _flat(found.parked), _flat(found.states)
+    return call.done(cursor, found.repairs, _flat(found.depths), gaps, parked, found.waits, states)
 
 
 def _flat(counts: Counter[str]) -> list[str | int]:

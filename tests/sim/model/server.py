@@ -75,6 +75,7 @@ VERBS: Mapping[str, Verb] = MappingProxyType(
             steering.cancel,
             steering.pause,
             steering.resume,
+            surveys.census,
             surveys.survey,
             timers.due,
             timers.retire,

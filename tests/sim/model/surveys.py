@@ -1,4 +1,4 @@
-"""survey: what stands in one pool now."""
+"""survey and census: what stands in one pool now, or in all."""
 
 from __future__ import annotations
 
@@ -55,3 +55,49 @@ def _runner(call: Call, instance: str, slots: str) -> Reply:
         int(f"runner:{instance}:drain" in call.hash("desired")),
         call.hash("instances").get(instance, "{}"),
     ]
+
+
+def census(call: Call, argv: Sequence[str]) -> Reply:
+    """census: what a whole shard does now, in one look."""
+    heads, most = int(argv[0]), int(argv[1])
+    found: dict[str, dict[str, int]] = {
+        name: {} for name in call.space.members(f"{call.shard}pools")
+    }
+    for name, count in call.hash("counters").items():
+        if name.startswith("depth:"):
+            _, pool, class_name = name.split(":", 2)
+            found.setdefault(pool, {})[class_name] = int(count)
+    tenants = list(call.space.members(f"{call.shard}tenants"))
+    dead = sum(len(call.space.zset(f"{call.shard}dead:{one}")) for one in tenants[:most])
+    numbers = [
+        len(tenants),
+        dead,
+        len(call.space.zset(f"{call.shard}due")),
+        _age_of_first(call, "due"),
+        len(call.space.zset(f"{call.shard}undecided")),
+        _age_of_first(call, "undecided"),
+        *(len(call.space.stream(call.shard + name) or ()) for name in ("requests", "control")),
+        *(len(call.space.zset(call.shard + name)) for name in ("open", "unsent")),
+        int(call.meta.get("seq", "0")),
+    ]
+    pools = [_counted(call, pool, found[pool], heads) for pool in sorted(found)]
+    return ["census", pools, numbers]
+
+
+def _age_of_first(call: Call, name: str) -> int:
+    first = call.space.zset(call.shard + name).first()
+    return -1 if first is None else max(-1, int(call.now - first[0]))
+
+
+def _counted(call: Call, pool: str, depths: dict[str, int], heads: int) -> Reply:
+    closed = [_is_set(call, pool, word) for word in ("drain", "intake", "dispatch")]
+    ready = call.space.stream(f"{call.shard}ready:{pool}")
+    runners = [_runner(call, *one) for one in call.hash(f"slots:{pool}").items()]
+    free = [max(0, has - held) for _, has, held, drained, _ in runners if not drained]
+    lines: Reply = []
+    for name in sorted(depths):
+        ages = _ages(call, pool, name, heads) if depths[name] > 0 else []
+        lines += [name, depths[name], max(0, *ages, 0) if ages else -1]
+    slots, held = (sum(one[n] for one in runners) for n in (1, 2))
+    total_free = 0 if closed[0] else sum(free)
+    return [pool, *closed, len(ready or ()), len(runners), slots, held, total_free, lines]

@@ -24,6 +24,7 @@ class Page:
     ready: dict[str, set[str]] = field(default_factory=dict)
     looked: int = 0
     waits: list[str] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
 
 
 def _may_have(job: Job, tie: str) -> bool:

@@ -1,0 +1,90 @@
+-- census: what a whole shard does now, in one look.
+-- KEYS[1] shard string the `{orch:N}:` prefix of every key
+-- ARGV[1] heads integer lines of a class whose heads are looked at for the oldest
+-- ARGV[2] tenants integer tenants whose dead letters are counted
+-- returns {"census", {pool…}, {number…}}; ages in ms, -1 of nothing
+-- pool {name, drained, intake, dispatch, ready, runners, slots, held, free, {class, depth, age…}}
+-- number: tenants, dead letters, timers, ms the first is late (or -1), undecided, age of the oldest, requests,
+--   commands, open commands, webhooks with deliveries, calls that the shard has carried out
+-- flags: no-writes allow-oom
+local function pools_and_classes(call)
+  local pools, found = redis.call('SMEMBERS', call.shard .. 'pools'), {}
+  for _, pool in ipairs(pools) do found[pool] = {} end
+  local counters = redis.call('HGETALL', call.shard .. 'counters')
+  for i = 1, #counters, 2 do
+    local pool, class = string.match(counters[i], '^depth:([^:]+):(.+)$')
+    if pool then
+      found[pool] = found[pool] or {}
+      found[pool][class] = tonumber(counters[i + 1])
+    end
+  end
+  return found
+end
+
+local function keys_sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function lines_of(call, pool, depths, heads)
+  local lines = {}
+  for _, class in ipairs(keys_sorted(depths)) do
+    local oldest = depths[class] > 0 and oldest_at(call, pool, class, heads)
+    lines[#lines + 1] = class
+    lines[#lines + 1] = depths[class]
+    lines[#lines + 1] = oldest and math.max(0, call.now - oldest) or -1
+  end
+  return lines
+end
+
+local function count_pool(call, pool, depths, heads)
+  local shard, scope = call.shard, 'pool:' .. pool
+  local wanted = redis.call('HMGET', shard .. 'desired', '*:drain', scope .. ':drain', '*:intake', scope .. ':intake',
+    '*:dispatch', scope .. ':dispatch')
+  local slots, held, free = redis.call('HGETALL', shard .. 'slots:' .. pool), 0, 0
+  local total, drained = 0, wanted[1] or wanted[2]
+  for i = 1, #slots, 2 do
+    local has = tonumber((string.gsub(slots[i + 1], '^%?', '')))
+    local holds = redis.call('HLEN', shard .. 'held:' .. slots[i])
+    total, held = total + has, held + holds
+    if not drained and redis.call('HEXISTS', shard .. 'desired', 'runner:' .. slots[i] .. ':drain') == 0 then
+      free = free + math.max(0, has - holds)
+    end
+  end
+  return { pool, drained and 1 or 0, (wanted[3] or wanted[4]) and 1 or 0, (wanted[5] or wanted[6]) and 1 or 0,
+    redis.call('XLEN', shard .. 'ready:' .. pool), #slots / 2, total, held, free, lines_of(call, pool, depths, heads) }
+end
+
+-- How long the first entry of a sorted set by time has been there: below 0 it is still to come.
+local function age_of_first(call, name)
+  local first = redis.call('ZRANGE', call.shard .. name, 0, 0, 'WITHSCORES')
+  return first[2] and math.max(-1, call.now - tonumber(first[2])) or -1
+end
+
+local function dead_letters(call, most)
+  local dead, cursor, looked = 0, '0', 0
+  repeat
+    local page = redis.call('SSCAN', call.shard .. 'tenants', cursor, 'COUNT', most)
+    cursor = page[1]
+    for _, tenant in ipairs(page[2]) do
+      looked = looked + 1
+      if looked <= most then dead = dead + redis.call('ZCARD', call.shard .. 'dead:' .. tenant) end
+    end
+  until cursor == '0' or looked >= most
+  return dead
+end
+
+local function census(keys, argv)
+  local shard, heads, tenants = keys[1], tonumber(argv[1]), tonumber(argv[2])
+  local call, pools = begin(shard), {}
+  local found = pools_and_classes(call)
+  for _, pool in ipairs(keys_sorted(found)) do pools[#pools + 1] = count_pool(call, pool, found[pool], heads) end
+  local numbers = { redis.call('SCARD', shard .. 'tenants'), dead_letters(call, tenants),
+    redis.call('ZCARD', shard .. 'due'), age_of_first(call, 'due'), redis.call('ZCARD', shard .. 'undecided'),
+    age_of_first(call, 'undecided'), redis.call('XLEN', shard .. 'requests'), redis.call('XLEN', shard .. 'control'),
+    redis.call('ZCARD', shard .. 'open'), redis.call('ZCARD', shard .. 'unsent'),
+    tonumber(redis.call('HGET', shard .. 'meta', 'seq') or '0') }
+  return { 'census', pools, numbers }
+end
