@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 
 import anyio
+import anyio.to_thread
 
 from actors.body import Body, Place, make_instance, make_store
 from actors.instance import Stop, stop_on_signal
@@ -16,7 +18,9 @@ from orch.system import SystemClock, SystemIds
 from orch.telemetry.health import Health
 from orch.telemetry.logs import configure_logs
 from orch.telemetry.metrics import Metrics
+from orch.telemetry.redaction import secrets_in
 from orch.telemetry.serve import telemetry_server
+from orch.telemetry.switch import open_traces
 
 ROLES = ("admission", "scheduler", "runner", "reaper", "fallback", "notifier", "gateway")
 
@@ -25,6 +29,12 @@ def _main_of(role: str) -> Callable[[Body], Awaitable[None]]:
     # By name, so that a process loads its own role only: FastAPI alone costs 0.3 s and 30 MB.
     run: Callable[[Body], Awaitable[None]] = import_module(f"actors.{role}.main").run
     return run
+
+
+def _secrets(settings: Settings) -> frozenset[str]:
+    """What no log line may hold: the server's password, and what http jobs may send."""
+    sent = (os.environ.get(name, "") for name in settings.http_env_allowed)
+    return secrets_in({}, *sent, urls=[settings.redis_url])
 
 
 def _describe(metrics: Metrics, store: Store, role: str) -> None:
@@ -45,12 +55,13 @@ async def run_role(
     Raises:
         Refused: INVALID_CONFIG, without a Redis URL.
     """
-    configure_logs(settings.log_level, actor=role)
+    configure_logs(settings.log_level, actor=role, secrets=_secrets(settings))
     clock, ids, metrics, stop = SystemClock(), SystemIds(), Metrics(), Stop()
     health = Health(clock)
     store = make_store(settings, actor=role)
     instance = make_instance(role, settings, ids)
-    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place)
+    traces = open_traces(role, instance.instance_id, os.environ)
+    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place, traces)
     _describe(metrics, store, role)
     with telemetry_server(
         settings.metrics_host, settings.metrics_port, metrics.registry, health
@@ -61,3 +72,5 @@ async def run_role(
             await _main_of(role)(body)
             tasks.cancel_scope.cancel()
     await store.connection.aclose()
+    if traces is not None:
+        await anyio.to_thread.run_sync(traces.close)

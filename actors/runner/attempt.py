@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -28,6 +30,8 @@ class Attempt:
     """The number of the last note that the store acknowledged."""
     progress: str = ""
     """The durable progress of the last of them that carried any, JSON."""
+    usage: Mapping[str, Any] | None = None
+    """What it has used so far, as its endpoint said last."""
     sheet: Sheet | None = None
     """Its output on the way to the store, once it said anything."""
     scope: anyio.CancelScope | None = None

@@ -21,3 +21,5 @@ class Bench:
     emitter: Emitter
     clock: Clock
     question_ttl_ms: int
+    records_spans: bool = False
+    """Whether an attempt of a traced job has a span of its own, on which its agent's spans hang."""

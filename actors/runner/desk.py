@@ -79,6 +79,8 @@ class RunnerDesk:
                 consume_answer=consume_answer,
             )
             wish = await self._until_written(write)
+            if event == EventType.USAGE_REPORTED:
+                self._attempt.usage = payload
             self._attempt.notes = self._number
             if progress is not None:
                 self._attempt.progress = orjson.dumps(progress).decode()

@@ -52,6 +52,7 @@ class Life:
             emitter=Emitter(tools.store.output, tools.clock),
             clock=tools.clock,
             question_ttl_ms=tools.terms.question_ttl_ms,
+            records_spans=tools.traced is not None,
         )
         self._scope = anyio.CancelScope()
         self._cycles = Cycles(

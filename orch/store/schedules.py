@@ -31,6 +31,7 @@ from orch.core.asks import Ask, ScheduleFilter
 from orch.core.calendar import fields_of, sentence_of, zone_of
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import Firing, first_time
+from orch.core.tracing import Carried
 from orch.ports import Ids
 from orch.store.admission import Admission, choices_for
 from orch.store.connection import Connection
@@ -166,12 +167,15 @@ class Schedules:
             raise
         return table if table.next_ms is not None else None
 
-    async def fire(self, table: Timetable, firing: Firing) -> Fired | None:
-        """Carries out one time; None when somebody else did, or the schedule changed."""
+    async def fire(
+        self, table: Timetable, firing: Firing, carried: Carried | None = None
+    ) -> Fired | None:
+        """Carries out one time; None when somebody else did, or the schedule changed. `carried` is what its
+        job takes along."""
         spec = table.spec
         job_id = job_id_of_fire(spec.tenant, spec.schedule_id, firing.fire_at_ms)
         try:
-            return await self._fire(table, firing, job_id)
+            return await self._fire(table, firing, job_id, carried)
         except Refused as refused:
             if refused.code is ErrorCode.NOT_FOUND:
                 return None
@@ -228,9 +232,12 @@ class Schedules:
                 details={"schedules_max": most},
             )
 
-    async def _fire(self, table: Timetable, firing: Firing, job_id: str) -> Fired | None:
+    async def _fire(
+        self, table: Timetable, firing: Firing, job_id: str, carried: Carried | None = None
+    ) -> Fired | None:
         spec = table.spec
-        item = await self._item(spec, job_id) if firing.makes_job else ()
+        ask = replace(_ask(spec, job_id), carried=carried)
+        item = await self._item(ask) if firing.makes_job else ()
         reply = await self._connection.call(
             "fire",
             *self._admission.head,
@@ -253,8 +260,7 @@ class Schedules:
             raise Refused(fired.code, fired.message or "")
         return fired
 
-    async def _item(self, spec: ScheduleSpec, job_id: str) -> tuple[str | int, ...]:
-        ask = _ask(spec, job_id)
+    async def _item(self, ask: Ask) -> tuple[str | int, ...]:
         choices = await choices_for(self._connection, [ask])
         try:
             return self._admission.words(ask, choices)
