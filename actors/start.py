@@ -31,7 +31,7 @@ def _main_of(role: str) -> Callable[[Body], Awaitable[None]]:
     return run
 
 
-def _secrets(settings: Settings) -> frozenset[str]:
+def secrets_of(settings: Settings) -> frozenset[str]:
     """What no log line may hold: the server's password, and what http jobs may send."""
     sent = (os.environ.get(name, "") for name in settings.http_env_allowed)
     return secrets_in({}, *sent, urls=[settings.redis_url])
@@ -55,7 +55,7 @@ async def run_role(
     Raises:
         Refused: INVALID_CONFIG, without a Redis URL.
     """
-    configure_logs(settings.log_level, actor=role, secrets=_secrets(settings))
+    configure_logs(settings.log_level, actor=role, secrets=secrets_of(settings))
     clock, ids, metrics, stop = SystemClock(), SystemIds(), Metrics(), Stop()
     health = Health(clock)
     store = make_store(settings, actor=role)

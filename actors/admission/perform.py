@@ -58,10 +58,14 @@ class AdmissionActor:
                 await self._refuse(ask.entry_id, ask.request_id, answer)
 
     def _submitting(self, entry: Entry) -> Submitting | None:
-        traceparent = entry.fields.get(TRACEPARENT)
         # The time at which the server took the entry stands in its id.
         sent_ms = int(entry.entry_id.partition("-")[0])
-        return submitting(self._traces, traceparent=traceparent, began_ns=sent_ms * 1_000_000)
+        return submitting(
+            self._traces,
+            traceparent=entry.fields.get(TRACEPARENT),
+            correlation_id=request_id_of(entry.fields),
+            began_ns=sent_ms * 1_000_000,
+        )
 
     async def _turn_away(self) -> None:
         refused = BATCH_ITEMS_MAX

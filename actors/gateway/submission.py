@@ -101,7 +101,8 @@ def submitting_of(gate: Gateway, request: Request) -> Submitting | None:
     return submitting(
         gate.services.traces,
         traceparent=state[TRACEPARENT],
-        correlation_id=state[REQUEST_ID] if state[IS_GIVEN] else "",
+        correlation_id=state[REQUEST_ID],
+        is_given=state[IS_GIVEN],
     )
 
 

@@ -1,8 +1,8 @@
 """What a runner adds to traces: the wait of each attempt in its line, its work, its result, the job's end.
 
 Only of jobs that carry a sampled context; a runner that nobody wants traces of has none of this. Times are
-taken where things happen. What has to be asked of the store is asked afterwards, in a task of its own: no attempt
-waits for its picture.
+taken where things happen. What has to be asked of the store is asked afterwards, in a task of its own, so
+that no attempt waits for its picture.
 """
 
 from __future__ import annotations

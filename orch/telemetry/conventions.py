@@ -63,3 +63,13 @@ COST_MICROS: Final = "orch.usage.cost_micros"
 """No convention names a cost: millionths of the endpoint's unit of money."""
 CORRELATION: Final = "orch.correlation_id"
 ROLE: Final = "orch.role"
+
+# -- OpenTelemetry's variables that Orch reads itself; the SDK reads more
+VARIABLES: Final = frozenset(
+    "OTEL_SDK_DISABLED OTEL_TRACES_EXPORTER OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES "
+    "OTEL_TRACES_SAMPLER OTEL_TRACES_SAMPLER_ARG OTEL_BSP_SCHEDULE_DELAY TRACEPARENT".split()
+) | {
+    f"OTEL_EXPORTER_OTLP_{of}{what}"
+    for of in ("", "TRACES_")
+    for what in "ENDPOINT PROTOCOL HEADERS TIMEOUT COMPRESSION CERTIFICATE".split()
+}

@@ -58,7 +58,7 @@ class Nature:
 def nature_of(spec: str) -> Nature:
     """Of a stored spec; made for each attempt that is traced, not for others."""
     said = orjson.loads(spec)
-    document = said["adapter"]["config"].get("document")
+    document = said["adapter"]["config"].get("json")
     model = document.get("model") if isinstance(document, dict) else None
     return Nature(
         name=said["name"],

@@ -39,7 +39,7 @@ class OneJob:
         return self.job_id, self.carried
 
 
-_SUBJECT: Final[ContextVar[Subject | None]] = ContextVar("orch_subject", default=None)
+_SUBJECT: Final[ContextVar[Subject | None]] = ContextVar("subject", default=None)
 
 
 def works_for(subject: Subject | None) -> None:

@@ -26,19 +26,21 @@ def submitting(
     *,
     traceparent: str | None,
     correlation_id: str = "",
+    is_given: bool = False,
     began_ns: int | None = None,
 ) -> Submitting | None:
-    """The submission; None when nothing travels and nothing is recorded. `correlation_id` is the one that the
-    caller gave; `began_ns` (Unix) is when it was sent, if not now."""
+    """The submission; None when nothing travels and nothing is recorded. A `correlation_id` that the caller
+    gave travels in any case, one of ours only beside a context; `began_ns` (Unix) is when it was sent, if not
+    now."""
     parent = context_of(traceparent)
-    if traces is None and parent is None and not correlation_id:
+    if traces is None and parent is None and not is_given:
         return None
     context = None if traces is None else traces.begin(parent, "submit requests")
     if context is not None and not context.sampled:
         # Not recorded, so what comes after hangs on the caller's span, and is not recorded either.
         context = None
         parent = parent and TraceContext(parent.trace_id, parent.span_id, sampled=False)
-        if parent is None and not correlation_id:
+        if parent is None and not is_given:
             return None
     return Submitting(traces, context, parent, correlation_id, began_ns)
 
