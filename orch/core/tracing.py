@@ -26,8 +26,8 @@ _TRACEPARENT: Final = re.compile(
 _TRACEPARENT_CHARS_MAX: Final = 512
 """Of a version to come, which may say more."""
 _SAMPLED: Final = 1
-_MARK: Final = '{"_carried":'
-"""No key of a spec begins so: unknown keys are refused."""
+MARK: Final = '{"_carried":'
+"""How a stored spec begins with which something travels; no spec itself does: unknown keys are refused."""
 _DECODER: Final = json.JSONDecoder()
 
 Landmark = Literal["dispatch", "attempt", "settle", "decide", "end"]
@@ -76,14 +76,14 @@ def with_carried(spec: str, carried: Carried | None) -> str:
     if carried is None:
         return spec
     said = {name: value for name, value in carried._asdict().items() if value}
-    return f"{_MARK}{orjson.dumps(said).decode()},{spec[1:]}" if said else spec
+    return f"{MARK}{orjson.dumps(said).decode()},{spec[1:]}" if said else spec
 
 
 def split_carried(stored: str) -> tuple[str, Carried | None]:
     """What the caller wrote, and what travels with it."""
-    if not stored.startswith(_MARK):
+    if not stored.startswith(MARK):
         return stored, None
-    said, end = _DECODER.raw_decode(stored, len(_MARK))
+    said, end = _DECODER.raw_decode(stored, len(MARK))
     carried = Carried(str(said.get("traceparent", "")), str(said.get("correlation_id", "")))
     return "{" + stored[end + 1 :], carried
 

@@ -13,7 +13,7 @@ from contracts.limits import BATCH_ITEMS_MAX, WAKE_TOKENS_MAX
 from orch.core.handover import ClaimEnding, Cycled, Offer, Working
 from orch.core.ledger import TAKEN, parse_ledger
 from orch.core.scheduling import SchedulingPolicy
-from orch.core.tracing import split_carried
+from orch.core.tracing import MARK, split_carried
 from orch.store.connection import Connection
 
 _NOTED = frozenset(EventType) - {EventType.STATUS_CHANGED}
@@ -148,7 +148,10 @@ def _words(one: Working) -> tuple[str | int, ...]:
 
 def _offer(item: list[Any]) -> Offer:
     job_id, claim, attempt, stored, progress, answer, wish, outs, epoch = item
-    spec, carried = split_carried(stored)
-    return Offer(
-        job_id, claim, int(epoch), int(attempt), spec, progress, answer, wish, int(outs), carried
+    offer = Offer(
+        job_id, claim, int(epoch), int(attempt), stored, progress, answer, wish, int(outs)
     )
+    if stored.startswith(MARK):
+        spec, carried = split_carried(stored)
+        return offer._replace(spec=spec, carried=carried)
+    return offer

@@ -97,3 +97,15 @@ async def test_timers_name_the_jobs_that_they_ended(world: World) -> None:
     while not expired:
         expired += (await world.store.timers.due(most=9)).expired
     assert expired == ["late"]
+
+
+@pytest.mark.req("MET-3", "FBK-4")
+async def test_a_replayed_dead_letter_goes_on_in_its_trace(world: World) -> None:
+    await world.pool()
+    await world.store.admission.admit([Ask(spec(), carried=CARRIED, job_id="dead")])
+    runner = await world.runner()
+    await runner.end(ending("release", await runner.claim_one()))
+    await world.decide("dead", "fail", payload={"last": "logic", "reason": "not_retried"})
+    (replayed,) = await world.store.dead_letters.replay(["dead"], by="ops")
+    assert replayed.replayed_as is not None
+    assert await world.store.reading.carried(replayed.replayed_as) == CARRIED
