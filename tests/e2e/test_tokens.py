@@ -16,8 +16,9 @@ import pytest
 
 from contracts.limits import TOKEN_CACHE_MS
 from contracts.states import State
-from orch.client import Endpoint, OrchSync
+from orch.client import Endpoint, OrchSync, calls_webhooks
 from orch.store.keys import Keys
+from tests.actors.receiver import receiving
 from tests.adapters.endpoint import an_endpoint, plain
 from tests.e2e.collector import Collector, a_collector
 from tests.e2e.conftest import StartStack
@@ -115,7 +116,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
         environment.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://{address}")
         url = with_password(servers.url("valkey"), PASSWORD)
         root = tmp_path_factory.mktemp("stack")
-        settings = {"log_level": "debug", "http_env_allowed": "MODEL_KEY", "runners": 1}
+        settings = {"log_level": "debug", "http_env_allowed": "MODEL_KEY"}
+        settings["webhook_hosts_allowed"] = "127.0.0.0/8"
         with a_stack(root, auth="tokens", redis_url=url, **settings) as running:
             yield running
 
@@ -296,19 +298,25 @@ def what_the_house_tells(stack: Stack, good: dict[str, str]) -> list[str]:
 def test_what_is_planted_in_headers_tokens_bodies_and_environments_is_told_to_nobody(
     stack: Stack, collector: Collector
 ) -> None:
-    scopes = ("submit", "read", "steer", "control")
+    scopes = ("submit", "read", "steer", "control", "admin")
     text = made(stack, *[word for scope in scopes for word in ("--scope", scope)])["token"]
     good = {"Authorization": f"Bearer {text}", "Content-Type": "application/json"}
     said = refusals(stack, good)
-    jobs = works_with_secrets(stack, text, good, said)
+    with receiving() as receiver:
+        with OrchSync(Endpoint(stack.url, text)) as client:
+            url = f"{receiver.url}?token={CANARY}"
+            hook = client.run(calls_webhooks.add(url, tenant="default"))
+        jobs = works_with_secrets(stack, text, good, said)
+        wait_until(lambda: len(receiver.got) >= len(jobs), what="webhooks")
+    said += [f"{got.body.decode()} {got.headers}" for got in receiver.got]
     roles = {span.role for job_id in jobs for span in collector.whole(job_id)}
     assert {"gateway", "runner", "fallback"} <= roles
     assert collector.headers[0]["x-collector-key"] == f"key-{CANARY}"
     said += [body.decode(errors="replace") for body in collector.bodies]
     said += what_the_house_tells(stack, good)
     for one in said:
-        assert CANARY not in one, one[:500]
-        assert text not in one, one[:500]
+        for secret in (CANARY, text, hook.secret):
+            assert secret not in one, one[:500]
 
 
 @pytest.mark.req("SEC-2", "CFG-2")
