@@ -23,9 +23,10 @@ from actors.gateway.answers import (
 from actors.gateway.body import read_json
 from actors.gateway.callers import Caller
 from actors.gateway.permits import Identity
+from actors.gateway.submission import submitting_of
 from contracts.errors import ErrorCode, Refused
 from contracts.ids import ID_SCHEMA, checked_id
-from contracts.schedules import Fired, Schedule, ScheduleList, ScheduleSpec
+from contracts.schedules import Fate, Fired, Schedule, ScheduleList, ScheduleSpec
 
 router: Final = APIRouter(tags=["schedules"])
 _E: Final = ErrorCode
@@ -163,7 +164,13 @@ async def resume_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) ->
         _E.INTAKE_PAUSED,
     ),
 )
-async def fire_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) -> Response:
+async def fire_schedule(
+    gate: Gate, request: Request, tenant: Owner, schedule_id: ScheduleId
+) -> Response:
     """Make a job now, as at one of its times, which stay as they are."""
-    fired = await gate.services.store.schedules.fire_now(tenant, schedule_id)
+    going = submitting_of(gate, request)
+    carried = None if going is None else going.carried()
+    fired = await gate.services.store.schedules.fire_now(tenant, schedule_id, carried)
+    if going is not None and fired.result is Fate.FIRED:
+        going.made(fired.job_id or "")
     return json_answer(fired, status=202)

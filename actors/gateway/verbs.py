@@ -32,6 +32,7 @@ from contracts.webhooks import (
     WebhookPosted,
 )
 from orch.core.asks import JobFilter, LetterFilter
+from orch.core.tracing import Carried
 
 
 class Reading(Protocol):
@@ -183,7 +184,9 @@ class Schedules(Protocol):
         """It goes on."""
         ...
 
-    async def fire_now(self, tenant: str, schedule_id: str) -> Fired:
+    async def fire_now(
+        self, tenant: str, schedule_id: str, carried: Carried | None = None
+    ) -> Fired:
         """A job now, or why none; what admission refuses is raised."""
         ...
 

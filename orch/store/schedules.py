@@ -110,8 +110,11 @@ class Schedules:
         await self._connection.call("unschedule", tenant, schedule_id)
         return gone
 
-    async def fire_now(self, tenant: str, schedule_id: str) -> Fired:
-        """Makes a job now, by the same rules as at its times, which stay as they are.
+    async def fire_now(
+        self, tenant: str, schedule_id: str, carried: Carried | None = None
+    ) -> Fired:
+        """Makes a job now, by the same rules as at its times, which stay as they are. `carried` is what the
+        job takes along.
 
         Raises:
             Refused: INVALID_ID; NOT_FOUND; what admission says to its job.
@@ -120,7 +123,7 @@ class Schedules:
         for _ in range(_TRIES):
             table = await self._read(tenant, schedule_id)
             now = Firing(0, table.read_at_ms, None, makes_job=True, missed=0)
-            fired = await self._fire(table, now, job_id)
+            fired = await self._fire(table, now, job_id, carried)
             if fired is not None:
                 return fired
         raise _restless(schedule_id)

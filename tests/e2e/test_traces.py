@@ -13,7 +13,7 @@ import pytest
 from contracts.events import EventType
 from contracts.outcomes import Outcome
 from contracts.states import State
-from orch.client import Endpoint, OrchSync
+from orch.client import Endpoint, OrchSync, calls
 from orch.store.keys import Keys
 from tests.adapters.endpoint import an_endpoint, tokens
 from tests.e2e.collector import Collector, Seen, a_collector
@@ -146,6 +146,11 @@ def test_the_context_of_a_caller_comes_in_by_every_door(scene: Scene, tmp_path: 
     stack, collector = scene.stack, scene.collector
     with OrchSync(Endpoint(stack.url, traceparent=CALLER)) as client:
         batch = client.submit_batch([shell("true"), shell("true")])
+        client.run(
+            calls.put_schedule({"schedule_id": "s", "cron": "@yearly", "spec": shell("true")})
+        )
+        by_hand = client.run(calls.fire_schedule("s")).job_id
+    assert by_hand is not None
     by_batch = [item.job.job_id for item in batch.items if item.job is not None]
 
     spec = tmp_path / "job.json"
@@ -165,14 +170,14 @@ def test_the_context_of_a_caller_comes_in_by_every_door(scene: Scene, tmp_path: 
     answer = wait_until(lambda: stack.redis.get(Keys().answer("r1")))
     by_stream = json.loads(answer)["job_id"]
 
-    jobs = [*by_batch, by_cli, by_stream]
+    jobs = [*by_batch, by_hand, by_cli, by_stream]
     for job_id in jobs:
         scene.whole(job_id)
         assert collector.trace_of(job_id) == "c" * 32
     spans = collector.of("c" * 32)
     submits = named(spans, "submit requests")
     assert {one.parent_id for one in submits} == {"d" * 16}
-    assert sorted(one.role for one in submits) == ["admission", "gateway", "gateway"]
+    assert sorted(one.role for one in submits) == ["admission", "gateway", "gateway", "gateway"]
     assert [one.attributes.get("messaging.batch.message_count") for one in submits].count(2) == 1
 
 
