@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from actors.body import Place
-from actors.start import ROLES, log_renamed, run_role
+from actors.start import ROLES, log_renamed, run_role, secrets_of
 from actors.tokens import act as act_on_tokens
 from actors.tokens import add_options as add_token_options
 from contracts.errors import ErrorCode, ExitCode, Misuse, OrchError
@@ -93,7 +93,7 @@ def _up(options: argparse.Namespace, settings: Settings, home: Path) -> None:
 
     if options.parent is not None:
         _die_with(options.parent)
-    configure_logs(settings.log_level, actor="supervisor")
+    configure_logs(settings.log_level, actor="supervisor", secrets=secrets_of(settings))
     log_renamed(settings)
     anyio.run(supervise, home, settings, options.config, _flags(options))
 

@@ -27,6 +27,7 @@ from orch.store.store import Store, open_store
 from orch.system import SystemClock, SystemIds
 from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
+from orch.telemetry.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Body:
     stop: Stop
     instance: Instance
     place: Place
+    traces: Traces | None = None
+    """Where its spans go; None where nobody wants any."""
 
     @property
     def follow(self) -> Follow:

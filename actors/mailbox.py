@@ -22,6 +22,7 @@ from contracts.limits import DELIVERIES_MAX
 from orch.ports import Clock
 from orch.store.connection import BlockingReader
 from orch.telemetry.health import Health
+from orch.telemetry.redaction import told
 
 log = structlog.get_logger()
 
@@ -120,7 +121,7 @@ async def _handle(
             "entry_failed",
             entry=entry.entry_id,
             times=failures[entry.entry_id],
-            error=repr(error),
+            error=told(error),
         )
         if failures[entry.entry_id] >= DELIVERIES_MAX:
             await give_up(entry, _as_ours(error))
@@ -132,4 +133,4 @@ async def _handle(
 def _as_ours(error: Exception) -> OrchError:
     if isinstance(error, OrchError):
         return error
-    return Corrupt(ErrorCode.INTERNAL, f"the entry cannot be handled: {error!r}"[:500])
+    return Corrupt(ErrorCode.INTERNAL, f"the entry cannot be handled: {told(error)}")

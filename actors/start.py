@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from actors.body import Body, Place, make_instance, make_store
@@ -17,11 +19,15 @@ from orch.settings import Settings
 from orch.store.connection import Traffic
 from orch.store.store import Store
 from orch.system import SystemClock, SystemIds, monotonic_s
+from orch.telemetry import exemplars
 from orch.telemetry.exemplars import exemplar
 from orch.telemetry.health import Health
 from orch.telemetry.logs import configure_logs
 from orch.telemetry.metrics import Metrics
+from orch.telemetry.redaction import secrets_in
 from orch.telemetry.serve import telemetry_server
+from orch.telemetry.subject import exemplar_of_task
+from orch.telemetry.switch import open_traces
 
 ROLES = words.ROLES
 
@@ -36,6 +42,12 @@ def log_renamed(settings: Settings) -> None:
     """Says which settings were given by an old name; once, when a process has set up its logs."""
     for warning in settings.renamed:
         structlog.get_logger().warning("setting_renamed", warning=warning)
+
+
+def secrets_of(settings: Settings) -> frozenset[str]:
+    """What no log line may hold: the server's password, and what http jobs may send."""
+    sent = (os.environ.get(name, "") for name in settings.http_env_allowed)
+    return secrets_in({}, *sent, urls=[settings.redis_url])
 
 
 def _describe(metrics: Metrics, store: Store, role: str) -> None:
@@ -73,13 +85,15 @@ async def run_role(
     Raises:
         Refused: INVALID_CONFIG, without a Redis URL.
     """
-    configure_logs(settings.log_level, actor=role)
+    configure_logs(settings.log_level, actor=role, secrets=secrets_of(settings))
     log_renamed(settings)
     clock, ids, metrics, stop = SystemClock(), SystemIds(), Metrics(), Stop()
     health = Health(clock)
     store = make_store(settings, actor=role)
     instance = make_instance(role, settings, ids)
-    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place)
+    traces = open_traces(role, instance.instance_id, os.environ)
+    exemplars.use(None if traces is None else exemplar_of_task)
+    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place, traces)
     _describe(metrics, store, role)
     health.told_by(metrics)
     with telemetry_server(
@@ -92,3 +106,5 @@ async def run_role(
             await _main_of(role)(body)
             tasks.cancel_scope.cancel()
     await store.connection.aclose()
+    if traces is not None:
+        await anyio.to_thread.run_sync(traces.close)

@@ -138,6 +138,8 @@ def write_settings(stack: Stack, settings: Settings) -> Path:
     environment."""
     values = {key: settings.value(key) for key in DEFAULTS if key != "redis_url"}
     folder = stack.home / "settings"
+    # With a server of somebody else's nothing has made the home yet.
+    stack.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{digest_of(settings)}.json"
     write_private(path, values)

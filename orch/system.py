@@ -85,3 +85,8 @@ def monotonic_s() -> float:
 def monotonic_ms() -> int:
     """Monotonic milliseconds, for threads that live outside the event loop (the keeper)."""
     return time.monotonic_ns() // 1_000_000
+
+
+def wall_ns() -> int:
+    """Unix nanoseconds, for spans."""
+    return time.time_ns()

@@ -14,6 +14,8 @@ from orch.core.canonical import canonical
 from orch.core.derived import job_id_of_entry
 
 VERSION = "1"
+TRACEPARENT = "traceparent"
+"""An optional field: the producer's span, as W3C writes it. One that is not valid is not there."""
 
 
 def request_id_of(fields: Mapping[str, str]) -> str:

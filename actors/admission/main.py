@@ -11,7 +11,7 @@ from actors.mailbox import mailbox_of, serve
 
 async def run(body: Body) -> None:
     """Until the stop."""
-    actor = AdmissionActor(body.store, body.metrics)
+    actor = AdmissionActor(body.store, body.metrics, body.traces)
     mailbox = mailbox_of(body, body.store.connection.keys.requests, "admission")
     async with living(body) as tasks:
         tasks.start_soon(

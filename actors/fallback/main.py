@@ -15,7 +15,7 @@ async def run(body: Body) -> None:
     """Until the stop."""
     s = body.settings
     defaults = RetryDefaults(s.attempts_max, s.backoff_ms, s.backoff_ms_max, s.crashes_max)
-    actor = FallbackActor(body.store, SystemRng(), defaults, body.metrics)
+    actor = FallbackActor(body.store, SystemRng(), defaults, body.metrics, body.traces)
     mailbox = mailbox_of(body, body.store.connection.keys.outcomes, "fallback")
     async with living(body) as tasks:
         tasks.start_soon(

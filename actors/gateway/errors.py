@@ -19,6 +19,10 @@ from contracts.limits import RETRY_AFTER_MS_START
 
 Methods = Callable[[str], frozenset[str]]
 REQUEST_ID: Final = "request_id"
+IS_GIVEN: Final = "request_id_is_given"
+"""Whether the caller named the id of the request."""
+TRACEPARENT: Final = "traceparent"
+"""As the caller sent it, unjudged."""
 
 
 def request_id_of(request: Request) -> str:

@@ -15,12 +15,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.gateway import decide
-from actors.gateway.errors import REQUEST_ID, error_response, internal
+from actors.gateway.errors import IS_GIVEN, REQUEST_ID, TRACEPARENT, error_response, internal
 from actors.gateway.figures import Figures
 from actors.gateway.refusals import Refusals
 from contracts.errors import OrchError
+from orch.core.tracing import Carried
 from orch.ports import Ids
 from orch.system import monotonic_s
+from orch.telemetry.subject import works_for
 
 CORRELATION: Final = "X-Correlation-Id"
 _CORRELATION_NAME: Final = CORRELATION.lower().encode()
@@ -68,6 +70,10 @@ class _Answer:
         self._figures, self._began = figures, monotonic_s()
         self.started = False
 
+    def about(self) -> tuple[str, Carried]:
+        """For logs: the request, which is no job yet."""
+        return "", Carried(self._scope["state"][TRACEPARENT] or "", self._request_id)
+
     async def send(self, message: Message) -> None:
         """Pass the message on, its head stamped."""
         if message["type"] == "http.response.start":
@@ -100,19 +106,20 @@ class Guard:
         self._app, self._ids, self._hosts = app, ids, hosts
         self._refusals, self._figures = refusals, figures
 
-    def _request_id(self, head: decide.Head) -> str:
-        given = head.headers.get(CORRELATION.lower(), "")
-        return given if _CORRELATION_ID.match(given) else self._ids.token()
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge, then pass on; whatever happens, one answer with its id leaves."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         head = _head_of(scope)
-        request_id = self._request_id(head)
-        scope.setdefault("state", {})[REQUEST_ID] = request_id
+        given = head.headers.get(CORRELATION.lower(), "")
+        is_given = _CORRELATION_ID.match(given) is not None
+        request_id = given if is_given else self._ids.token()
+        state = scope.setdefault("state", {})
+        state[REQUEST_ID], state[IS_GIVEN] = request_id, is_given
+        state[TRACEPARENT] = head.headers.get(TRACEPARENT)
         answer = _Answer(send, scope, request_id, self._figures)
+        works_for(answer)
         refused = decide.refusal(head, hosts=self._hosts)
         if refused is not None:
             self._refusals.note(refused.code)

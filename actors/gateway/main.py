@@ -21,6 +21,7 @@ from orch.blobs import Blobs
 from orch.core.tokens import SECRET_CHARS
 from orch.settings import Settings
 from orch.system import secret_letters
+from orch.telemetry.ends import record_end
 
 log = structlog.get_logger()
 
@@ -65,6 +66,8 @@ async def run(body: Body) -> None:
         bounds=_bounds(s),
         agent_key=secret_letters(SECRET_CHARS) if s.auth == "tokens" else None,
         webhook_hosts=s.webhook_hosts_allowed,
+        traces=body.traces,
+        ended=None if body.traces is None else partial(record_end, body.traces, body.store.reading),
     )
     app = create_app(services)
     fd = body.place.socket_fd

@@ -6,6 +6,7 @@ so that each door gives the same answer (ADM-1).
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 import orjson
@@ -28,7 +29,7 @@ from actors.gateway.errors import request_id_of
 from actors.gateway.filters import Which
 from actors.gateway.models import AnswerRequest, BatchRequest, SteerRequest
 from actors.gateway.services import Gateway
-from actors.gateway.submission import submit
+from actors.gateway.submission import submit, submitting_of
 from actors.gateway.validators import UNCHANGED, IfNoneMatch, names, unchanged, validators
 from contracts.errors import ErrorCode, Refused
 from contracts.record import BatchAnswer, JobList, JobRecord, Submitted
@@ -72,9 +73,15 @@ async def submit_batch(gate: Gate, caller: Caller, request: Request) -> Response
     """Submit several jobs; each is admitted or refused on its own, answered in order."""
     document = await read_json(request, wait_ms=gate.services.timing.body_wait_ms)
     batch = as_model(document, BatchRequest)
-    asks = [Ask(item, tenant=caller.tenant) for item in batch.items]
-    admitted = await gate.services.store.admission.admit(asks)
-    answers = [await gate.told_to(caller, answer) for answer in admitted]
+    with submitting_of(gate, request) or nullcontext() as going:
+        asks = [
+            Ask(item, tenant=caller.tenant, carried=None if going is None else going.carried())
+            for item in batch.items
+        ]
+        admitted = await gate.services.store.admission.admit(asks)
+        answers = [await gate.told_to(caller, answer) for answer in admitted]
+        if going is not None:
+            going.told(answers)
     request_id = request_id_of(request)
     items: list[dict[str, Any]] = [
         {"error": answer.body(request_id)}
@@ -134,6 +141,8 @@ async def cancel_job(gate: Gate, caller: Caller, request: Request, job_id: JobId
     """Cancel the job, wherever it stands."""
     reason = await _reason(gate, request)
     record = await gate.services.store.steering.cancel(job_id, by=caller.name, note=reason)
+    if gate.services.ended is not None:
+        await gate.services.ended(job_id)
     return json_answer(record, status=202)
 
 

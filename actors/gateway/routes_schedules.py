@@ -26,8 +26,9 @@ from actors.gateway.answers import (
 from actors.gateway.body import read_json
 from actors.gateway.callers import Caller
 from actors.gateway.permits import Identity
+from actors.gateway.submission import submitting_of
 from contracts.errors import ErrorCode, Refused
-from contracts.schedules import FireAnswer, Schedule, ScheduleList, ScheduleSpec
+from contracts.schedules import Fate, FireAnswer, Schedule, ScheduleList, ScheduleSpec
 
 router: Final = APIRouter(tags=["schedules"])
 _E: Final = ErrorCode
@@ -144,9 +145,17 @@ async def resume_schedule(gate: Gate, tenant: Owner, schedule_id: ScheduleId) ->
     },
 )  # fmt: skip
 async def fire_schedule(
-    gate: Gate, tenant: Owner, schedule_id: ScheduleId, idempotency_key: IdempotencyKey = None
+    gate: Gate,
+    request: Request,
+    tenant: Owner,
+    schedule_id: ScheduleId,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Make a job now, as at one of its times, which stay as they are."""
+    going = submitting_of(gate, request)
+    carried = None if going is None else going.carried()
     schedules = gate.services.store.schedules
-    fired = await schedules.fire_now(tenant, schedule_id, key=idempotency_key)
+    fired = await schedules.fire_now(tenant, schedule_id, key=idempotency_key, carried=carried)
+    if going is not None and fired.result is Fate.FIRED and not fired.duplicate:
+        going.made(fired.job_id or "")
     return json_answer(fired, status=200 if fired.duplicate else 202)

@@ -26,6 +26,7 @@ from contracts.errors import ErrorCode, Refused
 from orch.ports import Clock, Ids
 from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
+from orch.telemetry.traces import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Services:
     agent_key: str | None = None
     webhook_hosts: tuple[str, ...] = ()
     """Private hosts that webhooks may reach: the setting webhook_hosts_allowed."""
+    traces: Traces | None = None
+    """Where this process's spans go; None where nobody wants any."""
+    ended: Callable[[str], Awaitable[None]] | None = None
+    """Hears of a job that a caller ended, for its trace."""
 
 
 _NOBODY: Final = ""

@@ -16,11 +16,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actors.gateway.answers import json_answer
 from actors.gateway.body import parse_json, read_body
 from actors.gateway.callers import caller_of
-from actors.gateway.errors import error_response, request_id_of
+from actors.gateway.errors import (
+    IS_GIVEN,
+    REQUEST_ID,
+    TRACEPARENT,
+    error_response,
+    request_id_of,
+)
 from actors.gateway.permits import Identity, check
 from actors.gateway.services import Gateway
 from contracts.errors import ErrorCode, OrchError, Refused
 from orch.core.asks import Ask
+from orch.telemetry.submitting import Submitting, submitting
 
 PATH: Final = "/v1/jobs"
 OPERATION: Final = "submit_job"
@@ -57,6 +64,16 @@ async def submit(gate: Gateway, caller: Identity, request: Request, key: str | N
     Raises:
         Refused: what admission refused, or a body that is no document.
     """
+    going = submitting_of(gate, request)
+    if going is None:
+        return await _submit(gate, caller, request, key, None)
+    with going:
+        return await _submit(gate, caller, request, key, going)
+
+
+async def _submit(
+    gate: Gateway, caller: Identity, request: Request, key: str | None, going: Submitting | None
+) -> Response:
     body = await read_body(request, wait_ms=gate.services.timing.body_wait_ms)
     document = _spec_in(body)
     ask = Ask(
@@ -64,14 +81,28 @@ async def submit(gate: Gateway, caller: Identity, request: Request, key: str | N
         _key_of(document, key),
         job_id=gate.services.ids.job_id(),
         tenant=caller.tenant,
+        carried=None if going is None else going.carried(),
     )
     answer = await gate.told_to(caller, await gate.gathering.admit(ask, size=len(body)))
+    if going is not None:
+        going.told([answer])
     if isinstance(answer, Refused):
         raise answer
     return json_answer(
         answer,
         status=200 if answer.duplicate else 202,
         headers={"Location": f"{PATH}/{answer.job_id}"},
+    )
+
+
+def submitting_of(gate: Gateway, request: Request) -> Submitting | None:
+    """The trace of a request that submits; None for nearly all where nobody traces."""
+    state = request.scope["state"]
+    return submitting(
+        gate.services.traces,
+        traceparent=state[TRACEPARENT],
+        correlation_id=state[REQUEST_ID],
+        is_given=state[IS_GIVEN],
     )
 
 

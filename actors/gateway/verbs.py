@@ -32,6 +32,7 @@ from contracts.webhooks import (
     WebhookPosted,
 )
 from orch.core.asks import JobFilter, LetterFilter
+from orch.core.tracing import Carried
 
 
 class Reading(Protocol):
@@ -184,7 +185,12 @@ class Schedules(Protocol):
         ...
 
     async def fire_now(
-        self, tenant: str, schedule_id: str, *, key: str | None = None
+        self,
+        tenant: str,
+        schedule_id: str,
+        *,
+        key: str | None = None,
+        carried: Carried | None = None,
     ) -> FireAnswer:
         """A job now, or why none; what admission refuses is raised; under a used key the first job."""
         ...

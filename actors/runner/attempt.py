@@ -30,10 +30,10 @@ class Attempt:
     """The number of the last note that the store acknowledged."""
     progress: str = ""
     """The durable progress of the last of them that carried any, JSON."""
+    usage: Mapping[str, Any] | None = None
+    """What it has used so far, as its endpoint said last."""
     sheet: Sheet | None = None
     """Its output on the way to the store, once it said anything."""
-    usage: Mapping[str, Any] | None = None
-    """What it last said that it has used so far."""
     scope: anyio.CancelScope | None = None
     """That of its lane, while it runs there: a stop that comes later must not hit the lane's next one."""
     stopped_for: Ending | None = None

@@ -23,3 +23,5 @@ class Bench:
     clock: Clock
     figures: Figures
     question_ttl_ms: int
+    records_spans: bool = False
+    """Whether an attempt of a traced job has a span of its own, on which its agent's spans hang."""

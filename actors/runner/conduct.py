@@ -21,6 +21,7 @@ from orch.adapters.inline import inline_call
 from orch.adapters.protocol import Claim, Ending, Run
 from orch.blobs import Blobs
 from orch.core.handover import ClaimEnding, Offer
+from orch.core.tracing import context_of, span_of
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ async def _run(offer: Offer, desk: RunnerDesk, bench: Bench) -> Ending:
     if call is not None:
         return await bench.adapters.inline.run(call, desk)
     try:
-        run = run_of(offer)
+        run = run_of(offer, records_spans=bench.records_spans)
     except ValidationError as error:
         # It was admitted, so it is one of another version, or the record is damaged.
         message = f"the spec cannot be read: {error.errors(include_url=False)[0]['msg']}"
@@ -56,7 +57,7 @@ async def _run(offer: Offer, desk: RunnerDesk, bench: Bench) -> Ending:
     return await bench.adapters.adapter_for(run.spec.adapter.name).run(run, desk)
 
 
-def run_of(offer: Offer) -> Run:
+def run_of(offer: Offer, *, records_spans: bool = False) -> Run:
     """The offer as adapters take it."""
     return Run(
         job_id=offer.job_id,
@@ -65,14 +66,23 @@ def run_of(offer: Offer) -> Run:
         spec=JobSpec.model_validate_json(offer.spec),
         progress=orjson.loads(offer.progress) if offer.progress else {},
         answer=orjson.loads(offer.answer) if offer.answer else None,
+        traceparent=None if offer.carried is None else _traceparent(offer, records_spans),
     )
+
+
+def _traceparent(offer: Offer, records_spans: bool) -> str | None:
+    """What the agent's own spans hang on: its attempt where that is recorded, else what the job carries."""
+    context = None if offer.carried is None else context_of(offer.carried.traceparent)
+    if context is not None and context.sampled and records_spans:
+        context = span_of(context, offer.job_id, "attempt", offer.attempt)
+    return None if context is None else context.traceparent
 
 
 def _from_error(offer: Offer, error: OrchError) -> Ending:
     if isinstance(error, Refused) and error.code is ErrorCode.LEASE_OVER:
-        log.warning("lease_lost", job=offer.job_id, claim=offer.claim)
+        log.warning("lease_lost", job_id=offer.job_id, claim=offer.claim)
         return REFUSED
-    log.error("attempt_failed", job=offer.job_id, code=error.code, error=error.message)
+    log.error("attempt_failed", job_id=offer.job_id, code=error.code, error=error.message)
     return Ending(Outcome.TRANSIENT, ReasonCode.INTERNAL, f"{error.code}: {error.message}")
 
 

@@ -20,6 +20,8 @@ from actors.runner.conduct import close, conduct
 from actors.runner.decide import CANCELED
 from orch.adapters.protocol import Ending
 from orch.core.handover import ClaimEnding
+from orch.core.tracing import Carried
+from orch.telemetry.subject import works_for
 
 Ended = Callable[[Attempt, ClaimEnding], bool]
 """Takes the end of an attempt; whether somebody waits for the loop to turn."""
@@ -74,8 +76,14 @@ class _Lane:
         """The one in work, until its end was taken."""
         self._ending: Ending | None = None
 
+    def about(self) -> tuple[str, Carried | None]:
+        """For logs: the job in work. Said once for all of them, and asked only when there is a line."""
+        offer = None if self._attempt is None else self._attempt.offer
+        return ("", None) if offer is None else (offer.job_id, offer.carried)
+
     async def run(self) -> None:
         """Until it is canceled."""
+        works_for(self)
         while True:
             # One scope serves attempt after attempt, until a stop has spent it.
             with anyio.CancelScope() as scope:

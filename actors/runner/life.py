@@ -53,6 +53,7 @@ class Life:
             clock=tools.clock,
             figures=tools.figures,
             question_ttl_ms=tools.terms.question_ttl_ms,
+            records_spans=tools.traced is not None,
         )
         self._scope = anyio.CancelScope()
         self._cycles = Cycles(

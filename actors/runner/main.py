@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 
+import anyio
 import anyio.from_thread
 from anyio.lowlevel import current_token
 
@@ -17,6 +18,7 @@ from actors.runner.leftovers import fresh_scratch, sweep_processes
 from actors.runner.life import Runner
 from actors.runner.terms import RunnerTerms
 from actors.runner.tools import Tools
+from actors.runner.traced import Traced
 from contracts.limits import CLAIM_EVERY_MS
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.protocol import Run
@@ -33,6 +35,17 @@ def _keeper(body: Body, instance_id: str, heard: Heard) -> Keeper:
     s = body.settings
     url = body.store.connection.url
     return Keeper(url, instance_id, heard, shard=s.shard, lease_ms=s.lease_ms)
+
+
+async def _live(tools: Tools, runner: Runner) -> None:
+    if tools.traced is None:
+        await runner.run()
+        return
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tools.traced.run)
+        await runner.run()
+        await tools.traced.finish()
+        tasks.cancel_scope.cancel()
 
 
 @dataclass(slots=True)
@@ -81,10 +94,13 @@ async def run(body: Body) -> None:
             from_keeper=partial(anyio.from_thread.run_sync, token=current_token()),
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),
             follow=body.follow,
+            traced=None
+            if body.traces is None
+            else Traced(body.traces, body.store.reading, pool=s.pool),
         )
         body.health.expect("beat", stale_ms=s.lease_ms)
         body.health.expect("cycle")
         body.health.expect("listen")
         make = partial(make_instance, "runner", s, body.ids)
-        await Runner(tools, make, body.stop).run()
+        await _live(tools, Runner(tools, make, body.stop))
     shutil.rmtree(scratch, ignore_errors=True)

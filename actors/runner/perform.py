@@ -24,6 +24,7 @@ from actors.runner.tools import Tools
 from contracts.errors import Refused, Unavailable
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
 from orch.core.handover import ClaimEnding, Cycled
+from orch.telemetry.subject import OneJob, handling
 
 log = structlog.get_logger()
 
@@ -74,8 +75,28 @@ class Cycles:
     def ended(self, attempt: Attempt, ending: ClaimEnding) -> bool:
         """An attempt came to its end; whether a call is about to be made for it."""
         self._held.end(attempt, ending)
-        self._tools.figures.took(self._tools.clock.monotonic_ms() - attempt.began_ms)
+        if attempt.offer.carried is None:
+            self._took(attempt)
+        else:
+            with handling(OneJob(attempt.offer.job_id, attempt.offer.carried)):
+                self._took(attempt)
+                self._tell_of(attempt, ending)
         return self.look()
+
+    def _took(self, attempt: Attempt) -> None:
+        self._tools.figures.took(self._tools.clock.monotonic_ms() - attempt.began_ms)
+
+    def _tell_of(self, attempt: Attempt, ending: ClaimEnding) -> None:
+        """What carries an id from outside has a line, so that it is found by it."""
+        log.info(
+            "attempt_ended",
+            attempt=attempt.offer.attempt,
+            verb=ending.verb,
+            outcome=ending.payload["outcome"],
+            reason=ending.payload["reason"],
+        )
+        if self._tools.traced is not None:
+            self._tools.traced.ended(attempt)
 
     def look(self) -> bool:
         """Whether a call was waited for that is due now, and is about to be made."""
@@ -141,6 +162,8 @@ class Cycles:
 
     async def _take(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         now_ms = self._tools.clock.monotonic_ms()
+        if self._tools.traced is not None:
+            self._tools.traced.took(cycled.offers)
         self.lanes.put([self._held.begin(offer, now_ms) for offer in cycled.offers])
         self._tools.health.cycled("cycle")
         self._report(endings, cycled)
@@ -149,8 +172,10 @@ class Cycles:
 
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         told = list(zip(endings, cycled.judgements, strict=True))
+        if self._tools.traced is not None:
+            self._tools.traced.judged(told, self._instance_id)
         self._tools.figures.began(cycled.offers)
         self._tools.figures.ended(told)
         for one, judgement in told:
             if judgement == "over":
-                log.info("ending_refused", job=one.job_id, claim=one.claim, verb=one.verb)
+                log.info("ending_refused", job_id=one.job_id, claim=one.claim, verb=one.verb)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from actors.desired import Follow
 from actors.runner.figures import Figures
 from actors.runner.terms import RunnerTerms
+from actors.runner.traced import Traced
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
@@ -39,3 +40,5 @@ class Tools:
     terms: RunnerTerms
     follow: Follow
     """Hears of operators' wishes for an instance, until it is canceled."""
+    traced: Traced | None = None
+    """Records spans; None where nobody wants any."""

@@ -14,7 +14,9 @@ from actors.scheduler.perform import SWEEP_MS, SchedulerActor
 async def run(body: Body) -> None:
     """Until the stop."""
     reader = body.store.connection.reader(SWEEP_MS)
-    actor = SchedulerActor(body.store, reader, body.instance, body.clock, body.health, body.metrics)
+    actor = SchedulerActor(
+        body.store, reader, body.instance, body.clock, body.health, body.metrics, body.traces
+    )
     commands = Commands(body.store, body.metrics)
     mailbox = mailbox_of(body, body.store.connection.keys.control, "control")
     look = partial(

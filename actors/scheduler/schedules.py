@@ -11,9 +11,12 @@ from collections.abc import Iterable
 import structlog
 
 from contracts.errors import Refused
+from contracts.schedules import Fate
 from orch.core.firing import firing_of
 from orch.store.schedules import Schedules
 from orch.telemetry.metrics import Metrics
+from orch.telemetry.submitting import submitting
+from orch.telemetry.traces import Traces
 
 log = structlog.get_logger()
 
@@ -21,8 +24,11 @@ log = structlog.get_logger()
 class Firings:
     """What a scheduler does about schedules."""
 
-    def __init__(self, schedules: Schedules, metrics: Metrics) -> None:
+    def __init__(
+        self, schedules: Schedules, metrics: Metrics, traces: Traces | None = None
+    ) -> None:
         self._schedules = schedules
+        self._traces = traces
         self._fires = metrics.counter("orch_scheduler_fires_total")
 
     async def carry_out(self, due: Iterable[tuple[str, str]]) -> None:
@@ -52,5 +58,11 @@ class Firings:
             return "broken"
         if firing is None:
             return None
-        fired = await self._schedules.fire(table, firing)
+        going = None
+        if self._traces is not None and firing.makes_job:
+            going = submitting(self._traces, traceparent=None)
+        carried = None if going is None else going.carried()
+        fired = await self._schedules.fire(table, firing, carried)
+        if going is not None and fired is not None and fired.result is Fate.FIRED:
+            going.made(fired.job_id or "")
         return "moved" if fired is None else fired.result.value

@@ -42,7 +42,7 @@ def host_environment(host: Mapping[str, str] = os.environ) -> dict[str, str]:
 def job_variables(
     run: Run, workshop: Workshop, *, artifacts: Path | None = None, step: StepContext | None = None
 ) -> dict[str, str]:
-    """The ORCH_* variables of one attempt, those that are known."""
+    """The variables of one attempt, those that are known: ORCH_*, and TRACEPARENT of a job with a trace."""
     values: dict[str, str | None] = {
         "ORCH_JOB_ID": run.job_id,
         "ORCH_ATTEMPT": str(run.attempt),
@@ -51,6 +51,7 @@ def job_variables(
         "ORCH_ARTIFACT_DIR": None if artifacts is None else str(artifacts),
         "ORCH_URL": workshop.url,
         "ORCH_TOKEN": workshop.token_for(run),
+        "TRACEPARENT": run.traceparent,
     }
     if step is not None:
         values["ORCH_STEP_ID"] = step.step_id

@@ -126,6 +126,8 @@ def _headers(run: Run, config: HttpConfig, secret: dict[str, str]) -> Headers:
         "Accept": "text/event-stream, application/json, */*",
         **({"Content-Type": "application/json"} if config.has_document else {}),
     }
+    if run.traceparent is not None:
+        usual["traceparent"] = run.traceparent
     named = {name.lower() for name in chosen}
     ours = {
         # A packed stream arrives in lumps.

@@ -41,6 +41,8 @@ class Run:
     """What earlier attempts made durable: {step_id: {"state": started | finished, "key": …, …}}."""
     answer: Mapping[str, Any] | None = None
     """{question_id, step_id, value} not consumed yet."""
+    traceparent: str | None = None
+    """The span on which the agent's own hang, as W3C writes it; None for a job without a trace."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from contracts.errors import ErrorCode, Refused, Unavailable
+from orch.core.tracing import context_of
 
 ENDPOINT_FILE: Final = "endpoint.json"
 START_HINT: Final = "Start a local stack with `orch up`, or set --url or ORCH_URL."
@@ -24,6 +25,8 @@ class Endpoint:
     token: str | None = field(default=None, repr=False)
     cert: str | None = None
     """The gateway's own certificate (PEM file), where a home told it: then no other is trusted."""
+    traceparent: str | None = None
+    """The span that calls, as W3C writes it: what is submitted belongs to its trace."""
 
     @property
     def is_loopback(self) -> bool:
@@ -38,7 +41,7 @@ class Endpoint:
 
 
 def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> Endpoint:
-    """The gateway to call, with ORCH_TOKEN.
+    """The gateway to call, with ORCH_TOKEN and TRACEPARENT.
 
     Raises:
         Refused: INVALID_REQUEST when a given address is no http(s) URL, or the token no header value.
@@ -49,9 +52,11 @@ def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> En
         raise Refused(
             ErrorCode.INVALID_REQUEST, "ORCH_TOKEN holds characters that no header may have"
         )
+    context = context_of(environ.get("TRACEPARENT"))
+    traceparent = None if context is None else context.traceparent
     given = url or environ.get("ORCH_URL")
     if given:
-        return Endpoint(_checked(given), token)
+        return Endpoint(_checked(given), token, traceparent=traceparent)
     document = read_endpoint_file(home)
     if document is None or not isinstance(document.get("url"), str):
         raise Unavailable(
@@ -59,7 +64,7 @@ def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> En
             f"no Orch runs in {home} (it has no {ENDPOINT_FILE})",
             hint=START_HINT,
         )
-    return Endpoint(_checked(document["url"]), token, cert_in(document))
+    return Endpoint(_checked(document["url"]), token, cert_in(document), traceparent)
 
 
 def cert_in(document: Mapping[str, Any]) -> str | None:

@@ -26,6 +26,8 @@ def headers_of(endpoint: Endpoint) -> dict[str, str]:
     }
     if endpoint.token is not None:
         headers["Authorization"] = f"Bearer {endpoint.token}"
+    if endpoint.traceparent is not None:
+        headers["traceparent"] = endpoint.traceparent
     return headers
 
 

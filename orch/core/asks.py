@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.record import DeadLetter
 from contracts.states import State
+from orch.core.tracing import Carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Ask:
     """The caller's: taken where the document names none, and no other is admitted; None: any."""
     job_id: str | None = None
     """The id when the spec names none; follows from the stream entry."""
+    carried: Carried | None = None
+    """What the job takes along for traces and logs; no part of its content."""
 
 
 @dataclass(frozen=True, slots=True)

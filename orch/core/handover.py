@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from contracts.record import OutputStream
+from orch.core.tracing import Carried
 
 EndingVerb = Literal["settle", "release", "ask", "handback", "stop"]
 Judgement = Literal["ok", "same", "over"]
@@ -32,6 +33,8 @@ class Offer(NamedTuple):
     waited_ms: int = 0
     """From the moment it came into its line until this claim, on the server's clock."""
     class_name: str = ""
+    carried: Carried | None = None
+    """What travels with the job for traces and logs; `spec` is without it."""
 
 
 class ClaimEnding(NamedTuple):
@@ -88,6 +91,12 @@ class Undecided:
     ending: str
     failures: int
     crashes: int
+    attempt: int = 0
+    """The one that ended so."""
+    claimed_at_ms: int = 0
+    runner: str = ""
+    carried: Carried | None = None
+    """What travels with the job for traces and logs; `spec` is without it."""
 
 
 @dataclass(frozen=True, slots=True)

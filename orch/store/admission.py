@@ -24,6 +24,7 @@ from orch.core.bounds import Bounds
 from orch.core.canonical import digest
 from orch.core.placement import Placed
 from orch.core.scheduling import SchedulingPolicy
+from orch.core.tracing import with_carried
 from orch.ports import Ids
 from orch.store.aside import Aside
 from orch.store.connection import Connection
@@ -123,7 +124,7 @@ class Admission:
     def _item(self, ask: Ask, spec: JobSpec, choice: Placed | Refused | None) -> _Item:
         key = spec.idempotency_key
         content = content_of(spec)
-        text = _encoded(content)
+        text = with_carried(_encoded(content), ask.carried)
         class_name = self._policy.class_of(spec.priority)
         # An id of our own choosing needs no nonce: nobody else can repeat the call with it.
         nonce = self._ids.token() if spec.id or key else ""

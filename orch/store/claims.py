@@ -13,6 +13,7 @@ from contracts.limits import BATCH_ITEMS_MAX, WAKE_TOKENS_MAX
 from orch.core.handover import ClaimEnding, Cycled, Offer, Working
 from orch.core.ledger import TAKEN, parse_ledger
 from orch.core.scheduling import SchedulingPolicy
+from orch.core.tracing import MARK, split_carried
 from orch.store.connection import Connection
 
 _NOTED = frozenset(EventType) - {EventType.STATUS_CHANGED}
@@ -148,13 +149,15 @@ def _words(one: Working) -> tuple[str | int, ...]:
 
 
 def _offer(item: list[Any]) -> Offer:
-    job_id, claim, attempt, spec, progress, answer, wish, outs, epoch, waited_ms, class_name = item
-    return Offer(
+    job_id, claim, attempt, stored, progress, answer, wish, outs, epoch, waited_ms, class_name = (
+        item
+    )
+    offer = Offer(
         job_id,
         claim,
         int(epoch),
         attempt,
-        spec,
+        stored,
         progress,
         answer,
         wish,
@@ -162,3 +165,7 @@ def _offer(item: list[Any]) -> Offer:
         waited_ms,
         class_name,
     )
+    if stored.startswith(MARK):
+        spec, carried = split_carried(stored)
+        return offer._replace(spec=spec, carried=carried)
+    return offer

@@ -8,7 +8,12 @@ import orjson
 
 from orch.core.handover import Undecided, Verdict
 from orch.core.scheduling import SchedulingPolicy
+from orch.core.tracing import split_carried
 from orch.store.connection import Connection
+
+_UNDECIDED = (
+    "spec", "ending", "undecided", "failures", "crashes", "attempt", "claimed_at", "runner",
+)  # fmt: skip
 
 
 class Outcomes:
@@ -20,18 +25,17 @@ class Outcomes:
 
     async def load(self, job_id: str, seq: str, entry_id: str) -> Undecided | None:
         """The outcome behind a hint; None when it was decided already."""
-        spec, ending, undecided, failures, crashes = await self._connection.execute(
-            "HMGET",
-            self._connection.keys.job(job_id),
-            "spec",
-            "ending",
-            "undecided",
-            "failures",
-            "crashes",
+        found = await self._connection.execute(
+            "HMGET", self._connection.keys.job(job_id), *_UNDECIDED
         )
+        stored, ending, undecided, failures, crashes, attempt, claimed_at, runner = found
         if undecided != seq or ending is None:
             return None
-        return Undecided(job_id, seq, entry_id, spec, ending, int(failures or 0), int(crashes or 0))
+        spec, carried = split_carried(stored)
+        return Undecided(
+            job_id, seq, entry_id, spec, ending, int(failures or 0), int(crashes or 0),
+            int(attempt or 0), int(claimed_at or 0), runner or "", carried,
+        )  # fmt: skip
 
     async def decide(self, verdicts: Sequence[Verdict]) -> list[bool]:
         """Carries them out; False where the outcome was no longer the one judged."""

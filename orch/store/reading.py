@@ -19,8 +19,9 @@ from contracts.record import (
 from contracts.states import State
 from orch.core.asks import JobFilter
 from orch.core.explain import Facts, explain
-from orch.core.ledger import parse_entry, parse_ledger
+from orch.core.ledger import parse_entry, parse_ledger, state_of
 from orch.core.scheduling import SchedulingPolicy, TiePolicy
+from orch.core.tracing import Carried, Moments, split_carried
 from orch.core.views import artifacts_of, job_record, question_of
 from orch.store.connection import Connection
 from orch.store.listing import list_jobs
@@ -29,6 +30,13 @@ from orch.store.output import Output
 
 _LINE_LOOKED_AT = 1_000
 """Entries of a line searched for one job's place."""
+_MOMENTS = (
+    "state", "attempt", "made_at", "queued_at", "claimed_at", "finished_at", "outcome",
+)  # fmt: skip
+
+
+def _at(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def no_such_job(job_id: str) -> Refused:
@@ -92,6 +100,28 @@ class Reading:
         key = self._connection.keys.job(checked_id(job_id))
         claim: str | None = await self._connection.execute("HGET", key, "claim")
         return claim
+
+    async def moments(self, job_id: str) -> Moments | None:
+        """When what happened to a job; None when nobody knows it (any more)."""
+        state, attempt, made, queued, claimed, finished, outcome = await self._connection.execute(
+            "HMGET", self._connection.keys.job(checked_id(job_id)), *_MOMENTS
+        )
+        if state is None:
+            return None
+        return Moments(
+            state=state_of(state),
+            attempt=int(attempt or 0),
+            made_at_ms=int(made),
+            queued_at_ms=_at(queued),
+            claimed_at_ms=_at(claimed),
+            finished_at_ms=_at(finished),
+            outcome=outcome,
+        )
+
+    async def carried(self, job_id: str) -> Carried | None:
+        """What travels with a job for traces and logs."""
+        key = self._connection.keys.job(checked_id(job_id))
+        return split_carried(await self._connection.execute("HGET", key, "spec") or "")[1]
 
     async def tagged(self, job_id: str) -> tuple[JobRecord, str]:
         """The record, and a word that changes with every entry of the ledger and with every other job that

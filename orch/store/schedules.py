@@ -33,6 +33,7 @@ from orch.core.calendar import fields_of, sentence_of, zone_of
 from orch.core.derived import job_id_of_fire
 from orch.core.firing import Firing, first_time
 from orch.core.ledger import parse_entry
+from orch.core.tracing import Carried
 from orch.ports import Ids
 from orch.store.admission import Admission, choices_for
 from orch.store.connection import Connection
@@ -113,9 +114,15 @@ class Schedules:
         return gone
 
     async def fire_now(
-        self, tenant: str, schedule_id: str, *, key: str | None = None
+        self,
+        tenant: str,
+        schedule_id: str,
+        *,
+        key: str | None = None,
+        carried: Carried | None = None,
     ) -> FireAnswer:
-        """Makes a job now, by the same rules as at its times, which stay as they are.
+        """Makes a job now, by the same rules as at its times, which stay as they are. `carried` is what the
+        job takes along.
 
         The job bears `key`: under the same one this schedule's template, unchanged, makes no second job, and
         the first is the answer as long as it is kept. A fire that made no job leaves its key free.
@@ -128,7 +135,7 @@ class Schedules:
         for _ in range(_TRIES):
             table = await self._read(tenant, schedule_id)
             now = Firing(0, table.read_at_ms, None, makes_job=True, missed=0)
-            fired = await self._fire(table, now, job_id, key)
+            fired = await self._fire(table, now, _ask(table.spec, job_id, key, carried))
             if isinstance(fired, FireAnswer):
                 return fired
             if fired is not None:
@@ -179,12 +186,15 @@ class Schedules:
             raise
         return table if table.next_ms is not None else None
 
-    async def fire(self, table: Timetable, firing: Firing) -> Fired | None:
-        """Carries out one time; None when somebody else did, or the schedule changed."""
+    async def fire(
+        self, table: Timetable, firing: Firing, carried: Carried | None = None
+    ) -> Fired | None:
+        """Carries out one time; None when somebody else did, or the schedule changed. `carried` is what its
+        job takes along."""
         spec = table.spec
         job_id = job_id_of_fire(spec.tenant, spec.schedule_id, firing.fire_at_ms)
         try:
-            return await self._fire(table, firing, job_id)
+            return await self._fire(table, firing, _ask(spec, job_id, carried=carried))
         except Refused as refused:
             if refused.code is ErrorCode.NOT_FOUND:
                 return None
@@ -241,11 +251,9 @@ class Schedules:
                 details={"schedules_max": most},
             )
 
-    async def _fire(
-        self, table: Timetable, firing: Firing, job_id: str, key: str | None = None
-    ) -> Fired | None:
+    async def _fire(self, table: Timetable, firing: Firing, ask: Ask) -> Fired | None:
         spec = table.spec
-        item = await self._item(_ask(spec, job_id, key)) if firing.makes_job else ()
+        item = await self._item(ask) if firing.makes_job else ()
         reply = await self._connection.call(
             "fire",
             *self._admission.head,
@@ -333,8 +341,13 @@ def _restless(schedule_id: str) -> Unavailable:
     return Unavailable(ErrorCode.UNAVAILABLE, f"schedule {schedule_id} changes all the time")
 
 
-def _ask(spec: ScheduleSpec, job_id: str | None, key: str | None = None) -> Ask:
-    return Ask(content_of(spec.spec), key, job_id=job_id)
+def _ask(
+    spec: ScheduleSpec,
+    job_id: str | None,
+    key: str | None = None,
+    carried: Carried | None = None,
+) -> Ask:
+    return Ask(content_of(spec.spec), key, job_id=job_id, carried=carried)
 
 
 def _optional(fields: Mapping[str, str], name: str) -> int | None:

@@ -17,6 +17,8 @@ class Due(NamedTuple):
     """-1: no timer is set."""
     schedules: Sequence[tuple[str, str]]
     """Tenant and id of each schedule whose time has come: for the caller to fire."""
+    expired: Sequence[str] = ()
+    """Jobs that this call ended."""
 
 
 class Timers:
@@ -32,7 +34,8 @@ class Timers:
         if reply[0] == "none":
             return Due(0, int(reply[1]), ())
         places = [place.split(":") for place in reply[3]]
-        return Due(int(reply[1]), int(reply[2]), [(tenant, one) for tenant, one in places])
+        handed = [(tenant, one) for tenant, one in places]
+        return Due(int(reply[1]), int(reply[2]), handed, tuple(reply[4]))
 
     async def dispatch(self, pool: str, *, most: int) -> int:
         """Gives free slots to waiting jobs; returns how many."""

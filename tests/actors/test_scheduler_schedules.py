@@ -31,6 +31,7 @@ from tests.actors.fakes import FakeClock
 from tests.sim.model.client import ModelClient, greet
 from tests.sim.model.server import ModelServer
 from tests.store.world import policy, spec
+from tests.telemetry.album import Album
 
 BEGIN = int(datetime(2026, 3, 28, 12, 0, tzinfo=UTC).timestamp() * 1000)
 
@@ -105,10 +106,10 @@ class House:
 class Scheduler:
     """What `SchedulerActor` does at one look, without its waiting."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, traces: Album | None = None) -> None:
         self.store = store
         self.metrics = Metrics()
-        self.firings = Firings(store.schedules, self.metrics)
+        self.firings = Firings(store.schedules, self.metrics, traces)
 
     async def look(self) -> None:
         """Until nothing is due."""
@@ -278,3 +279,22 @@ async def test_a_schedule_that_cannot_be_read_costs_the_others_nothing() -> None
     await one.look()
     assert house.jobs() == [job_id_of_fire("default", "t", BEGIN + MINUTE_MS)]
     assert (one.count("broken"), one.count("fired")) == (1.0, 1.0)
+
+
+@pytest.mark.req("MET-3")
+async def test_a_job_of_a_schedule_begins_a_trace_and_a_time_without_a_job_none() -> None:
+    house, album = House(), Album()
+    await house.put(overlap="skip")
+    one = Scheduler(house.connect(), album)
+    for _ in range(2):
+        house.clock.now_ms += MINUTE_MS
+        await one.look()
+    (job_id,) = house.jobs()
+    assert [span.name for span in album.spans] == ["admit queue", "submit requests"]
+    admit, submit = album.spans
+    assert (admit.parent, submit.parent) == (submit.context, None)
+    assert admit.attributes["orch.job.id"] == job_id
+    carried = await house.store.reading.carried(job_id)
+    assert carried is not None
+    assert carried.traceparent == admit.context.traceparent
+    assert one.count("skipped") == 1

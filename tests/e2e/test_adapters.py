@@ -6,8 +6,11 @@ import pytest
 
 from contracts.outcomes import Outcome
 from contracts.states import State
+from orch.client import Endpoint, OrchSync
 from tests.e2e.specs import call, command, shell, step, steps
 from tests.e2e.stack import Stack
+
+CALLER = "00-" + "c" * 32 + "-" + "d" * 16 + "-01"
 
 
 @pytest.mark.req("RUN-1", "LSE-7", "FBK-6")
@@ -85,3 +88,16 @@ def test_a_batch_of_small_jobs_is_drained_each_with_its_own_result(stack: Stack)
     for n, job_id in reversed(list(enumerate(job_ids))):
         record = stack.client.wait(job_id, timeout_s=30)
         assert (record.state, record.result, record.attempt) == (State.COMPLETED, n, 1)
+
+
+@pytest.mark.req("MET-3")
+def test_without_tracing_a_callers_context_reaches_the_agent_and_no_other_job_grows(
+    stack: Stack,
+) -> None:
+    with OrchSync(Endpoint(stack.url, traceparent=CALLER)) as client:
+        job_id = client.submit(shell('echo "$TRACEPARENT"')).job_id
+        client.wait(job_id, timeout_s=30)
+    assert stack.client.logs(job_id).lines[0].text == f"{CALLER}\n"
+    plain = stack.run(shell('echo "${TRACEPARENT-none}"')).job_id
+    assert stack.client.logs(plain).lines[0].text == "none\n"
+    assert "_carried" not in stack.stored(plain)["spec"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -17,12 +16,24 @@ import pytest
 
 from contracts.limits import TOKEN_CACHE_MS
 from contracts.states import State
-from orch.client import Endpoint, OrchSync
+from orch.client import Endpoint, OrchSync, calls_webhooks
+from orch.store.keys import Keys
+from tests.actors.receiver import receiving
+from tests.adapters.endpoint import an_endpoint, plain
+from tests.e2e.collector import Collector, a_collector
 from tests.e2e.conftest import StartStack
-from tests.e2e.specs import command
-from tests.e2e.stack import Ended, Stack, environ, wait_until
+from tests.e2e.specs import command, http
+from tests.e2e.stack import Ended, Stack, a_stack, connect, environ, wait_until
+from tests.store.engines import real_servers
 
 CANARY: Final = "c4n4ry-5ecret-d0-n0t-tell"
+PASSWORD: Final = f"redis-{CANARY}"
+HOUSE: Final = {
+    "CANARY_OF_THE_HOUSE": CANARY,
+    "MODEL_KEY": f"model-{CANARY}",
+    "OTEL_EXPORTER_OTLP_HEADERS": f"x-collector-key=key-{CANARY}",
+    "OTEL_BSP_SCHEDULE_DELAY": "50",
+}
 LOOK: Final = """
 import json, os, urllib.request, urllib.error
 from pathlib import Path
@@ -62,6 +73,13 @@ def made(stack: Stack, *words: str) -> dict[str, Any]:
     return document
 
 
+def everything_of(client: OrchSync, job_id: str) -> list[str]:
+    """Its record, its ledger and its frames."""
+    frames = [repr(frame) for frame in client.events(job_id)]
+    ledger = client.ledger(job_id, limit=100).model_dump_json()
+    return [client.job(job_id).model_dump_json(), ledger, *frames]
+
+
 def asked(stack: Stack, path: str, headers: dict[str, str], body: bytes | None = None) -> str:
     """Everything that the gateway says, head and body."""
     request = urllib.request.Request(stack.url + path, body, headers)
@@ -72,18 +90,36 @@ def asked(stack: Stack, path: str, headers: dict[str, str], body: bytes | None =
         return f"{error.code} {error.headers} {error.read().decode()}"
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    from tests.e2e.stack import a_stack
+def with_password(url: str, password: str) -> str:
+    """A server's URL once it wants this password."""
+    with connect(url) as server:
+        server.config_set("requirepass", password)
+    return url.replace("://", f"://:{password}@", 1)
 
-    before = os.environ.get("CANARY_OF_THE_HOUSE")
-    os.environ["CANARY_OF_THE_HOUSE"] = CANARY
-    try:
-        with a_stack(tmp_path_factory.mktemp("stack"), auth="tokens") as running:
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with a_collector() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stack]:
+    """One with everything on that could tell something, and secrets wherever they may be."""
+    with (
+        real_servers(tmp_path_factory.mktemp("server")) as servers,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name, value in HOUSE.items():
+            environment.setenv(name, value)
+        address = f"otel:otlp-{CANARY}@127.0.0.1:{collector.port}/?key={CANARY}"
+        environment.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://{address}")
+        url = with_password(servers.url("valkey"), PASSWORD)
+        root = tmp_path_factory.mktemp("stack")
+        settings = {"log_level": "debug", "http_env_allowed": "MODEL_KEY"}
+        settings["webhook_hosts_allowed"] = "127.0.0.0/8"
+        with a_stack(root, auth="tokens", redis_url=url, **settings) as running:
             yield running
-    finally:
-        if before is None:
-            del os.environ["CANARY_OF_THE_HOUSE"]
 
 
 @pytest.mark.req("API-4", "CTL-6")
@@ -195,47 +231,92 @@ def test_an_agent_reads_its_own_job_with_its_own_token_while_its_claim_is_in_for
     assert "LEASE_OVER" in after
 
 
-@pytest.mark.req("SEC-2")
-def test_what_is_planted_in_headers_tokens_bodies_and_environments_is_told_to_nobody(
-    stack: Stack,
-) -> None:
-    token = made(
-        stack, *[word for s in ("submit", "read", "steer", "control") for word in ("--scope", s)]
-    )
-    text = token["token"]
-    good = {"Authorization": f"Bearer {text}", "Content-Type": "application/json"}
-    planted = {"Cookie": f"session={CANARY}", "X-Api-Key": CANARY, "Idempotency-Key": CANARY}
-    said = [
+PLANTED: Final = {
+    "Cookie": f"session={CANARY}",
+    "X-Api-Key": CANARY,
+    "Idempotency-Key": CANARY,
+    "Traceparent": f"00-{CANARY}-01",
+    "Tracestate": f"vendor={CANARY}",
+    "Baggage": f"user={CANARY}",
+}
+
+
+def refusals(stack: Stack, good: dict[str, str]) -> list[str]:
+    """What callers hear whose secrets stand where they are refused."""
+    stack.redis.xadd(Keys().requests, {"v": "1", "request_id": "raw", "spec": f'{{"{CANARY}'})
+    raw = wait_until(lambda: stack.redis.get(Keys().answer("raw")), what="an answer")
+    return [
         asked(stack, "/v1/jobs", {"Authorization": f"Bearer {CANARY}"}),
         asked(stack, "/v1/jobs", {"Authorization": f"Basic {CANARY}"}),
         asked(stack, f"/v1/jobs?token={CANARY}", {}),
         asked(stack, f"/v1/jobs?cursor={CANARY}", good),
         asked(stack, f"/v1/jobs?state={CANARY}", good),
-        asked(stack, "/v1/jobs", {**good, **planted, "Origin": f"http://{CANARY}"}, b"{}"),
+        asked(stack, "/v1/jobs", {**good, **PLANTED, "Origin": f"http://{CANARY}"}, b"{}"),
         asked(stack, "/v1/jobs", {**good, "Content-Type": CANARY}, b"{}"),
         asked(stack, "/v1/jobs", {**good, "Host": CANARY}),
-        asked(stack, "/v1/jobs", {**good, **planted}, b'{"name": "' + CANARY.encode()),
+        asked(stack, "/v1/jobs", {**good, **PLANTED}, b'{"name": "' + CANARY.encode()),
         asked(stack, "/v1/jobs", good, json.dumps({"name": "x", "inputs": {"k": CANARY}}).encode()),
         asked(stack, "/v1/jobs", good, json.dumps({"name": {"secret": CANARY}}).encode()),
+        str(raw),
     ]
+
+
+def works_with_secrets(stack: Stack, text: str, good: dict[str, str], said: list[str]) -> list[str]:
+    """A job that fails and one that calls an endpoint, both full of secrets; their ids."""
     spec = command("sh", "-c", "exit 3", CANARY, config={"env": {"SECRET": CANARY}})
-    answer = asked(stack, "/v1/jobs", {**good, "Cookie": CANARY}, json.dumps(spec).encode())
+    answer = asked(stack, "/v1/jobs", {**good, **PLANTED}, json.dumps(spec).encode())
     assert answer.startswith("202 "), answer
-    with OrchSync(Endpoint(stack.url, text)) as client:
+    with OrchSync(Endpoint(stack.url, text)) as client, an_endpoint() as endpoint:
         job_id = client.jobs(limit=1).jobs[0].job_id
         record = client.wait(job_id, timeout_s=30)
-        events = client.ledger(job_id, limit=100)
-    assert record.state is State.FAILED
-    said += [answer, record.model_dump_json(), events.model_dump_json(), stack.log.read_text()]
+        assert record.state is State.FAILED
+        said += [answer, *everything_of(client, job_id)]
+        secret = {"secret_headers": {"Authorization": "MODEL_KEY"}, "body": CANARY}
+        calls = http(endpoint.plays(plain(b"ok")), config={**secret, "method": "POST"})
+        record = client.wait(client.submit(calls).job_id, timeout_s=30)
+        assert record.state is State.COMPLETED, record.attempts
+        assert endpoint.asked[0].headers["authorization"] == f"Bearer model-{CANARY}"
+        said += everything_of(client, record.job_id)
+    return [job_id, record.job_id]
+
+
+def what_the_house_tells(stack: Stack, good: dict[str, str]) -> list[str]:
+    """Settings, figures, address and log."""
+    said = [path.read_text() for path in (stack.home / "settings").iterdir()]
     for url in stack.endpoint()["metrics"].values():
         with urllib.request.urlopen(url) as numbers:
             said.append(numbers.read().decode())
     said.append(asked(stack, "/metrics", good))
-    said.append((stack.home / "endpoint.json").read_text())
-    assert "refused_at_the_door" in stack.log.read_text(), "the log does tell that it refused"
+    # The owner's own file holds the address as it is used, with its password.
+    said.append((stack.home / "endpoint.json").read_text().replace(PASSWORD, ""))
+    said.append(stack.log.read_text())
+    assert "refused_at_the_door" in said[-1], "the log does tell that it refused"
+    return said
+
+
+@pytest.mark.req("SEC-2", "MET-3")
+def test_what_is_planted_in_headers_tokens_bodies_and_environments_is_told_to_nobody(
+    stack: Stack, collector: Collector
+) -> None:
+    scopes = ("submit", "read", "steer", "control", "admin")
+    text = made(stack, *[word for scope in scopes for word in ("--scope", scope)])["token"]
+    good = {"Authorization": f"Bearer {text}", "Content-Type": "application/json"}
+    said = refusals(stack, good)
+    with receiving() as receiver:
+        with OrchSync(Endpoint(stack.url, text)) as client:
+            url = f"{receiver.url}?token={CANARY}"
+            hook = client.run(calls_webhooks.add(url, tenant="default"))
+        jobs = works_with_secrets(stack, text, good, said)
+        wait_until(lambda: len(receiver.got) >= len(jobs), what="webhooks")
+    said += [f"{got.body.decode()} {got.headers}" for got in receiver.got]
+    roles = {span.role for job_id in jobs for span in collector.whole(job_id)}
+    assert {"gateway", "runner", "fallback"} <= roles
+    assert collector.headers[0]["x-collector-key"] == f"key-{CANARY}"
+    said += [body.decode(errors="replace") for body in collector.bodies]
+    said += what_the_house_tells(stack, good)
     for one in said:
-        assert CANARY not in one, one[:500]
-        assert text not in one, one[:500]
+        for secret in (CANARY, text, hook.secret):
+            assert secret not in one, one[:500]
 
 
 @pytest.mark.req("SEC-2", "CFG-2")

@@ -29,6 +29,7 @@ from orch.cli.documents import parse_document
 from orch.cli.help import help_text
 from orch.cli.main import COMMANDS, GROUPS, build_app
 from orch.settings import _AGENT_NAMES
+from orch.telemetry import conventions
 from tests.shape.pages import CODE, ROOT, Block, Page, pages
 from tests.shape.words import capitals, vocabulary, words_of_bench
 
@@ -156,7 +157,7 @@ def _call_faults(text: str) -> list[str]:
 def unknown_names(one: Page) -> list[str]:
     """Whatever a page names in code style and nobody else knows."""
     environment = {row.env for row in defaults.DEFAULTS.values()} | set(defaults.LOCATIONS)
-    environment |= {*_AGENT_NAMES, WORKER_MARK}
+    environment |= {*_AGENT_NAMES, WORKER_MARK, *conventions.VARIABLES}
     faults = [name for name in ENVIRONMENT.findall(one.text) if name not in environment]
     faults += [f"event {name}" for name in EVENT.findall(one.prose) if name not in EVENTS]
     known = vocabulary() | capitals()

@@ -14,6 +14,7 @@ from contracts.overrides import LIMITS
 from orch.adapters.http_openai import TOKENS_IN, TOKENS_OUT
 from orch.store.keys import OWNERS, Keys
 from orch.store.library import library
+from orch.telemetry import conventions, subject
 from tests.shape.pages import ROOT
 
 
@@ -57,6 +58,10 @@ def vocabulary() -> frozenset[str]:
     }
     written |= {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_password"}
     written |= set(LIMITS) | {"force_stopped", "duration_ms", "rolled_back"}
+    words |= {word for name in attributes() for word in name.split(".")}
+    written |= {subject.JOB_ID, subject.TRACE_ID, subject.CORRELATION_ID}
+    written |= {"job_admitted", "attempt_ended", "outcome_decided"}
+    written |= {"traces_not_exported", "spans_not_exported"}
     return frozenset(words | written)
 
 
@@ -67,8 +72,17 @@ def words_of_bench() -> frozenset[str]:
     return frozenset(word for text in sources for word in re.findall(r"\w+", text))
 
 
+def attributes() -> frozenset[str]:
+    """Names of attributes of spans; the other constants of that module are values."""
+    found = {value for name, value in vars(conventions).items() if name.isupper()}
+    shape = re.compile(r"[a-z_]+\.[a-z_.]+")
+    return frozenset(
+        value for value in found if isinstance(value, str) and shape.fullmatch(value)
+    ) | {conventions.AGENT_INVOKED}
+
+
 @cache
 def capitals() -> frozenset[str]:
     modules = (defaults, errors, events, limits, outcomes, record, spec, states)
     names = {name for module in modules for name in vars(module)}
-    return frozenset(names | {code.value for code in ErrorCode})
+    return frozenset(names | {code.value for code in ErrorCode} | conventions.VARIABLES)

@@ -303,6 +303,8 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType(
             ended("ask"), lambda store, _: store.questions.answer("job", "q1", "approve", by="me")
         ),
         "reading.job": Call(running, lambda store, _: store.reading.job("job")),
+        "reading.moments": Call(running, lambda store, _: store.reading.moments("job")),
+        "reading.carried": Call(running, lambda store, _: store.reading.carried("job")),
         "reading.tagged": Call(running, lambda store, _: store.reading.tagged("job")),
         "reading.question": Call(ended("ask"), lambda store, _: store.reading.question("job")),
         "reading.ledger": Call(

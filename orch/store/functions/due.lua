@@ -2,7 +2,7 @@
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] most integer timers in this call, 1 to 1,000
 -- ARGV[2] policy string as in dispatch
--- returns {"ok", incarnation, seq, handled, next_in_ms, {place…}} | {"none", next_in_ms}; -1: no timer is set; place: `tenant:schedule`
+-- returns {"ok", incarnation, seq, handled, next_in_ms, {place…}, {expired…}} | {"none", next_in_ms}; -1: no timer is set; place: `tenant:schedule`
 -- flags: allow-oom
 local function expire(call, job, reason)
   local payload = '{"reason":"' .. reason .. '"'
@@ -76,5 +76,5 @@ local function due(keys, argv)
   local first = redis.call('ZRANGE', timers, 0, 0, 'WITHSCORES')
   local next_in = first[2] and math.floor(math.max(0, tonumber(first[2]) - call.now)) or -1
   if #members == 0 then return { 'none', next_in } end
-  return done(call, #members, next_in, handed)
+  return done(call, #members, next_in, handed, call.retired)
 end

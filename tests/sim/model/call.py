@@ -120,6 +120,8 @@ class Call:
         self.posts: dict[str, list[str]] = {}
         """Deliveries by webhook `tenant:id`, posted before it ends."""
         self.noticed = False
+        self.retired: list[str] = []
+        """Jobs that ended in it."""
         self._timer: int | None = None
         self._moved: dict[str, int] = {}
 
@@ -329,6 +331,7 @@ class Call:
             self.space.zset(f"{self.shard}due").remove(f"deadline:{job.job_id}:0")
         hour = self.now // limits.HOUR_MS
         self.space.members(f"{self.shard}retire:{hour}")[job.job_id] = None
+        self.retired.append(job.job_id)
         hooks.tell(self, job)
 
     # -- slots

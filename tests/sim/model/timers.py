@@ -35,7 +35,9 @@ def due(call: Call, argv: Sequence[str]) -> Reply:
         dispatch_lengthened(call, policy, "scheduler")
     first = timers.first()
     next_in = -1 if first is None else max(0, int(first[0]) - call.now)
-    return call.done(len(members), next_in, handed) if members else ["none", next_in]
+    if not members:
+        return ["none", next_in]
+    return call.done(len(members), next_in, handed, list(call.retired))
 
 
 def _fire(call: Call, job: Job, kind: str, ticket: str) -> None:
