@@ -108,7 +108,9 @@ class Exporter:
 
     def _fresh(self) -> Reading | None:
         reading = self._reading
-        is_old = reading is not None and self._clock.monotonic_ms() - reading.at_ms >= READING_MS_MAX
+        is_old = (
+            reading is not None and self._clock.monotonic_ms() - reading.at_ms >= READING_MS_MAX
+        )
         return None if is_old else reading
 
     def _age(self) -> Told:
