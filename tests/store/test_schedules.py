@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from contracts.errors import ErrorCode, Refused
+<<<<<<< HEAD
 from contracts.limits import SCHEDULES_PER_TENANT_MAX
 from contracts.record import Submitted
+=======
+from contracts.limits import FIRE_AGAIN_MS, HOUR_MS, SCHEDULES_PER_TENANT_MAX
+>>>>>>> a47a9bb0b058eb727a3585b05fcc0a3ead8e46d2
 from contracts.schedules import Fate
 from orch.core.asks import Ask
 from orch.core.bounds import Bounds
@@ -280,3 +284,20 @@ async def test_a_lost_timer_and_a_lost_list_are_put_back_from_the_schedule(world
     assert (after[keys.due], after[keys.schedules("default")]) == (
         before[keys.due], before[keys.schedules("default")],
     )  # fmt: skip
+
+
+@pytest.mark.req("SCH-6", "REA-3", "LSE-6")
+@pytest.mark.first_answers
+async def test_a_schedule_that_was_handed_out_by_a_clock_that_was_ahead_is_not_left_until_then(
+    world: World,
+) -> None:
+    await world.pool()
+    await world.store.schedules.put(schedule())
+    name, at_ms = "cron:default:s:0", await due_since(world, 1)
+    keys, now_ms = world.connection.keys, await world.now_ms()
+    await world.redis("ZADD", keys.due, now_ms + FIRE_AGAIN_MS // 2, name)
+    assert (await world.store.repairs.page("0", most=1_000)).repairs == [], "it is in hand"
+    await world.redis("ZADD", keys.due, now_ms + HOUR_MS, name)
+    page = await world.store.repairs.page("0", most=1_000)
+    assert [(one.index, one.name) for one in page.repairs] == [("due", "default:s")]
+    assert int(await world.redis("ZSCORE", keys.due, name)) == at_ms

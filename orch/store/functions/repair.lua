@@ -95,11 +95,13 @@ local function mend_webhooks(call, sweep, tenant)
   end
 end
 
--- A schedule's hash is the truth of its timer and of its place in the list.
+-- A schedule's hash is the truth of its timer and of its place in the list. The timer of one that was handed out
+-- stands a little after its time; far after it, the clock was ahead then and came back, and it would wait for that.
 local function mend_schedule(call, sweep, place)
   local shard, tenant, id = call.shard, string.match(place, '^(.+):(.+)$')
   local found = redis.call('HMGET', shard .. 'schedule:' .. place, 'next', 'arrival')
-  if found[1] and not redis.call('ZSCORE', shard .. 'due', timer_of(place)) then
+  local timer = tonumber(redis.call('ZSCORE', shard .. 'due', timer_of(place)))
+  if found[1] and (not timer or timer > math.max(call.now, tonumber(found[1])) + FIRE_AGAIN_MS) then
     set_next(call, place, tonumber(found[1]))
     sweep.repairs[#sweep.repairs + 1] = { 'due', place }
   end

@@ -6,6 +6,8 @@ import anyio
 import pytest
 
 from contracts.errors import ErrorCode, Unavailable
+from orch.system import SystemClock
+from orch.telemetry.health import Health
 from tests.actors.gateway.house import QUICK, running
 
 
@@ -62,3 +64,44 @@ async def test_metrics_are_in_prometheus_text() -> None:
 
         assert answer.headers["content-type"].startswith("text/plain")
         assert "orch_test_total 1.0" in answer.text
+
+
+@pytest.mark.req("API-1", "MET-1")
+async def test_metrics_are_in_openmetrics_for_who_accepts_it_and_count_this_gateways_answers() -> (
+    None
+):
+    async with running() as house:
+        await house.http.get("/livez")
+        await house.http.get("/nowhere")
+        accept = {"Accept": "application/openmetrics-text"}
+        answer = await house.http.get("/metrics", headers=accept)
+
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        assert answer.text.endswith("# EOF\n")
+        assert 'orch_http_responses_total{status="2xx"} 1.0' in answer.text
+        assert 'orch_http_responses_total{status="4xx"} 1.0' in answer.text
+        assert "orch_http_request_seconds_count 2.0" in answer.text
+
+
+@pytest.mark.req("API-1", "MET-5")
+async def test_a_gateway_with_a_stuck_loop_is_not_ready_and_names_it() -> None:
+    health = Health(SystemClock())
+    health.expect("ping", stale_ms=0)
+    health.expect("beat")
+    async with running(health=health) as house:
+        unready = await house.http.get("/readyz")
+        health.rests("ping")
+        ready = await house.http.get("/readyz")
+
+        assert (unready.status_code, unready.json()["checks"]["cycles"]) == (503, "stuck: ping")
+        assert (ready.status_code, ready.json()["checks"]["cycles"]) == (200, "ok")
+
+
+@pytest.mark.req("MET-5")
+async def test_the_servers_own_loop_is_a_cycle_of_the_gateway() -> None:
+    health = Health(SystemClock())
+    async with running(health=health):
+        with anyio.fail_after(5):
+            while "http" not in health.ages_ms():
+                await anyio.sleep(0.01)
+        assert health.ready()

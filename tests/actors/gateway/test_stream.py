@@ -158,6 +158,9 @@ async def test_trimmed_output_is_marked_by_a_gap() -> None:
         assert frames[3].data == {"from_i": 1, "to_i": 3}
         assert resumed[0].data == {"from_i": 3, "to_i": 3}
         assert kinds(after_gap) == ["log", "log", "end"]
+        registry = house.gateway.services.metrics.registry
+        assert registry.get_sample_value("orch_sse_gaps_total") == 2
+        assert registry.get_sample_value("orch_sse_streams") == 0
 
 
 @pytest.mark.req("EVT-2")
@@ -270,10 +273,13 @@ async def test_a_reader_of_the_feed_that_fell_behind_resyncs_every_watcher() -> 
         await wait_until(lambda: len(reading.frames) == 2)
         await wait_until(lambda: house.store.calls["read"] > house.store.calls["answered"])
 
+        sample = house.gateway.services.metrics.registry.get_sample_value
+        assert (sample("orch_sse_streams"), sample("orch_sse_watched_jobs")) == (1, 1)
         house.store.cancel_untold(job_id)
         await wait_until(lambda: reading.closed)
 
         assert moves(reading.frames) == ["queued", "canceled"]
+        assert sample("orch_sse_resyncs_total") == 1
 
 
 @pytest.mark.req("EVT-2")

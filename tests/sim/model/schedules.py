@@ -204,7 +204,9 @@ def mend(call: Call, place: str, repairs: list[list[str]]) -> None:
     """A schedule's hash is the truth of its timer and of its place in the list."""
     tenant, _, schedule_id = place.partition(":")
     fields = call.hash(f"schedule:{place}")
-    if "next" in fields and timer_of(place) not in call.space.zset(f"{call.shard}due"):
+    timer = call.space.zset(f"{call.shard}due").score(timer_of(place))
+    latest = max(call.now, int(fields.get("next", "0"))) + FIRE_AGAIN_MS
+    if "next" in fields and (timer is None or timer > latest):
         set_next(call, place, int(fields["next"]))
         repairs.append(["due", place])
     listed = call.space.zset(f"{call.shard}schedules:{tenant}")
