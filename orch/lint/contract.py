@@ -26,15 +26,16 @@ IDS: Final = frozenset(
 """Labels that grow without end, or that Prometheus sets itself."""
 
 
-def faults_of(
-    document: Any, users: Mapping[str, Sequence[str]], *, is_used: bool
-) -> Iterator[Fault]:
-    """`is_used`: there are dashboards or rules, so that who uses nothing must say why."""
+def faults_of(document: Any, users: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
+    """`users`: who asks for each metric, as dashboards and rules say."""
     shape = list(_shape(document))
     if shape:
         yield from shape
         return
-    yield from _against_contract(document, users)
+    wanted = document_of(users)
+    yield from _against_contract(document, wanted)
+    for row in wanted["metrics"]:
+        yield from _use(row)
     seen: set[str] = set()
     for row in document["metrics"]:
         if row["name"] in seen:
@@ -43,7 +44,6 @@ def faults_of(
         yield from _naming(row)
         yield from _labels(row)
         yield from _budget(row)
-        yield from _use(row, is_used=is_used)
     total, limit = (
         sum(r["series_max"] for r in document["metrics"]),
         document["limits"]["series_total_max"],
@@ -74,8 +74,8 @@ def _shape(document: Any) -> Iterator[Fault]:
             yield Fault("shape", name, message, f"Give it one of them in {_CONTRACT}.")
 
 
-def _against_contract(document: Any, users: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
-    wanted = {row["name"]: row for row in document_of(users)["metrics"]}
+def _against_contract(document: Any, contract: Any) -> Iterator[Fault]:
+    wanted = {row["name"]: row for row in contract["metrics"]}
     found = {row["name"]: row for row in document["metrics"]}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -86,7 +86,7 @@ def _against_contract(document: Any, users: Mapping[str, Sequence[str]]) -> Iter
             ]
             message = f"is not as {_CONTRACT} and the dashboards have it: {', '.join(what)}"
             yield Fault("stale", name, message, _GENERATE)
-    if document["limits"] != document_of(users)["limits"]:
+    if document["limits"] != contract["limits"]:
         yield Fault("stale", PATH, f"limits are not those of {_CONTRACT}", _GENERATE)
 
 
@@ -140,8 +140,8 @@ def _budget(row: Any) -> Iterator[Fault]:
         yield Fault("budget", row["name"], message, _GENERATE)
 
 
-def _use(row: Any, *, is_used: bool) -> Iterator[Fault]:
-    if is_used and not row["used_by"] and not row["why_unused"]:
+def _use(row: Any) -> Iterator[Fault]:
+    if not row["used_by"] and not row["why_unused"]:
         yield Fault(
             "unused", row["name"], "no dashboard and no rule asks for it, and nobody says why",
             f"Show it in a panel, alert on it, or say why_unused in {_CONTRACT}.",

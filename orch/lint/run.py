@@ -26,7 +26,7 @@ def lint_metrics(root: Path, scrapes: Mapping[str, str], *, is_whole: bool = Fal
         return Report([fault], {})
     except (Unreadable, ValueError) as error:
         return Report([Fault("shape", PATH, f"cannot be read: {error}", "Mend the file.")], {})
-    faults = list(contract.faults_of(document, users, is_used=bool(queries)))
+    faults = list(contract.faults_of(document, users))
     skipped: list[str] = []
     if not any(fault.rule == "shape" for fault in faults):
         faults += sites.faults_of(document, root)
