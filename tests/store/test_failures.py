@@ -125,6 +125,7 @@ def masked(value: Any) -> str:
     text = re.sub(r"\b(whsec_[\w+/]+=*|wh_[\w-]+|msg_\w+)", "hook", text)
     text = re.sub(r"\b(fresh|token)-\d+", r"\1", text)
     text = re.sub(r"'nonce': '\w+'", "'nonce'", text)
+    text = re.sub(r"\bwaited_ms=\d+", "waited_ms", text)
     return re.sub(r"\d{9,}(-\d+)?", "T", text)
 
 

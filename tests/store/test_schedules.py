@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import ErrorCode, Refused
-<<<<<<< HEAD
-from contracts.limits import SCHEDULES_PER_TENANT_MAX
-from contracts.record import Submitted
-=======
 from contracts.limits import FIRE_AGAIN_MS, HOUR_MS, SCHEDULES_PER_TENANT_MAX
->>>>>>> a47a9bb0b058eb727a3585b05fcc0a3ead8e46d2
+from contracts.record import Submitted
 from contracts.schedules import Fate
 from orch.core.asks import Ask
 from orch.core.bounds import Bounds
