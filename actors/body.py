@@ -99,6 +99,7 @@ def bounds_of(settings: Settings) -> Bounds:
         queue_jobs_max=settings.queue_jobs_max,
         pool_jobs_max=settings.pool_jobs_max,
         tenant_jobs_max=settings.tenant_jobs_max,
+        key_jobs_max=settings.key_jobs_max,
         full_policy=settings.full_policy,
         tenant_rate=settings.tenant_rate,
         tenant_burst=settings.tenant_burst,

@@ -69,6 +69,7 @@ def _rows() -> tuple[Default, ...]:
         d("queue_jobs_max", 1_000_000, "jobs", "Waiting jobs of one pool and class; at the bound full_policy decides. 0 admits nothing.", 0, 100_000_000),
         d("pool_jobs_max", 0, "jobs", "Waiting jobs of one pool, all classes together; 0 is no bound.", 0, 100_000_000),
         d("tenant_jobs_max", 0, "jobs", "Waiting jobs of one tenant, scheduled ones too; 0 is no bound.", 0, 100_000_000),
+        d("key_jobs_max", 0, "jobs", "Jobs of one tenant with the same concurrency_key that have not ended; 0 is no bound. An operator may set another for a key.", 0, 100_000_000),
         d("full_policy", "reject", "word", "Who gives way at a bound: the newcomer, the oldest of the lowest class, or the youngest of a lower class.", choices=FULL_POLICIES),
         d("tenant_rate", 0, "jobs", "Submissions a second of one tenant; 0 is no limit.", 0, 1_000_000),
         d("tenant_burst", 0, "jobs", "Submissions of one tenant at once, when it rested; 0 is one second's worth of tenant_rate.", 0, 1_000_000),

@@ -134,6 +134,7 @@ POLICY_LABELS = (
     "shed-low-priority",
     "rate-limit",
     "tenant-quota",
+    "key-quota",
     "intake-paused",
     "requests-backlog",
     "gateway-backlog",

@@ -79,7 +79,7 @@ class Metric:
 
 REPAIRED_INDEXES: Final = (
     "queue", "turn", "ready", "due", "held", "instances", "undecided", "claim", "retire", "dead", "jobs", "idem",
-    "schedules", "slots", "group", "leftover", "counters", "active", "aside", "session", "sessions", "unsent", "webhooks",
+    "schedules", "slots", "group", "leftover", "counters", "active", "keyed", "aside", "session", "sessions", "unsent", "webhooks",
 )  # fmt: skip
 COMMAND_NAMES: Final = (
     "drain", "undrain", "pause", "resume", "cancel", "set-limit", "reload", "other",

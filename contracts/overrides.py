@@ -43,6 +43,7 @@ LIMITS: Final[Mapping[str, Bound]] = MappingProxyType(
         "pool_jobs_max": Bound(frozenset({"pool"}), 0, limits.LIMIT_JOBS_MAX),
         "full_policy": Bound(frozenset({"pool"}), choices=FULL_POLICIES),
         "tenant_jobs_max": Bound(frozenset({"tenant"}), 0, limits.LIMIT_JOBS_MAX),
+        "key_jobs_max": Bound(frozenset({"key"}), 0, limits.LIMIT_JOBS_MAX),
         "running_max": Bound(frozenset({"tenant", "key"}), 0, limits.LIMIT_JOBS_MAX),
         "rate": Bound(frozenset({"tenant"}), 0, limits.LIMIT_RATE_MAX, is_whole=False),
         "burst": Bound(frozenset({"tenant"}), 0, limits.LIMIT_RATE_MAX),

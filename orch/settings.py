@@ -93,6 +93,7 @@ class Settings:
     queue_jobs_max: int
     pool_jobs_max: int
     tenant_jobs_max: int
+    key_jobs_max: int
     full_policy: str
     tenant_rate: int
     tenant_burst: int

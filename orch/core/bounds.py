@@ -21,6 +21,7 @@ class Bounds:
     queue_jobs_max: int
     pool_jobs_max: int = 0
     tenant_jobs_max: int = 0
+    key_jobs_max: int = 0
     full_policy: str = REJECT
     tenant_rate: int = 0
     tenant_burst: int = 0
@@ -30,6 +31,7 @@ class Bounds:
         numbers = {
             "pool_jobs_max": self.pool_jobs_max,
             "tenant_jobs_max": self.tenant_jobs_max,
+            "key_jobs_max": self.key_jobs_max,
             "tenant_rate": self.tenant_rate,
             "tenant_burst": self.tenant_burst,
         }

@@ -51,6 +51,10 @@ class Keys:
         """Set: `pool:class` in which the tenant has no turns now, because of its running limit."""
         return self._name(f"parked:{tenant}")
 
+    def keyed(self, tenant: str, key: str) -> str:
+        """Set: jobs with a concurrency key that have not ended."""
+        return self._name(f"keyed:{tenant}:{key}")
+
     def session(self, tenant: str, session: str) -> str:
         """Sorted set: live jobs of a session by arrival."""
         return self._name(f"session:{tenant}:{session}")
@@ -297,6 +301,7 @@ OWNERS: dict[str, str] = {
     "active": "tenant",
     "aside": "tenant",
     "parked": "tenant",
+    "keyed": "tenant",
     "session": "tenant",
     "sessions": "tenant",
     "answer": "ttl",

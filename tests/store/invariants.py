@@ -100,6 +100,10 @@ def _tie_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
         if family == "active":
             gone = [one for one in members if one not in jobs]
             faults += [f"{name}: {one} is gone" for one in gone]
+        if family == "keyed":
+            tie = f"k:{rest.partition(':')[2]}"
+            ended = [one for one in members if not _is_live(jobs.get(one), tie)]
+            faults += [f"{name}: {one} is no live job of it" for one in ended]
         if family == "aside":
             waits = [entry for entry in members if _waits_here(jobs, entry, rest)]
             if waits and not data.get(f"active:{rest}") and f"{rest}" not in _open_calls(data):
@@ -111,6 +115,14 @@ def _tie_faults(jobs: Jobs, data: Mapping[str, Any]) -> list[str]:
                 if f"session:{rest}:{one}" not in data
             ]
     return faults
+
+
+def _is_live(fields: Mapping[str, str] | None, tie: str) -> bool:
+    return (
+        fields is not None
+        and state_of(fields["state"]) not in TERMINAL
+        and tie in fields.get("ties", "").split()
+    )
 
 
 def _waits_here(jobs: Jobs, entry: str, rest: str) -> bool:
@@ -136,6 +148,8 @@ def _tie_holds(
     has = {tie for tie in ties if job_id in data.get(f"active:{tenant}:{tie}", ())}
     session = next((tie[2:] for tie in ties if tie.startswith("s:")), None)
     lives = job_id in sets.get(f"session:{tenant}:{session}", _NOBODY)
+    key = next((tie[2:] for tie in ties if tie.startswith("k:")), None)
+    counts = job_id in data.get(f"keyed:{tenant}:{key}", ())
     may_have = state in (State.QUEUED, State.READY, State.RUNNING)
     return {
         "stands aside once": (stood is not None, aside.count(ticket) == 1),
@@ -148,6 +162,7 @@ def _tie_holds(
             session is not None,
             lives == (state not in TERMINAL),
         ),
+        "counts for its key until it ends": (key is not None, counts == (state not in TERMINAL)),
         "stands aside only while it is queued": (stood is not None, state is State.QUEUED),
         "has its ties only while it waits or runs": (bool(has), may_have),
     }

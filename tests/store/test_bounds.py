@@ -12,7 +12,7 @@ from contracts.record import Submitted
 from contracts.states import State
 from orch.core.asks import Ask
 from orch.core.bounds import Bounds
-from tests.store.world import HOUR_MS, World, spec
+from tests.store.world import HOUR_MS, World, ending, spec
 
 PLENTY = 1_000
 
@@ -62,6 +62,35 @@ async def test_a_tenant_has_a_bound_over_all_its_pools_and_scheduled_jobs_count(
     await world.submit("d", tenant="u")
     await world.store.steering.cancel("b", by="me")
     await world.submit("c", tenant="t")
+
+
+@pytest.mark.req("ADM-4")
+@pytest.mark.parametrize("policy", ["reject", "drop-lru", "shed-low-priority"])
+async def test_a_key_has_a_bound_on_its_jobs_that_have_not_ended(world: World, policy: str) -> None:
+    world.bounds = Bounds(PLENTY, key_jobs_max=2, full_policy=policy)
+    runner = await world.runner(slots=1)
+    first, second, third, other = await world.ask(
+        *(spec(id=f"j{n}", concurrency_key="repo") for n in range(3)), spec(id="o")
+    )
+    assert [type(one) for one in (first, second, other)] == [Submitted] * 3
+    assert isinstance(third, Refused)
+    assert (third.code, third.policy_label) == (ErrorCode.QUEUE_FULL, "key-quota")
+    assert third.details == {"queue_depth": 2, "key_jobs_max": 2}
+    await world.submit("theirs", tenant="u", concurrency_key="repo")
+    (offer,) = (await runner.cycle()).offers
+    assert isinstance((await world.ask(spec(id="j2", concurrency_key="repo")))[0], Refused)
+    await runner.cycle(ending("settle", offer), free=0)
+    await world.submit("j2", concurrency_key="repo")
+
+
+@pytest.mark.req("ADM-4", "CTL-1")
+async def test_an_operator_gives_a_key_a_bound_of_its_own(world: World) -> None:
+    await world.pool()
+    await world.wish(key__default__repo__key_jobs_max="1")
+    await world.submit("j0", concurrency_key="repo")
+    refused = await refusal(world, id="j1", concurrency_key="repo")
+    assert refused.details == {"queue_depth": 1, "key_jobs_max": 1}
+    await world.submit("j1", concurrency_key="docs")
 
 
 @pytest.mark.req("ADM-2")

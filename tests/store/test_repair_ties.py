@@ -36,6 +36,7 @@ LOST = {
     "active:a:k:repo": [("active", "k0000")],
     "active:b:s:chat": [("active", "s0000")],
     "active:c:t": [("active", "t0000"), ("active", "t0001")],
+    "keyed:a:repo": [("keyed", f"k000{n}") for n in range(4)],
     "aside:a:k:repo": [("aside", "k0001"), ("aside", "k0002"), ("aside", "k0003")],
     "aside:b:s:chat": [("aside", "s0001"), ("aside", "s0002"), ("aside", "s0003")],
     "session:b:chat": [("session", f"s000{n}") for n in range(4)],
@@ -56,7 +57,7 @@ async def test_a_tie_that_was_lost_is_rebuilt(world: World, index: str) -> None:
     assert await sweep(world) == []
     mended = (await world.contents())[name]
     assert mended == before[name]
-    if index.startswith(("active", "aside", "session:")):
+    if index.startswith(("active", "aside", "keyed", "session:")):
         told = (await world.ledger(LOST[index][0][1]))[-1]
         assert told.type is EventType.REPAIRED
         assert told.payload["index"] == index.partition(":")[0]
@@ -78,7 +79,10 @@ async def test_a_tie_of_a_job_that_is_gone_goes_to_the_next(world: World) -> Non
     keys = world.connection.keys
     await world.redis("SADD", keys.active("a", "k:other"), "nobody")
     await world.redis("ZADD", keys.session("b", "chat"), 1, "nobody")
-    assert sorted(await sweep(world)) == [("active", "nobody"), ("session", "nobody")]
+    await world.redis("SADD", keys.keyed("a", "repo"), "nobody")
+    assert sorted(await sweep(world)) == [
+        ("active", "nobody"), ("keyed", "nobody"), ("session", "nobody"),
+    ]  # fmt: skip
     assert (await runner.cycle()).offers == []
 
 

@@ -106,6 +106,7 @@ local function let_in(batch, item, now)
   local coming, waits, depth = batch.coming, item.bounds.waits, item.place.depth
   coming[waits] = (coming[waits] or 0) + 1
   if item.not_before <= now then coming[depth] = (coming[depth] or 0) + 1 end
+  if item.keyed then coming[item.keyed] = (coming[item.keyed] or 0) + 1 end
   local tenant = item.bounds
   if tenant.rate > 0 then tenant.tokens, tenant.took = tenant.tokens - 1, true end
 end

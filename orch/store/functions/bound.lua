@@ -11,6 +11,8 @@ local function bounds_of(text)
 end
 
 local NOTHING = {}
+-- Labels of refusals where nobody else's job could give way, or only one of the same tenant.
+local QUOTAS = { key = 'key-quota', tenant = 'tenant-quota' }
 
 local function desired_place(call, pool, name)
   local all, one, queue = '*:', 'pool:' .. pool .. ':', 'queue:' .. name .. ':'
@@ -116,12 +118,25 @@ local function pool_depth(call, batch, pool)
   return depth
 end
 
+-- The bound of the item's concurrency key, when it is reached: it counts jobs that have not ended.
+local function key_reached(call, batch, item)
+  local key = item.ties ~= '' and ties.key_in(item.ties)
+  if not key then return nil end
+  local name = item.tenant .. ':' .. key
+  item.keyed = 'keyed:' .. name
+  local own = is_steered(call) and redis.call('HGET', call.shard .. 'desired', 'key:' .. name .. ':key_jobs_max')
+  local max = tonumber(own or '') or batch.bounds.key_jobs_max or 0
+  if max == 0 then return nil end
+  local live = redis.call('SCARD', call.shard .. item.keyed) + (batch.coming[item.keyed] or 0)
+  return live >= max and { scope = 'key', depth = live, max = max, key = key } or nil
+end
+
 -- Which bounds are reached, from the narrowest on, each with what a refusal says of it.
 local function bounds_reached(call, batch, item)
-  local place, tenant = item.place, item.bounds
+  local place, tenant, key = item.place, item.bounds, key_reached(call, batch, item)
   local depth = waiting(call, batch, place.depth)
-  if depth < place.queue_max and tenant.jobs_max == 0 and place.pool_max == 0 then return NOTHING end
-  local reached = {}
+  if not key and depth < place.queue_max and tenant.jobs_max == 0 and place.pool_max == 0 then return NOTHING end
+  local reached = { key }
   if tenant.jobs_max > 0 then
     local waits = waiting(call, batch, tenant.waits)
     if waits >= tenant.jobs_max then
@@ -138,7 +153,8 @@ local function bounds_reached(call, batch, item)
   return reached
 end
 
--- When the bound will have room again, at the measured pace: the tenant's turns, the class's share, or the pool's.
+-- When the bound will have room again, at the measured pace: the tenant's turns (its keys' too), the class's share, or
+-- the pool's.
 local function frees_in(call, item, bound)
   local over = bound.depth - bound.max
   if bound.scope == 'pool' then
@@ -150,11 +166,12 @@ local function frees_in(call, item, bound)
 end
 
 local function refuse_full(call, item, bound)
-  local name = ({ tenant = 'tenant_jobs_max', queue = 'queue_jobs_max', pool = 'pool_jobs_max' })[bound.scope]
-  local what = bound.scope == 'tenant' and 'tenant ' .. item.tenant .. ' has as many waiting jobs as it may have'
+  local name = bound.scope .. '_jobs_max'
+  local what = bound.scope == 'key' and 'concurrency key ' .. bound.key .. ' has as many jobs as it may have'
+    or bound.scope == 'tenant' and 'tenant ' .. item.tenant .. ' has as many waiting jobs as it may have'
     or bound.scope == 'pool' and 'pool ' .. item.pool .. ' is full'
     or 'the queue of pool ' .. item.pool .. ', class ' .. item.class .. ' is full'
   local details = '{"queue_depth":' .. int(bound.depth) .. ',"' .. name .. '":' .. int(bound.max) .. '}'
   return refused_for_load('QUEUE_FULL', what, details, frees_in(call, item, bound),
-    bound.scope == 'tenant' and 'tenant-quota' or item.place.policy)
+    QUOTAS[bound.scope] or item.place.policy)
 end

@@ -136,8 +136,8 @@ local function victims_for(call, item, reached, policy)
   local kind, victims = KINDS[policy], {}
   if not kind then return nil end
   for _, bound in ipairs(reached) do
-    -- In its own class a newcomer sheds nobody; then nobody else need be looked for.
-    if bound.scope == 'queue' and kind.reach > 0 then return nil end
+    -- In its own class a newcomer sheds nobody, and for a key nobody; then nobody else need be looked for.
+    if bound.scope == 'key' or (bound.scope == 'queue' and kind.reach > 0) then return nil end
   end
   local has_class, has_any = false, false
   for _, bound in ipairs(reached) do

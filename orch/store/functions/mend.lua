@@ -192,8 +192,12 @@ local function mend_ties(call, sweep, job)
   end
 end
 
--- A live job of a session is listed among its jobs, and the session among its tenant's.
-local function mend_session(call, sweep, job)
+-- A live job is listed with its key; one of a session among its jobs, and the session among its tenant's.
+local function mend_live_ties(call, sweep, job)
+  local key = job.ties and ties.key_in(job.ties)
+  if key and redis.call('SADD', call.shard .. 'keyed:' .. job.tenant .. ':' .. key, job.id) == 1 then
+    mended(call, sweep, job, 'keyed', 'not among the jobs of ' .. key)
+  end
   local session = ties.session_of(job)
   if not session then return end
   local live, all = call.shard .. 'session:' .. job.tenant .. ':' .. session, call.shard .. 'sessions:' .. job.tenant
@@ -234,7 +238,7 @@ local function mend_job(call, sweep, id)
   mend_names(call, sweep, job)
   mend_place(call, sweep, job)
   mend_ties(call, sweep, job)
-  if STATES[job.state]['cancel'] then mend_session(call, sweep, job) end
+  if STATES[job.state]['cancel'] then mend_live_ties(call, sweep, job) end
   if not STATES[job.state]['cancel'] then
     mend_over(call, sweep, job)
   elseif job.deadline then

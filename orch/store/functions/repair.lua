@@ -143,6 +143,19 @@ local function mend_active(call, sweep, rest)
   end
 end
 
+-- Nobody is counted for a key that has ended, or never had it.
+local function mend_keyed(call, sweep, rest)
+  local key = string.match(rest, '^[^:]+:(.+)$')
+  for _, id in ipairs(redis.call('SMEMBERS', call.shard .. 'keyed:' .. rest)) do
+    local job = load_job(call, id)
+    local is_live = job and STATES[job.state]['cancel'] and job.ties and ties.key_in(job.ties) == key
+    if not is_live then
+      redis.call('SREM', call.shard .. 'keyed:' .. rest, id)
+      sweep.repairs[#sweep.repairs + 1] = { 'keyed', id }
+    end
+  end
+end
+
 local function mend_live(call, sweep, rest)
   for _, id in ipairs(redis.call('ZRANGE', call.shard .. 'session:' .. rest, 0, -1)) do
     local job = load_job(call, id)
@@ -176,6 +189,7 @@ local MENDERS = {
   schedule = mend_schedule,
   schedules = mend_schedules,
   active = mend_active,
+  keyed = mend_keyed,
   session = mend_live,
   sessions = mend_sessions,
   hooks = mend_webhooks,

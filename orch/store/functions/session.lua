@@ -92,6 +92,7 @@ function sessions.bind(call, job, item, arrival, actor)
     if string.sub(word, 1, 2) ~= 'p:' then words[#words + 1] = word end
   end
   set(job, 'ties', table.concat(words, ' '))
+  ties.list_key(call, job)
   local session = ties.session_of(job)
   if not session then return false end
   local live = call.shard .. 'session:' .. job.tenant .. ':' .. session

@@ -21,6 +21,17 @@ function ties.of(call, job)
   return ties.words(job)
 end
 
+-- The concurrency key that words of ties name.
+function ties.key_in(text)
+  return string.match(' ' .. text, ' k:(%S+)')
+end
+
+-- A live job is listed with its key: the key's bound counts them (bound).
+function ties.list_key(call, job)
+  local key = ties.key_in(job.ties)
+  if key then redis.call('SADD', call.shard .. 'keyed:' .. job.tenant .. ':' .. key, job.id) end
+end
+
 function ties.session_of(job)
   return job.ties and string.match(' ' .. job.ties, ' s:(%S+)')
 end
@@ -42,7 +53,8 @@ end
 function ties.moved(call, job, from, to)
   local is_over = not STATES[to]['cancel']
   for _, tie in ipairs(ties.of(call, job)) do
-    local active = active_of(call, job.tenant, tie)
+    local active, key = active_of(call, job.tenant, tie), ties.key_in(tie)
+    if is_over and key then redis.call('SREM', call.shard .. 'keyed:' .. job.tenant .. ':' .. key, job.id) end
     if HAS_TIES[to] then
       if not HAS_TIES[from] then redis.call('SADD', active, job.id) end
     elseif from and (to ~= 'q' or tie == 't') then

@@ -19,7 +19,7 @@ from tests.sim.model.bound import (
 from tests.sim.model.call import QUEUED, READY, SCHEDULED, Call, Job, Reply, with_member
 from tests.sim.model.pace import ahead_in_class, gap_of, starts_in
 from tests.sim.model.reading import parse_id
-from tests.sim.model.sessions import Sessions
+from tests.sim.model.sessions import Sessions, word_of
 from tests.sim.model.turns import dispatch_lengthened, policy_of
 
 ITEM = 14
@@ -95,15 +95,16 @@ class Batch:
             self._bounds.place(item.pool, item.class_name),
             self._bounds.tenant(item.tenant),
         )
-        reached = self._bounds.reached(place, tenant)
+        key = word_of(item.ties, "k")
+        reached = self._bounds.reached(place, tenant, key)
         if reached and place.policy in evict.KINDS and self._pending:
             self._make()
-            reached = self._bounds.reached(place, tenant)
+            reached = self._bounds.reached(place, tenant, key)
         if reached:
             named = (item.pool, item.class_name, item.tenant)
             victims = evict.victims(self._call, named, [one[0] for one in reached], place.policy)
             if victims is None:
-                item.answer = refuse_full(self._bounds, place, tenant, reached[0])
+                item.answer = refuse_full(self._bounds, place, tenant, key, reached[0])
                 return
             for victim in victims:
                 evict.evict(self._call, victim, item.job_id, place.policy, self._actor)
@@ -119,6 +120,7 @@ class Batch:
         self._bounds.coming[f"waits:{item.tenant}"] += 1
         if item.not_before <= self._call.now:
             self._bounds.coming[f"depth:{item.pool}:{item.class_name}"] += 1
+        self._bounds.coming[f"keyed:{item.tenant}:{word_of(item.ties, 'k')}"] += 1
         if tenant.rate > 0:
             tenant.tokens -= 1
             tenant.took = True

@@ -13,6 +13,7 @@ from contracts.errors import ErrorCode
 from tests.sim.model.call import Call, Reply
 from tests.sim.model.evict import Scope
 from tests.sim.model.pace import gap_of, starts_in
+from tests.sim.model.ties import keyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,16 @@ class Bounds:
         """How many will wait in all classes."""
         return sum(self.waiting(f"depth:{pool}:{name}") for name, _ in self.call.policy.classes)
 
-    def reached(self, place: Place, tenant: Tenant) -> list[tuple[Scope, int, float]]:
+    def _of_key(self, tenant: str, key: str) -> tuple[int, float]:
+        """How many jobs of a key have not ended, with those that were let in, and how many may."""
+        most = self._number("key_jobs_max", f"key:{tenant}:{key}:key_jobs_max") if key else 0
+        live = len(self.call.space.members(keyed(self.call, tenant, key))) if most else 0
+        return live + self.coming[f"keyed:{tenant}:{key}"], most or math.inf
+
+    def reached(self, place: Place, tenant: Tenant, key: str) -> list[tuple[Scope, int, float]]:
         """Bounds that are reached, with how many wait and how many may."""
         found: list[tuple[Scope, int, float]] = [
+            ("key", *self._of_key(tenant.name, key)),
             ("tenant", self.waiting(f"waits:{tenant.name}"), tenant.jobs_max or math.inf),
             ("queue", self.waiting(f"depth:{place.name}"), place.queue_max),
             ("pool", self.pool_depth(place.pool), place.pool_max or math.inf),
@@ -137,7 +145,7 @@ class Bounds:
         if scope == "pool":
             gap = gap_of(self.call, place.pool)
             return None if gap is None else (over + 1) * gap
-        if scope == "tenant":
+        if scope in {"key", "tenant"}:
             over *= max(1, len(self.call.space.zset(f"{self.call.shard}turn:{place.name}")))
         return starts_in(self.call, place.pool, place.class_name, int(over))
 
@@ -184,15 +192,16 @@ def refuse_too_fast(tenant: Tenant) -> Reply:
 
 
 def refuse_full(
-    bounds: Bounds, place: Place, tenant: Tenant, one: tuple[Scope, int, float]
+    bounds: Bounds, place: Place, tenant: Tenant, key: str, one: tuple[Scope, int, float]
 ) -> Reply:
     """A bound is reached, and nobody gives way."""
     scope, depth, most = one
     message = {
+        "key": f"concurrency key {key} has as many jobs as it may have",
         "tenant": f"tenant {tenant.name} has as many waiting jobs as it may have",
         "queue": f"the queue of pool {place.pool}, class {place.class_name} is full",
         "pool": f"pool {place.pool} is full",
     }[scope]
     details = {"queue_depth": depth, f"{scope}_jobs_max": int(most)}
-    label = "tenant-quota" if scope == "tenant" else place.policy
+    label = f"{scope}-quota" if scope in {"key", "tenant"} else place.policy
     return _for_load(ErrorCode.QUEUE_FULL, message, details, bounds.frees_in(place, one), label)

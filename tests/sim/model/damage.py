@@ -16,7 +16,7 @@ from tests.sim.model.telling import (
 
 INDEXES = (
     "queue turn ready due held undecided jobs dead idem slots retire counters tenants inbox instances active "
-    "aside parked session sessions unsent webhooks hooks schedules"
+    "aside keyed parked session sessions unsent webhooks hooks schedules"
 ).split()
 
 

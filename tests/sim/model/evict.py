@@ -12,7 +12,7 @@ from contracts.states import Event
 from tests.sim.model.call import MARKS, QUEUED, Call, Job
 from tests.sim.model.values import ZSet
 
-Scope = Literal["tenant", "queue", "pool"]
+Scope = Literal["key", "tenant", "queue", "pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def victims(
     """One for each bound that is reached, unless one gives way at several; None when it cannot be."""
     kind = KINDS.get(policy)
     pool, class_name, tenant = place
-    if kind is None or (kind.reach and "queue" in reached):
+    if kind is None or "key" in reached or (kind.reach and "queue" in reached):
         return None
     found: list[Job] = []
     for scope in reached:

@@ -283,6 +283,7 @@ def repair(call: Call, argv: Sequence[str]) -> Reply:
         "slots": mender.slots,
         "instances": mender.instances,
         "active": mender.active,
+        "keyed": mender.keyed,
         "session": mender.live,
         "sessions": mender.sessions,
         "aside": mender.aside,

@@ -82,6 +82,8 @@ class Sessions:
         """The new job gets its ties, and the others make room; whether it is the next of its session."""
         job.fields["ties"] = " ".join(word for word in text.split() if not word.startswith("p:"))
         tenant, session = job.fields["tenant"], ties.session_of(job)
+        if key := ties.key_of(job):
+            self._call.space.members(ties.keyed(self._call, tenant, key))[job.job_id] = None
         if not session:
             return False
         live, policy = self._call.space.zset(self._name(tenant, text)), self.policy(text)

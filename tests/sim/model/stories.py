@@ -142,6 +142,7 @@ class Story(Commanding, Hooking, Timetables):
             f"tenant:{tenant}:running_max": (0, 1, 2, 3),
             f"tenant:{tenant}:weight": (1, 2, 3, 8),
             f"key:{tenant}:k1:running_max": (0, 1, 2, 3),
+            f"key:{tenant}:k1:key_jobs_max": (0, 1, 3),
         }
         if self._rng.random() < 0.6:
             return self._say("HDEL", f"{PREFIX}desired", *names)

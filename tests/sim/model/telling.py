@@ -29,6 +29,7 @@ BOUNDS = (
     "queue_jobs_max=10000 pool_jobs_max=6 full_policy=shed-low-priority",
     "queue_jobs_max=3 tenant_jobs_max=4 full_policy=drop-lru",
     "queue_jobs_max=10000 tenant_jobs_max=3 full_policy=shed-low-priority",
+    "queue_jobs_max=10000 key_jobs_max=2 pool_jobs_max=6 full_policy=drop-lru",
 )
 SESSION_POLICIES = ("reject", "enqueue", "interrupt", "replace")
 RUNNERS = {"r1": "a", "r2": "a", "r3": "b"}

@@ -64,7 +64,11 @@ class TieMender:
                 self.mended(job, "active", f"without {tie}")
 
     def session(self, job: Job) -> None:
-        session, tenant = ties.session_of(job), job.fields["tenant"]
+        session, tenant, key = ties.session_of(job), job.fields["tenant"], ties.key_of(job)
+        listed = self.call.space.members(ties.keyed(self.call, tenant, key)) if key else {}
+        if key and job.job_id not in listed:
+            listed[job.job_id] = None
+            self.mended(job, "keyed", f"not among the jobs of {key}")
         if not session:
             return
         live = self.call.space.zset(f"{self.call.shard}session:{tenant}:{session}")
@@ -88,6 +92,15 @@ class TieMender:
                 del members[job_id]
                 ties.loosen(call, tenant, tie)
                 self.page.repairs.append(["active", job_id])
+
+    def keyed(self, rest: str) -> None:
+        tenant, _, key = rest.partition(":")
+        listed = self.call.space.members(ties.keyed(self.call, tenant, key))
+        for job_id in list(listed):
+            job = self.call.load(job_id)
+            if job is None or job.state in OVER or ties.key_of(job) != key:
+                del listed[job_id]
+                self.page.repairs.append(["keyed", job_id])
 
     def live(self, rest: str) -> None:
         live = self.call.space.zset(f"{self.call.shard}session:{rest}")

@@ -30,6 +30,16 @@ def words_of(job: Job) -> list[str]:
     return [word for word in words if word == "t" or word[:2] in {"k:", "s:"}]
 
 
+def key_of(job: Job) -> str:
+    """Its concurrency key, or nothing."""
+    return next((word[2:] for word in words_of(job) if word.startswith("k:")), "")
+
+
+def keyed(call: Call, tenant: str, key: str) -> str:
+    """The name of the set of jobs with a key that have not ended."""
+    return f"{call.shard}keyed:{tenant}:{key}"
+
+
 def session_of(job: Job) -> str:
     """Its session, or nothing."""
     return next((word[2:] for word in words_of(job) if word.startswith("s:")), "")
@@ -102,6 +112,9 @@ def moved(call: Call, job: Job, origin: str | None, target: str) -> None:
                 loosen(call, tenant, tie)
     if target != "q":
         job.drop("aside")
+    key = key_of(job) if target in _OVER else ""
+    if key:
+        call.space.members(keyed(call, tenant, key)).pop(job.job_id, None)
     session = session_of(job) if target in _OVER else ""
     if session:
         live = call.space.zset(f"{call.shard}session:{tenant}:{session}")
