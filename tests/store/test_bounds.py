@@ -94,6 +94,7 @@ async def test_an_operator_gives_a_key_a_bound_of_its_own(world: World) -> None:
 
 
 @pytest.mark.req("ADM-2")
+@pytest.mark.first_answers
 async def test_who_gave_way_ends_canceled_and_its_watchers_hear_of_it(world: World) -> None:
     await world.pool()
     world.bounds = Bounds(1, full_policy="drop-lru")

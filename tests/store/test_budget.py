@@ -15,6 +15,8 @@ import pytest
 from orch.core.asks import Ask
 from tests.store.world import Runner, World, ending
 
+pytestmark = pytest.mark.first_answers  # a repeated call costs commands again
+
 BUDGET = json.loads((Path(__file__).parents[2] / "perf" / "budget.json").read_text())
 JOBS, BATCH = 1_000, 100
 SPEC = {

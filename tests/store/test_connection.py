@@ -262,6 +262,7 @@ async def test_a_broken_key_stops_the_call_and_harms_no_other(world: World) -> N
 
 
 @pytest.mark.req("EVT-3")
+@pytest.mark.first_answers
 async def test_a_rush_of_calls_waits_for_sockets_and_none_is_refused(tmp_path: Path) -> None:
     async with private_server(tmp_path, appendfsync="no") as server:
         connection = Connection(server.url, CLOCK)

@@ -175,6 +175,7 @@ async def test_what_is_not_there_cannot_be_commanded(world: World, target: str) 
 
 
 @pytest.mark.req("CTL-1")
+@pytest.mark.first_answers
 async def test_a_malformed_entry_gets_a_record_and_stops_nobody(world: World) -> None:
     await world.pool()
     entry = str(await world.redis("XADD", world.connection.keys.control, "*", "x", "1"))

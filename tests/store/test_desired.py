@@ -44,6 +44,7 @@ async def test_a_paused_tenant_lets_the_others_go(world: World) -> None:
 
 
 @pytest.mark.req("CTL-3")
+@pytest.mark.first_answers
 async def test_a_drained_pool_claims_nothing_and_gives_back_what_is_ready(world: World) -> None:
     runner, offer = await world.running("runs")
     more = await world.runner(slots=2)

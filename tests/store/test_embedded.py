@@ -87,6 +87,7 @@ def owner_of(home: Path, *, user: int | None = None) -> Iterator[tuple[subproces
         owner.stdout.close()
 
 
+@pytest.mark.first_answers
 async def test_a_server_is_ready_when_the_context_is_entered_and_gone_when_it_is_left(
     tmp_path: Path,
 ) -> None:

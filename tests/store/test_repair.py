@@ -15,6 +15,8 @@ from orch.system import SystemClock
 from orch.telemetry.metrics import Metrics
 from tests.store.world import HOUR_MS, World, ending
 
+pytestmark = pytest.mark.first_answers  # what a sweep says that it mended
+
 
 async def sweep(world: World, *, page_keys: int = 1_000) -> list[tuple[str, str]]:
     """What the reaper's sweep mended."""

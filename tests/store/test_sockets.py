@@ -15,6 +15,8 @@ from orch.store.embedded import private_server
 from orch.store.sockets import Client, Sockets
 from orch.system import SystemClock
 
+pytestmark = pytest.mark.first_answers  # links of its own, with faults of their own
+
 CLOCK = SystemClock()
 
 

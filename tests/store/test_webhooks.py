@@ -135,6 +135,7 @@ async def test_a_delivery_knows_its_job_and_its_ledger_entry(world: World) -> No
 
 
 @pytest.mark.req("EVT-4")
+@pytest.mark.first_answers
 async def test_what_a_notifier_has_in_hand_no_other_gets_until_its_time_is_over(
     world: World,
 ) -> None:
@@ -175,6 +176,7 @@ async def test_of_two_notifiers_that_sent_the_same_delivery_one_is_counted(world
 
 
 @pytest.mark.req("EVT-4")
+@pytest.mark.first_answers
 async def test_a_failed_try_comes_again_when_its_time_has_come_with_the_body_it_had(
     world: World,
 ) -> None:

@@ -20,7 +20,10 @@ from orch.system import SystemClock
 from tests.store.cluster import Cluster, Node, Watched, cluster, free_port, node, watched
 from tests.store.world import World, ending
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [
+    pytest.mark.first_answers,
+    pytest.mark.timeout(120),
+]  # servers of its own, with faults of their own
 FAILOVER_MS = 30_000
 
 
