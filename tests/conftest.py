@@ -80,7 +80,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(injection.folder, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def injection(request: pytest.FixtureRequest) -> Injection | None:
     """What loses answers in this session, if anything does."""
     return request.config.stash.get(INJECTION, None)

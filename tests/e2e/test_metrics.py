@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from orch.store.keys import Keys
 from tests.e2e.specs import call, shell
 from tests.e2e.stack import DEADLINE_S, Stack, a_stack, wait_until
 from tests.e2e.test_requests import ask
+from tests.store.injection import Injection
 
 SLOTS = 4
 TENANTS = 12
@@ -117,8 +118,11 @@ def do_everything(load: Load) -> None:
 
 
 @pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
-    with a_stack(tmp_path_factory.mktemp("stack"), slots=SLOTS, lease_ms=2_000) as stack:
+def load(tmp_path_factory: pytest.TempPathFactory, injection: Injection | None) -> Iterator[Load]:
+    # What is counted is what first answers say.
+    quiet = nullcontext() if injection is None else injection.paused()
+    folder = tmp_path_factory.mktemp("stack")
+    with quiet, a_stack(folder, slots=SLOTS, lease_ms=2_000) as stack:
         done = Load(stack)
         do_everything(done)
         fill_the_line(done, stack.root / "go")
