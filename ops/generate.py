@@ -2,7 +2,7 @@
 
 Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the error page, the
 page of settings and what else is made of them, the table of requirements and tests, metrics.lint.json, the
-tables of docs/metrics.md, and the state diagram of docs/architecture.md.
+tables of docs/metrics.md, the chart's copy of the rules, and the state diagram of docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from ops.events_page import events_page
 from ops.files import write_atomically
 from ops.marks import by_word, marked_tests
 from orch.lint import document as lint
-from orch.lint.queries import users_below
+from orch.lint.queries import RULES, users_below
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
+CHART_RULES = "charts/orch/files/rules.yaml"
 LINE_SHOWN = 160
 _MARK = "<!-- generated: {} -->"
 
@@ -164,6 +165,12 @@ def _metric_labels(row: metrics.Metric) -> str:
     return "; ".join(words)
 
 
+def chart_rules() -> str:
+    """The rules as the chart carries them: Helm reads no file outside of a chart."""
+    text = (ROOT / RULES).read_text(encoding="utf-8")
+    return f"# Written by `make generate` from {RULES}: change it there.\n{text}"
+
+
 def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     """Path from the root, and what makes the file's text."""
     schemas = "contracts/schemas/v1"
@@ -189,6 +196,7 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     yield ".env.example", env_example
     chart = ROOT / "charts/orch/values.schema.json"
     yield "charts/orch/values.schema.json", lambda: values_schema(chart)
+    yield CHART_RULES, chart_rules
     metrics_page = ROOT / "docs/metrics.md"
     yield "docs/metrics.md", lambda: _with_section(metrics_page, "metrics", _metrics_tables())
     architecture = ROOT / "docs/architecture.md"

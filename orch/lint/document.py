@@ -7,15 +7,17 @@ from typing import Any, Final
 
 from contracts import metrics
 from contracts.metrics import Label, Metric
+from orch.lint.queries import DASHBOARDS
 
 PATH: Final = "metrics.lint.json"
-_PENDING: Final = "there are no dashboards and no rules yet"
-"""As long as nobody asks for any of them."""
+_PENDING: Final = "there are no dashboards yet"
+"""A dashboard shows everything; rules ask only for what somebody must hear of."""
 
 
 def document_of(users: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The document, with who uses each metric."""
-    pending = None if users else _PENDING
+    is_shown = any(place.startswith(DASHBOARDS) for places in users.values() for place in places)
+    pending = None if is_shown else _PENDING
     rows = [_row(row, users.get(row.name, ()), pending) for row in metrics.CATALOGUE.values()]
     limits = {"series_total_max": metrics.SERIES_TOTAL_MAX}
     return {"schema_version": metrics.SCHEMA_VERSION, "limits": limits, "metrics": rows}

@@ -159,3 +159,12 @@ def test_a_password_never_stands_in_a_manifest() -> None:
         for container in containers(pod):
             (url,) = (one for one in container["env"] if one["name"] == "ORCH_REDIS_URL")
             assert "value" not in url
+
+
+@pytest.mark.req("DEP-1", "MET-4")
+def test_the_alerts_of_the_chart_are_those_of_the_project() -> None:
+    values = {"valkey": {"enabled": True}, "monitoring": {"prometheusRule": {"enabled": True}}}
+    found = documents(values)
+    (rule,) = (one for one in found if one["kind"] == "PrometheusRule")
+    rules = CHART.parents[1] / "ops" / "prometheus" / "rules.yaml"
+    assert rule["spec"] == YAML(typ="safe").load(rules.read_text())

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("bench", "charts", "contracts", "docker", "ops", "perf")
+FOLDERS = ("bench", "charts", "contracts", "docker", "ops", "ops/runbooks", "perf")
 RUNNABLE = "<!-- runnable -->"
 
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
