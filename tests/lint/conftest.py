@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from pathlib import Path
 
 import pytest
 
 from ops.generate import ROOT
+from orch.lint.document import PATH, document_of
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A lint file that a test may spoil, and room for dashboards; without code, which takes time to read."""
-    shutil.copy(ROOT / "metrics.lint.json", tmp_path)
+    """A lint file that a test may spoil, and room for dashboards of its own; without code, which takes time
+    to read."""
+    (tmp_path / PATH).write_text(json.dumps(document_of({})))
     return tmp_path
 
 
