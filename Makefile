@@ -73,5 +73,5 @@ mutants: venv ## plants known faults in Orch and shows that the simulation notic
 chaos: venv ## faults on real processes and servers, five minutes; MINUTES= SEED=, writes build/chaos.json
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-observe: ## (not built yet) metrics and dashboards on a live stack
-	@echo "make observe is not built yet: it will start Prometheus and Grafana against a local stack" >&2; exit 2
+observe: venv ## the local stack under a real Prometheus, and Grafana where installed, until Ctrl-C
+	@$(BIN)/python -m ops.observe $(ARGS)

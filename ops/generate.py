@@ -1,8 +1,9 @@
 """Writes every generated file of the project: `make generate`; a test compares them with this.
 
 Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the error page, the
-page of settings and what else is made of them, the table of requirements and tests, metrics.lint.json, the
-tables of docs/metrics.md, the chart's copy of the rules, and the state diagram of docs/architecture.md.
+page of settings and what else is made of them, the table of requirements and tests, the Grafana dashboards,
+metrics.lint.json, the tables of docs/metrics.md, the chart's copies of dashboards and rules, and the state
+diagram of docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,18 @@ from actors.gateway.app import openapi_document
 from contracts import errors, events, metrics, published, record, spec, states, webhooks
 from ops import compliance
 from ops.configuration import config_schema, configuration_page, env_example, values_schema
+from ops.dashboards import DASHBOARDS, text_of
 from ops.events_page import events_page
 from ops.files import write_atomically
 from ops.marks import by_word, marked_tests
 from orch.lint import document as lint
-from orch.lint.queries import RULES, users_below
+from orch.lint import queries as lint_queries
 from orch.store.library import generated_lua
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART_RULES = "charts/orch/files/rules.yaml"
+CHART_DASHBOARDS = "charts/orch/files/dashboards"
+"""A chart can read only what lies in its own folder."""
 LINE_SHOWN = 160
 _MARK = "<!-- generated: {} -->"
 
@@ -130,7 +135,7 @@ def _with_section(path: Path, name: str, text: str) -> str:
 
 
 def _metrics_lint() -> str:
-    return _json(lint.document_of(users_below(ROOT)))
+    return _json(lint.document_of(lint_queries.users_below(ROOT)))
 
 
 def _metrics_tables() -> str:
@@ -167,8 +172,8 @@ def _metric_labels(row: metrics.Metric) -> str:
 
 def chart_rules() -> str:
     """The rules as the chart carries them: Helm reads no file outside of a chart."""
-    text = (ROOT / RULES).read_text(encoding="utf-8")
-    return f"# Written by `make generate` from {RULES}: change it there.\n{text}"
+    text = (ROOT / lint_queries.RULES).read_text(encoding="utf-8")
+    return f"# Written by `make generate` from {lint_queries.RULES}: change it there.\n{text}"
 
 
 def generated() -> Iterator[tuple[str, Callable[[], str]]]:
@@ -189,7 +194,10 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "contracts/openapi.json", lambda: _json(openapi_document())
     yield "contracts/events.md", _events_page
     yield "orch/store/functions/generated.lua", generated_lua
-    yield "metrics.lint.json", _metrics_lint
+    for one in DASHBOARDS:
+        for folder in (lint_queries.DASHBOARDS, CHART_DASHBOARDS):
+            yield f"{folder}/{one.name}.json", partial(text_of, one)
+    yield "metrics.lint.json", _metrics_lint  # looks up who asks in the dashboards
     yield "docs/errors.md", _errors_page
     yield "COMPLIANCE.md", compliance.page
     yield "docs/configuration.md", configuration_page

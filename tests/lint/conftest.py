@@ -13,9 +13,8 @@ from orch.lint.document import PATH, document_of
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A lint file that a test may spoil, and room for dashboards and rules, of which there are none yet.
-
-    Without code, which takes time to read."""
+    """A lint file that a test may spoil, and room for dashboards of its own; without code, which takes time
+    to read."""
     (tmp_path / PATH).write_text(json.dumps(document_of({})))
     return tmp_path
 
