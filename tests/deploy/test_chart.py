@@ -159,3 +159,17 @@ def test_a_password_never_stands_in_a_manifest() -> None:
         for container in containers(pod):
             (url,) = (one for one in container["env"] if one["name"] == "ORCH_REDIS_URL")
             assert "value" not in url
+
+
+@pytest.mark.req("DEP-1", "MET-4")
+@pytest.mark.parametrize("enabled", [False, True])
+def test_the_dashboards_become_a_config_map_where_somebody_wants_them(enabled: bool) -> None:
+    values = values_of("trial-values.yaml") | {"monitoring": {"dashboards": {"enabled": enabled}}}
+    found = [
+        one["data"]
+        for one in documents(values)
+        if one["kind"] == "ConfigMap" and "overview.json" in one["data"]
+    ]
+    dashboards = CHART.parents[1] / "ops" / "grafana" / "dashboards"
+    wanted = {path.name: json.loads(path.read_text()) for path in dashboards.glob("*.json")}
+    assert [{k: json.loads(v) for k, v in one.items()} for one in found] == [wanted] * enabled
