@@ -20,6 +20,8 @@ LONGEST_FIRST: tuple[str, ...] = (
     "tests/features/test_features.py",
     "tests/sim/test_mutants.py",
     "tests/chaos/test_slice.py",
+    "tests/e2e/test_dashboards.py",
+    "tests/e2e/test_observe.py",
 )
 """Files that take more than some seconds, roughly by length; one that is missing costs time, nothing else."""
 

@@ -11,22 +11,36 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from ops import observe
-from tests.e2e.stack import DEADLINE_S, Stack, environ, processes_below, wait_until
+from tests.e2e.stack import DEADLINE_S, Stack, environ, wait_until
 from tests.e2e.test_dashboards import need_prometheus
 
 PORTS: Final = ("--prometheus-port", "0", "--grafana-port", "0", "--interval", "1")
+
+QUICK: Final = ("--grace-ms", "1000", "--lease-ms", "2000")
+"""Goes on to `orch up`."""
 
 
 def asked(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         return json.loads(answer.read())
+
+
+def lines_about(home: Path) -> list[str]:
+    """The command line of every living process that names this home, wherever it was started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                found.append(" ".join(map(os.fsdecode, words)))
+    return [line for line in found if str(home) in line]
 
 
 class Observed:
@@ -111,24 +125,29 @@ def test_every_part_of_a_running_stack_is_scraped_and_found_again_after_its_deat
             return {one["health"] for one in found if one["scrapeUrl"] == place} == {"up"}
 
         wait_until(is_scraped, what="it is scraped on its new port")
+        assert any("prometheus" in line for line in lines_about(stack.home))
         if not any(shutil.which(name) for name in observe.GRAFANA):
             assert "ops/grafana/dashboards" in running.said
         assert running.ended(signal.SIGINT) == 0
         assert "asked to end" in running.said
     wait_until(stack.answers, what="the stack that ran before goes on")
-    names = {one.words[0] for one in processes_below(stack.root)}
-    assert not any("prometheus" in name for name in names)
+    assert not any("prometheus" in line for line in lines_about(stack.home))
 
 
 @pytest.mark.req("MET-4")
 def test_a_stack_that_it_started_ends_with_it(tmp_path: Path) -> None:
     need_prometheus()
     home = tmp_path / "home"
-    with observed(home, tmp_path / "said") as running:
+    with observed(home, tmp_path / "said", *QUICK) as running:
         assert (home / "endpoint.json").exists()
+        started = lines_about(home)
+        (supervisor,) = (line for line in started if " up " in line)
+        assert "grace_ms=1000" in supervisor
+        assert "lease_ms=2000" in supervisor
+        assert any("prometheus" in line for line in started)
         assert running.ended(signal.SIGTERM) == 0
     assert not (home / "endpoint.json").exists()
-    wait_until(lambda: not processes_below(tmp_path), what="nothing is left")
+    wait_until(lambda: not lines_about(home), what="nothing is left")
 
 
 @pytest.mark.req("MET-4")
@@ -136,7 +155,7 @@ def test_it_ends_when_the_stack_does_and_says_what_to_install_without_prometheus
     tmp_path: Path, without_prometheus: str
 ) -> None:
     home = tmp_path / "home"
-    with observed(home, tmp_path / "said", path=without_prometheus) as running:
+    with observed(home, tmp_path / "said", *QUICK, path=without_prometheus) as running:
         assert "Prometheus is not installed: get `prometheus`" in running.said
         urls = json.loads((home / "endpoint.json").read_bytes())["metrics"].values()
         assert all(url in running.said for url in urls)
@@ -144,7 +163,7 @@ def test_it_ends_when_the_stack_does_and_says_what_to_install_without_prometheus
         subprocess.run(down, cwd=observe.ROOT, env=environ(), check=True, capture_output=True)
         assert running.ended() == 0
         assert "the stack has ended" in running.said
-    wait_until(lambda: not processes_below(tmp_path), what="nothing is left")
+    wait_until(lambda: not lines_about(home), what="nothing is left")
 
 
 @pytest.mark.req("MET-4")
