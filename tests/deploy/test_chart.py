@@ -162,14 +162,15 @@ def test_a_password_never_stands_in_a_manifest() -> None:
 
 
 @pytest.mark.req("DEP-1", "MET-4")
-<<<<<<< HEAD
 def test_the_alerts_of_the_chart_are_those_of_the_project() -> None:
     values = {"valkey": {"enabled": True}, "monitoring": {"prometheusRule": {"enabled": True}}}
     found = documents(values)
     (rule,) = (one for one in found if one["kind"] == "PrometheusRule")
     rules = CHART.parents[1] / "ops" / "prometheus" / "rules.yaml"
     assert rule["spec"] == YAML(typ="safe").load(rules.read_text())
-=======
+
+
+@pytest.mark.req("DEP-1", "MET-4")
 @pytest.mark.parametrize("enabled", [False, True])
 def test_the_dashboards_become_a_config_map_where_somebody_wants_them(enabled: bool) -> None:
     values = values_of("trial-values.yaml") | {"monitoring": {"dashboards": {"enabled": enabled}}}
@@ -181,4 +182,3 @@ def test_the_dashboards_become_a_config_map_where_somebody_wants_them(enabled: b
     dashboards = CHART.parents[1] / "ops" / "grafana" / "dashboards"
     wanted = {path.name: json.loads(path.read_text()) for path in dashboards.glob("*.json")}
     assert [{k: json.loads(v) for k, v in one.items()} for one in found] == [wanted] * enabled
->>>>>>> 971956e0fe697722ab283a0461203c9cc082dd05
