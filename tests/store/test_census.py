@@ -17,6 +17,7 @@ from contracts.states import State
 from orch.store.census import Counted, Line, PoolCount
 from orch.store.leases import Instance
 from orch.telemetry.metrics import Metrics
+from tests.actors.fakes import FakeClock
 from tests.store.test_repair import everything
 from tests.store.world import HOUR_MS, World, ending, policy
 
@@ -116,27 +117,11 @@ def test_more_classes_than_can_be_configured_are_told_as_one() -> None:
 # -- who tells it
 
 
-class Clock:
-    """Moved by the test."""
-
-    def __init__(self) -> None:
-        self.now_ms = 0
-
-    def monotonic_ms(self) -> int:
-        return self.now_ms
-
-    def wall_ms(self) -> int:
-        return self.now_ms
-
-    async def sleep_ms(self, duration_ms: float) -> None:
-        self.now_ms += int(duration_ms)
-
-
 class House:
     """Reapers that are registered, and what each of them exports."""
 
     def __init__(self, world: World) -> None:
-        self.world, self.clock = world, Clock()
+        self.world, self.clock = world, FakeClock()
         self.metrics: dict[str, Metrics] = {}
         self.exporters: dict[str, Exporter] = {}
         self.sweepers: dict[str, Sweeper] = {}

@@ -21,16 +21,9 @@ local function pools_and_classes(call)
   return found
 end
 
-local function keys_sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function lines_of(call, pool, depths, heads)
   local lines = {}
-  for _, class in ipairs(keys_sorted(depths)) do
+  for _, class in ipairs(sorted_names(depths)) do
     local oldest = depths[class] > 0 and oldest_at(call, pool, class, heads)
     lines[#lines + 1] = class
     lines[#lines + 1] = depths[class]
@@ -80,7 +73,7 @@ local function census(keys, argv)
   local shard, heads, tenants = keys[1], tonumber(argv[1]), tonumber(argv[2])
   local call, pools = begin(shard), {}
   local found = pools_and_classes(call)
-  for _, pool in ipairs(keys_sorted(found)) do pools[#pools + 1] = count_pool(call, pool, found[pool], heads) end
+  for _, pool in ipairs(sorted_names(found)) do pools[#pools + 1] = count_pool(call, pool, found[pool], heads) end
   local numbers = { redis.call('SCARD', shard .. 'tenants'), dead_letters(call, tenants),
     redis.call('ZCARD', shard .. 'due'), age_of_first(call, 'due'), redis.call('ZCARD', shard .. 'undecided'),
     age_of_first(call, 'undecided'), redis.call('XLEN', shard .. 'requests'), redis.call('XLEN', shard .. 'control'),

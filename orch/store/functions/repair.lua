@@ -217,13 +217,6 @@ local function mend_key(call, sweep, name)
   if mend then mend(call, sweep, rest, name, family) end
 end
 
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function flat_of(map)
   local flat = {}
   for _, name in ipairs(sorted_names(map)) do

@@ -7,6 +7,14 @@ local function pairs_of(flat)
   return map
 end
 
+-- Names of a map in an order that every server finds alike.
+local function sorted_names(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
 local function bump(call, field, by)
   call.counts[field] = (call.counts[field] or 0) + by
 end
