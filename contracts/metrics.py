@@ -111,7 +111,6 @@ _OUTCOME: Final = Label("outcome", tuple(outcome.value for outcome in Outcome))
 
 def _of_every_process() -> tuple[Metric, ...]:
     m, start, system = Metric, "actors/start.py", "orch/telemetry/metrics.py"
-    of_pid = "A fact of the operating system; `up` and orch_cycle_age_seconds say whether the process does its work."
     cycle = Label("cycle", CYCLES)
     return (
         m("orch_build_info", "gauge", "info", "Always 1; the labels say what runs.", start, (Label("version", max=2, each=1), Label("role", ROLES, each=1))),
@@ -128,11 +127,11 @@ def _of_every_process() -> tuple[Metric, ...]:
         m("orch_admission_submissions_total", "counter", "submissions", "Submissions that this process brought to admission, at every door, by what became of them.", start, (Label("result", SUBMISSION_RESULTS),)),
         m("orch_admission_refusals_total", "counter", "refusals", "Submissions that this process refused for load, by the rule that said no.", start, (Label("policy_label", POLICY_LABELS),)),
         m("orch_admission_evictions_total", "counter", "jobs", "Waiting jobs that gave way to a newcomer, by the pool's full_policy.", start, (Label("policy", FULL_POLICIES[1:]),)),
-        m("process_cpu_seconds_total", "counter", "seconds", "Processor time of this process.", system, why_unused=of_pid),
-        m("process_resident_memory_bytes", "gauge", "bytes", "Memory of this process that is in RAM.", system, why_unused=of_pid),
-        m("process_open_fds", "gauge", "files", "Open files and sockets of this process.", system, why_unused=of_pid),
-        m("process_max_fds", "gauge", "files", "How many it may open.", system, why_unused=of_pid),
-        m("process_start_time_seconds", "gauge", "seconds", "When this process started, Unix time.", system, why_unused=of_pid),
+        m("process_cpu_seconds_total", "counter", "seconds", "Processor time of this process.", system),
+        m("process_resident_memory_bytes", "gauge", "bytes", "Memory of this process that is in RAM.", system),
+        m("process_open_fds", "gauge", "files", "Open files and sockets of this process.", system),
+        m("process_max_fds", "gauge", "files", "How many it may open.", system),
+        m("process_start_time_seconds", "gauge", "seconds", "When this process started, Unix time.", system),
     )  # fmt: skip
 
 

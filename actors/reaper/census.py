@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from actors.reaper.decide import TAKEOVER_LOOKS, looks_as_first
@@ -88,7 +89,7 @@ class Exporter:
         metrics.read("orch_cluster_exporting", lambda: {(): float(self._fresh() is not None)})
         metrics.read("orch_cluster_reading_age_seconds", self._age)
         for name in NAMES:
-            metrics.read(name, lambda name=name: self._told(name))  # type: ignore[misc]
+            metrics.read(name, partial(self._told, name))
 
     async def look(self) -> None:
         """Who is the one now; if it is this one, a reading."""

@@ -72,7 +72,8 @@ class Figures:
         counted = Counter((one.verb, judged, one.payload["outcome"]) for one, judged in told)
         for (verb, judged, outcome), count in counted.items():
             self._endings.labels(verb=verb, accepted=judged).inc(count)
-            if judged == "ok":
+            # `same`: an earlier call was accepted, and its answer never came; nobody counted it then.
+            if judged in {"ok", "same"}:
                 self._outcomes.labels(pool=self._pool, outcome=outcome).inc(count)
             elif judged == "over" and verb == "settle":
                 self._orphans.inc(count)

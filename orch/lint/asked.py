@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from orch.lint.fault import Fault
 from orch.lint.promql import BadQuery, Selector, names_in
-from orch.lint.queries import Query
+from orch.lint.queries import HISTOGRAM_PARTS, Query
 
 OF_PROMETHEUS: Final = frozenset(
     {"up", "ALERTS", "ALERTS_FOR_STATE", "scrape_duration_seconds", "scrape_samples_scraped"}
@@ -17,7 +17,6 @@ OF_TARGETS: Final = frozenset(
     {"instance", "job", "namespace", "pod", "container", "node", "service", "endpoint", "cluster"}
 )
 """Labels that the one who scrapes may add."""
-_PARTS: Final = ("_bucket", "_sum", "_count")
 
 
 def faults_of(document: Any, queries: Sequence[Query]) -> Iterator[Fault]:
@@ -49,7 +48,8 @@ def _of_selector(rows: dict[str, Any], one: Selector, where: str) -> tuple[list[
     row = rows.get(one.metric)
     is_part = False
     if row is None:
-        whole = next((one.metric.removesuffix(p) for p in _PARTS if one.metric.endswith(p)), "")
+        ends = (part for part in HISTOGRAM_PARTS if one.metric.endswith(part))
+        whole = next((one.metric.removesuffix(part) for part in ends), "")
         row = rows.get(whole)
         is_part = row is not None and row["type"] == "histogram"
         if not is_part:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from orch.lint.document import PATH, document_of
 from orch.lint.fault import Fault
+from orch.lint.queries import HISTOGRAM_PARTS
 
 _GENERATE: Final = "Run `make generate`, and commit what it writes."
 _CONTRACT: Final = "contracts/metrics.py"
@@ -97,7 +98,7 @@ def _naming(row: Any) -> Iterator[Fault]:
         yield Fault("name", name, "is not orch_ and lower-case words", rename)
     if (row["type"] == "counter") != name.endswith("_total"):
         yield Fault("name", name, "a counter, and only a counter, ends in _total", rename)
-    if name.endswith(("_bucket", "_sum", "_count", "_created")):
+    if name.endswith((*HISTOGRAM_PARTS, "_created")):
         yield Fault("name", name, "ends like a part of a histogram", rename)
     short = _SHORT_UNITS & set(words)
     if short:

@@ -7,23 +7,18 @@ from typing import Any, Final
 
 from contracts import metrics
 from contracts.metrics import Label, Metric
-from orch.lint.queries import DASHBOARDS
 
 PATH: Final = "metrics.lint.json"
-_PENDING: Final = "there are no dashboards yet"
-"""A dashboard shows everything; rules ask only for what somebody must hear of."""
 
 
 def document_of(users: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The document, with who uses each metric."""
-    is_shown = any(place.startswith(DASHBOARDS) for places in users.values() for place in places)
-    pending = None if is_shown else _PENDING
-    rows = [_row(row, users.get(row.name, ()), pending) for row in metrics.CATALOGUE.values()]
+    rows = [_row(row, users.get(row.name, ())) for row in metrics.CATALOGUE.values()]
     limits = {"series_total_max": metrics.SERIES_TOTAL_MAX}
     return {"schema_version": metrics.SCHEMA_VERSION, "limits": limits, "metrics": rows}
 
 
-def _row(row: Metric, users: Sequence[str], pending: str | None) -> dict[str, Any]:
+def _row(row: Metric, users: Sequence[str]) -> dict[str, Any]:
     return {
         "name": row.name,
         "type": row.type,
@@ -33,7 +28,7 @@ def _row(row: Metric, users: Sequence[str], pending: str | None) -> dict[str, An
         "buckets": None if row.buckets is None else list(row.buckets),
         "emitted_by": row.emitted_by,
         "used_by": list(users),
-        "why_unused": None if users else row.why_unused or pending,
+        "why_unused": None if users else row.why_unused,
         "series_max": row.series_max,
         "since": row.since,
     }

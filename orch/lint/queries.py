@@ -12,7 +12,8 @@ from orch.lint.promql import BadQuery, names_in
 
 DASHBOARDS: Final = "ops/grafana/dashboards"
 RULES: Final = "ops/prometheus/rules.yaml"
-_PARTS: Final = ("_bucket", "_sum", "_count")
+HISTOGRAM_PARTS: Final = ("_bucket", "_sum", "_count")
+"""How the series of a histogram end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def users_below(root: Path) -> dict[str, list[str]]:
 def _wholes(name: str) -> Iterator[str]:
     """The name as it is, and the histogram that it is a part of."""
     yield name
-    for part in _PARTS:
+    for part in HISTOGRAM_PARTS:
         if name.endswith(part):
             yield name.removesuffix(part)
 
@@ -80,7 +81,7 @@ def _parsed(path: Path, parse: Any) -> Any:
 
 def _yaml(text: str) -> Any:
     from ruamel.yaml import YAML  # noqa: PLC0415 - half of what the command line takes to start
-    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415 - the same
 
     try:
         return YAML(typ="safe", pure=True).load(text)

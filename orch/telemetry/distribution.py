@@ -60,7 +60,7 @@ class Distribution:
         for at, count in enumerate(counts):
             total += count
             bound = self._bounds[at] if at < len(self._bounds) else inf
-            buckets.append((floatToGoString(bound), total, exemplars.get(at)))  # type: ignore[no-untyped-call]
+            buckets.append((floatToGoString(bound), total, exemplars.get(at)))  # type: ignore[no-untyped-call]  # no types there
         family.add_metric(labels, buckets, self._sum)
 
 

@@ -20,7 +20,7 @@ from contracts.metrics import CATALOGUE, Metric
 from orch.telemetry.distribution import Histogram, combinations
 
 # A second series beside every one, saying when it began: nobody asks for it, and it has no row.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # no types there
 
 _OF_SYSTEM: Final = frozenset(
     {

@@ -182,7 +182,7 @@ def _otlp(environ: Mapping[str, str]) -> list[SpanExporter]:
 
 def _packaged() -> SpanExporter | None:
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - of an extra
             OTLPSpanExporter,
         )
     except ImportError:

@@ -83,39 +83,37 @@ class Submitting:
         if len(refused) == len(answers) and refused:
             self._error = refused[0]
         for carried, answer in zip(self._taken, answers, strict=True):
-            if isinstance(answer, Submitted):
-                with handling(OneJob(answer.job_id, carried)):
-                    log.info("job_admitted", state=answer.state, duplicate=answer.duplicate)
-            self._record(carried, answer)
+            if isinstance(answer, Refused):
+                self._record(carried, error=answer.code.value)
+                continue
+            job_id, state, duplicate = answer.job_id, answer.state.value, answer.duplicate
+            with handling(OneJob(job_id, carried)):
+                log.info("job_admitted", state=state, duplicate=duplicate)
+            self._record(carried, job_id=job_id, state=state, duplicate=duplicate)
 
     def made(self, job_id: str) -> None:
         """It was no request but a timer of our own, and this job came of it."""
         with self:
             (carried,) = self._taken
-            context = context_of(carried.traceparent)
-            if self._traces is not None and self._context is not None and context is not None:
-                times = self._asked_ns, self._traces.now_ns()
-                span = spans.admit(
-                    context, self._context, times,
-                    job_id=job_id, state=None, duplicate=False, error=None,
-                )  # fmt: skip
-                self._traces.record(span)
+            self._record(carried, job_id=job_id)
 
-    def _record(self, carried: Carried, answer: Submitted | Refused) -> None:
+    def _record(
+        self,
+        carried: Carried,
+        *,
+        job_id: str | None = None,
+        state: str | None = None,
+        duplicate: bool = False,
+        error: str | None = None,
+    ) -> None:
         context = context_of(carried.traceparent)
         if self._traces is None or self._context is None or context is None:
             return
         times = self._asked_ns, self._traces.now_ns()
-        if isinstance(answer, Refused):
-            span = spans.admit(
-                context, self._context, times,
-                job_id=None, state=None, duplicate=False, error=answer.code.value,
-            )  # fmt: skip
-        else:
-            span = spans.admit(
-                context, self._context, times,
-                job_id=answer.job_id, state=answer.state.value, duplicate=answer.duplicate, error=None,
-            )  # fmt: skip
+        span = spans.admit(
+            context, self._context, times,
+            job_id=job_id, state=state, duplicate=duplicate, error=error,
+        )  # fmt: skip
         self._traces.record(span)
 
     def __enter__(self) -> Submitting:

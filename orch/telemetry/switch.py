@@ -48,7 +48,7 @@ def open_traces(role: str, instance_id: str, environ: Mapping[str, str]) -> Trac
     if not exporters:
         return None
     # Here and not above: the SDK takes 60 ms to import, and most processes never need it.
-    from orch.telemetry.sdk import SdkTraces, exporters_for  # noqa: PLC0415
+    from orch.telemetry.sdk import SdkTraces, exporters_for  # noqa: PLC0415 - see above
 
     made = exporters_for(exporters, environ)
     return SdkTraces(made, role=role, instance_id=instance_id, environ=environ) if made else None

@@ -148,7 +148,7 @@ class Broken(Commands):
                 raise RuntimeError(bad)
             return await apply(entry_id, fields)
 
-        store.control.apply = spoiled  # type: ignore[method-assign]
+        store.control.apply = spoiled  # type: ignore[method-assign]  # a fault of the test's own
 
 
 @pytest.mark.req("CTL-1")

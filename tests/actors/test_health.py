@@ -121,7 +121,7 @@ def test_ages_and_bounds_are_metrics_so_that_one_rule_watches_every_loop() -> No
 async def looping(clock: Clock, health: Health, act: object, **more: int) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(
-            partial(every, 1_000, act, clock=clock, health=health, what="look", **more)  # type: ignore[arg-type]
+            partial(every, 1_000, act, clock=clock, health=health, what="look", **more)  # type: ignore[arg-type]  # words by name
         )
         yield
         tasks.cancel_scope.cancel()
@@ -209,7 +209,7 @@ async def test_an_instance_whose_beats_are_not_heard_is_stuck_after_its_lease() 
         tasks.start_soon(
             partial(
                 keep_beating,
-                leases,  # type: ignore[arg-type]
+                leases,  # type: ignore[arg-type]  # all that it asks of them
                 Instance("fallback-1", "fallback", {}),
                 clock,
                 lease_ms=3_000,

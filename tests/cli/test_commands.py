@@ -125,7 +125,7 @@ def test_events_json_is_the_ledger_as_json_lines(
 def test_logs_json_is_one_object_a_line(
     at_gateway: Orch, gateway: FakeGateway, follow: bool
 ) -> None:
-    rows: list[dict[str, Any]] = LINES["lines"]  # type: ignore[assignment]
+    rows: list[dict[str, Any]] = LINES["lines"]  # type: ignore[assignment]  # the body is JSON
     gateway.on("GET", "/v1/jobs/j1/logs", ok(LINES))
     gap = ("0-2", "gap", {"from_i": 1, "to_i": 2})
     frames = [(f"0-{row['i']}", "log", row) for row in rows]

@@ -140,7 +140,7 @@ class SimLoop(asyncio.BaseEventLoop):
         # asyncio prints what nobody awaited; a killed process leaves much of that.
         self.set_debug(False)
         # Each future is made without Python code of its loop's.
-        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]  # the same, without a call in between
 
     get_debug = staticmethod(bool)  # False; every future asks
 

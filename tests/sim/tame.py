@@ -68,11 +68,11 @@ def tame_anyio(loop: SimLoop) -> None:
     """For as long as this process lives: it runs nothing but simulations, one after the other."""
     anyio_eventloop.current_async_library = lambda: "asyncio"
     # Which task runs is asked of this loop's entry at once.
-    _anyio.current_task = partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined]
+    _anyio.current_task = partial(asyncio.tasks._current_tasks.get, loop)  # type: ignore[attr-defined]  # what anyio and asyncio keep to themselves
     _anyio._task_states = _States()
     # A run that is over leaves tasks behind, with the numbers of the new ones.
-    asyncio.tasks._all_tasks.data.clear()  # type: ignore[attr-defined]
+    asyncio.tasks._all_tasks.data.clear()  # type: ignore[attr-defined]  # what anyio and asyncio keep to themselves
     _Scope.__init__ = _init
     # The class itself: the one in front of it finds it anew, and makes it twice.
-    anyio.CancelScope = _Scope  # type: ignore[misc]
-    anyio_tasks.CancelScope = _Scope  # type: ignore[misc]
+    anyio.CancelScope = _Scope  # type: ignore[misc]  # what anyio and asyncio keep to themselves
+    anyio_tasks.CancelScope = _Scope  # type: ignore[misc]  # what anyio and asyncio keep to themselves

@@ -163,7 +163,7 @@ async def test_an_ending_is_accepted_once_and_same_on_repetition(
     world: World, verb: str, state: State, story: list[str]
 ) -> None:
     runner, offer = await world.running("job")
-    assert await runner.end(ending(verb, offer)) == ["ok"]  # type: ignore[arg-type]
+    assert await runner.end(ending(verb, offer)) == ["ok"]  # type: ignore[arg-type]  # a verb by name
     after = await world.contents()
     assert (await world.state("job"), await world.story("job")) == (
         state,
@@ -171,7 +171,7 @@ async def test_an_ending_is_accepted_once_and_same_on_repetition(
     )
     record = await world.store.reading.job("job")
     assert [(one.attempt, one.outcome is None) for one in record.attempts] == [(1, False)]
-    assert await runner.end(ending(verb, offer)) == ["same"]  # type: ignore[arg-type]
+    assert await runner.end(ending(verb, offer)) == ["same"]  # type: ignore[arg-type]  # a verb by name
     again = await world.contents()
     assert [name for name in after if again[name] != after[name]] == [
         f"{world.connection.keys.prefix}lastcall:{runner.runner_id}"
@@ -189,7 +189,7 @@ async def test_an_old_claim_is_over_and_changes_nothing_but_the_evidence(
     await runner.end(ending("handback", second))
     await runner.claim_one()
     before, length = await world.fields("job"), len(await world.ledger("job"))
-    assert await runner.end(ending(verb, offer)) == ["over"]  # type: ignore[arg-type]
+    assert await runner.end(ending(verb, offer)) == ["over"]  # type: ignore[arg-type]  # a verb by name
     after, events = await world.fields("job"), await world.ledger("job")
     if verb != "settle":
         assert after == before

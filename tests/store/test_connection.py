@@ -169,7 +169,7 @@ async def test_without_memory_nothing_is_admitted_and_everything_begun_is_record
         with pytest.raises(Unavailable):
             await World(poor).submit("new")
         verbs = ("settle", "release", "ask", "handback")
-        endings = [ending(verb, offer) for verb, offer in zip(verbs, held, strict=True)]  # type: ignore[arg-type]
+        endings = [ending(verb, offer) for verb, offer in zip(verbs, held, strict=True)]  # type: ignore[arg-type]  # a verb by name
         assert await runner.end(*endings) == ["ok"] * 4
         await world.decide(held[1].job_id, "fail")
         again = await runner.claim_one()

@@ -56,7 +56,7 @@ async def test_an_operator_may_write_a_command_and_read_what_became_of_it(
     found: Any = ops.hgetall(keys.command("mine"))
     assert found["status"] == CommandStatus.DONE
     assert ops.hget(keys.desired, "*:drain") == "mine"
-    assert len(ops.xrange(keys.acks)) == 2  # type: ignore[arg-type]
+    assert len(ops.xrange(keys.acks)) == 2  # type: ignore[arg-type]  # no coroutine: the client is synchronous
 
 
 @pytest.mark.req("CTL-6")

@@ -98,7 +98,7 @@ async def test_every_way_to_end_or_leave_frees_the_key(world: World, how: str) -
     else:
         (offer,) = (await runner.cycle(free=1)).offers
         if how in {"settle", "ask"}:
-            await runner.end(ending(how, offer))  # type: ignore[arg-type]
+            await runner.end(ending(how, offer))  # type: ignore[arg-type]  # a verb by name
         elif how == "cancel":
             await steering.cancel("one", by="me")
         elif how == "expire":

@@ -104,7 +104,7 @@ def test_an_exemplar_is_shown_in_openmetrics_and_to_nobody_else() -> None:
     metrics = Metrics()
     seconds = metrics.histogram("orch_runner_attempt_seconds").labels(pool="a")
     seconds.observe(0.3, exemplar())
-    open_text = generate_openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]
+    open_text = generate_openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]  # no types there
     line = next(one for one in open_text.splitlines() if 'le="0.5"' in one)
     assert line.endswith('# {trace_id="4bf92f3577b34da6a3ce929d0e0e4736"} 0.3')
     assert "trace_id" not in generate_latest(metrics.registry).decode()

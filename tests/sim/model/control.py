@@ -55,7 +55,7 @@ def _stands(call: Call, command_id: str, instance: str, standing: str) -> None:
     record[f"i:{instance}"] = standing
     if standing.startswith("failed") or (standing == "gone" and record["command"] == "reload"):
         record["failed"] = instance
-    _tell(call, command_id, re.match("[a-z]+", standing)[0], instance)  # type: ignore[index]
+    _tell(call, command_id, re.match("[a-z]+", standing)[0], instance)  # type: ignore[index]  # a standing begins with a word
     if _is_settled(standing, works):
         record["waits"] = str(int(record["waits"]) - 1)
         if record["waits"] == "0":
