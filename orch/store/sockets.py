@@ -1,9 +1,10 @@
 """How does a command reach the server with little else on its way?
 
-redis-py's connections open, authenticate, speak and fail. What its client and its pool do besides for each
-command (locks, a condition, a task that writes, figures that nobody reads) costs more than most calls, so
-sockets are lent here instead: one caller has a socket from its command to the answer, and a socket that
-gave anything but an answer is closed. Retries, deadlines and greetings are `connection.py`.
+redis-py's connections open, authenticate and greet. What its client and its pool do besides for each command
+(locks, a condition, a task that writes, figures that nobody reads) costs more than most calls, so sockets are
+lent here instead: one caller has a socket from its command to the answer, and a socket that gave anything but
+an answer is closed. What happens on it in between is `wire.py`; retries, deadlines and greetings are
+`connection.py`.
 """
 
 from __future__ import annotations
@@ -13,51 +14,72 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import anyio
+import hiredis
 from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio import UnixDomainSocketConnection as UnixConnection
 from redis.asyncio.connection import AbstractConnection
-from redis.connection import HiredisRespSerializer
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import DataError, RedisError
 from typing_extensions import override
 
-from contracts import limits
 from orch.addresses import address_of
 from orch.store.whereabouts import Whereabouts
-
-_AT_ONCE_BYTES_MAX: Final = 16 * limits.KIB
-"""What is written without waiting: less than asyncio buffers, and nothing else is in the buffer."""
-
-
-_IN_C: Final = HiredisRespSerializer()
+from orch.store.wire import Wire
 
 
 class _Prompt(AbstractConnection):
-    """A connection that packs in C, and writes a small command without a task and a timer for it."""
+    """A connection that is taken over once it is open and greeted."""
 
-    @override
-    def pack_command(self, *args: Any) -> list[bytes]:
-        try:
-            packed: list[bytes] = _IN_C.pack(*args)
-        except UnicodeEncodeError:
-            # Bytes that are no UTF-8 travel as lone surrogates, which only redis-py's Python encodes.
-            packed = super().pack_command(*args)
-        return packed
+    _wire: Wire | None = None
 
-    @override
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        writer = self._writer
-        if (
-            writer is None
-            or self.health_check_interval
-            or sum(map(len, command)) > _AT_ONCE_BYTES_MAX
-        ):
-            await super().send_packed_command(command, check_health)
-            return
+    @property
+    def is_usable(self) -> bool:
+        """Open, and nothing came before anything was asked: the server closes what lies idle."""
+        return self._wire is not None and self._wire.is_quiet
+
+    def take_over(self) -> None:
+        """From here on commands go by `ask` only."""
+        assert self._writer is not None, "it is connected"
+        self._wire = Wire(
+            self._writer.transport,
+            reply_error=self._parser.parse_error,
+            encoding_errors=self.encoder.encoding_errors,
+            timeout_s=self.socket_timeout,
+        )
+
+    async def ask(self, *command: Any) -> Any:
+        """One command and its reply; a socket that gave none is closed.
+
+        Raises:
+            RedisError: what the server said instead, or that it said nothing.
+        """
+        assert self._wire is not None, "it was taken over"
+        packed = self._packed(*command)
         try:
-            writer.writelines(command)
+            reply = await self._wire.ask(packed)
         except BaseException:
             await self.disconnect(nowait=True)
             raise
+        if isinstance(reply, RedisError):
+            if isinstance(reply, RedisConnectionError):
+                await self.disconnect(nowait=True)
+            raise reply
+        return reply
+
+    def _packed(self, *command: Any) -> bytes:
+        try:
+            packed: bytes = hiredis.pack_command(command)
+        except UnicodeEncodeError:
+            # Bytes that are no UTF-8 travel as lone surrogates, which only redis-py's Python encodes.
+            return b"".join(self.pack_command(*command))
+        except TypeError as error:
+            raise DataError(str(error)) from error
+        return packed
+
+    @override
+    async def disconnect(self, *args: Any, **kwargs: Any) -> None:
+        self._wire = None
+        await super().disconnect(*args, **kwargs)
 
 
 class _Led(_Prompt):
@@ -110,10 +132,10 @@ class Sockets(ConnectionPool):
         # Made in the loop that uses it; the pool itself may be older.
         return anyio.Semaphore(self.max_connections, fast_acquire=True)
 
-    async def lend(self) -> AbstractConnection:
+    async def lend(self) -> _Prompt:
         """A socket that is open and greeted, to be given back."""
         await self._wait_for_room()
-        socket: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's pool is not typed
+        socket: _Prompt = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's pool is not typed
         try:
             await _be_ready(socket)
         except BaseException:
@@ -122,7 +144,7 @@ class Sockets(ConnectionPool):
             raise
         return socket
 
-    def give_back(self, socket: AbstractConnection) -> None:
+    def give_back(self, socket: _Prompt) -> None:
         """The socket is free for others."""
         self._in_use_connections.remove(socket)
         self._available_connections.append(socket)
@@ -138,13 +160,12 @@ class Sockets(ConnectionPool):
             raise RedisConnectionError("no socket became free in time") from None
 
 
-async def _be_ready(socket: AbstractConnection) -> None:
-    if socket.is_connected:
-        # Something to read before anything was asked: the server closed it while nobody looked.
-        if not await socket.can_read():
-            return
-        await socket.disconnect()
-    await socket.connect()
+async def _be_ready(socket: _Prompt) -> None:
+    if socket.is_usable:
+        return
+    await socket.disconnect()
+    await socket.connect()  # type: ignore[no-untyped-call]  # redis-py's is not typed
+    socket.take_over()
 
 
 class Client(Redis):
@@ -159,8 +180,7 @@ class Client(Redis):
         """One command, once; the reply as redis-py's own client gives it."""
         socket = await self._sockets.lend()
         try:
-            await socket.send_command(*command)
-            reply = await socket.read_response()
+            reply = await socket.ask(*command)
         finally:
             self._sockets.give_back(socket)
         understood = self.response_callbacks.get(command[0])
