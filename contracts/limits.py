@@ -163,6 +163,10 @@ WEBHOOK_ANSWER_BYTES_MAX: Final = 1 * KIB
 LEASE_MS_MIN: Final = 1_000
 CLAIM_EVERY_MS: Final = 2_000
 """A runner with free slots claims this often even without a wake token (a token is only a hint)."""
+REST_MS_MAX: Final = 5 * SECOND_MS
+"""A runner that has not called for so long is handed nothing: it may be dead."""
+RESTING_LOOKS: Final = 8
+"""Resting runners that one submission looks at before it leaves the job to all of them."""
 TICK_MS: Final = 1_000
 """No actor polls faster than this when nothing happens."""
 TOKEN_CACHE_MS: Final = 2 * SECOND_MS

@@ -1,6 +1,7 @@
-"""What reaches a runner from outside: wake tokens, hints about its jobs, and the loss of its streams.
+"""What reaches a runner from outside: jobs, wake tokens, hints about them, and the loss of its streams.
 
-All of it is hints; the job hash is the truth, and a runner with free slots claims every two seconds anyway.
+All of it is hints; the job hash is the truth. A runner with free slots claims every two seconds anyway, and
+is told again then of what was handed to it and it has not heard of.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from actors.runner.attempt import Attempt
 from actors.runner.terms import RunnerTerms
 from contracts.errors import Refused, Unavailable
 from contracts.limits import CLAIM_EVERY_MS
+from orch.core.handover import Offer
 from orch.ports import Clock
+from orch.store.claims import offer_in
 from orch.store.connection import BlockingReader
 from orch.store.leases import Instance
 from orch.store.store import Store
@@ -34,6 +37,10 @@ class Listener(Protocol):
     @property
     def attempts(self) -> Mapping[str, Attempt]:
         """What it holds now, by claim."""
+        ...
+
+    def handed(self, offer: Offer) -> None:
+        """A job was claimed for it while it rested."""
         ...
 
     def has_room(self) -> bool:
@@ -134,6 +141,9 @@ class Ear:
         await self._clock.sleep_ms(_PAUSE_MS)
 
     def _heed(self, hint: dict[str, str], tasks: TaskGroup) -> None:
+        if hint["what"] == "offer":
+            self._life.handed(offer_in(hint))
+            return
         attempt = self._life.attempts.get(hint.get("claim", ""))
         if attempt is None:
             return

@@ -23,7 +23,7 @@ from actors.runner.emitter import Emitter
 from actors.runner.held import Held
 from actors.runner.perform import Cycles
 from actors.runner.tools import Tools
-from orch.core.handover import ClaimEnding
+from orch.core.handover import ClaimEnding, Offer
 from orch.ports import Beating, Heard
 from orch.store.leases import Instance
 
@@ -98,6 +98,10 @@ class Life:
     def wake(self) -> None:
         """There is something to ask the store for."""
         self._cycles.wake()
+
+    def handed(self, offer: Offer) -> None:
+        """A job was claimed for it while it rested."""
+        self._cycles.handed(offer)
 
     def has_room(self) -> bool:
         """Whether it would take another job."""

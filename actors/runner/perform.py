@@ -7,7 +7,7 @@ bodies and server work side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import structlog
@@ -17,13 +17,14 @@ from actors.instance import Stop
 from actors.outage import Outage
 from actors.runner.attempt import Attempt
 from actors.runner.bench import Bench
+from actors.runner.decide import handed_back
 from actors.runner.held import Held
 from actors.runner.lanes import Lanes
 from actors.runner.recall import Recall
 from actors.runner.tools import Tools
 from contracts.errors import Refused, Unavailable
 from contracts.limits import BATCH_ITEMS_MAX, CLAIM_EVERY_MS
-from orch.core.handover import ClaimEnding, Cycled
+from orch.core.handover import ClaimEnding, Cycled, Gone, Offer
 from orch.telemetry.subject import OneJob, handling
 
 log = structlog.get_logger()
@@ -57,6 +58,10 @@ class Cycles:
         """The last call brought all it asked for: there may be more."""
         self._rest: anyio.Event | None = None
         """Set by what there is to call for, while nothing was."""
+        self._heard = 0
+        """The newest epoch of what was handed to it."""
+        self._may_be_handed = False
+        """The last call left room: the store may claim a job for it at any time."""
 
     async def run(self) -> None:
         """Until the runner is told to stop and nothing is left to run or to deliver."""
@@ -65,6 +70,18 @@ class Cycles:
             await self._call()
             if not self._is_done():
                 await self._until_due()
+
+    def handed(self, offer: Offer | Gone) -> None:
+        """A job was claimed for this runner while it rested; told in the inbox, by a call, or by both."""
+        if offer.epoch <= self._heard:
+            return
+        self._heard = offer.epoch
+        if isinstance(offer, Gone) or self._stop.wished:
+            self._held.endings.append(handed_back(offer.job_id, offer.claim))
+        else:
+            self._begin([offer])
+        # The store hands over the next one when it knows that this one has arrived.
+        self.wake()
 
     def wake(self) -> None:
         """There is something to call for."""
@@ -106,7 +123,8 @@ class Cycles:
         return True
 
     def _is_done(self) -> bool:
-        return self._stop.wished and not self._held.attempts and not self._held.endings
+        busy = self._held.attempts or self._held.endings or self._may_be_handed
+        return self._stop.wished and not busy
 
     def _is_due(self) -> bool:
         if self._woken:
@@ -140,11 +158,14 @@ class Cycles:
                 free=free,
                 random=self._tools.ids.token(),
                 endings=endings,
+                heard=self._heard,
             )
             if cycled is None:
                 await self._recall.reclaim()
         except Unavailable as error:
             self._woken = True
+            # Who leaves does not wait for a server only to hear whether it was handed something.
+            self._may_be_handed = self._may_be_handed and not self._stop.wished
             await self._outage.wait(error)
             return
         except Refused:
@@ -158,23 +179,29 @@ class Cycles:
         del held.endings[: len(endings)]
         self._number += 1
         self._more = 0 < free <= len(cycled.offers)
+        self._may_be_handed = free > len(cycled.offers)
         await self._take(endings, cycled)
 
     async def _take(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
-        now_ms = self._tools.clock.monotonic_ms()
-        if self._tools.traced is not None:
-            self._tools.traced.took(cycled.offers)
-        self.lanes.put([self._held.begin(offer, now_ms) for offer in cycled.offers])
+        self._begin(cycled.offers)
+        if cycled.handed is not None:
+            self.handed(cycled.handed)
         self._tools.health.cycled("cycle")
         self._report(endings, cycled)
         await self._recall.reconcile()
         self._tools.figures.holds(len(self._held.attempts))
 
+    def _begin(self, offers: Sequence[Offer]) -> None:
+        if self._tools.traced is not None:
+            self._tools.traced.took(offers)
+        now_ms = self._tools.clock.monotonic_ms()
+        self.lanes.put([self._held.begin(offer, now_ms) for offer in offers])
+        self._tools.figures.began(offers)
+
     def _report(self, endings: list[ClaimEnding], cycled: Cycled) -> None:
         told = list(zip(endings, cycled.judgements, strict=True))
         if self._tools.traced is not None:
             self._tools.traced.judged(told, self._instance_id)
-        self._tools.figures.began(cycled.offers)
         self._tools.figures.ended(told)
         for one, judgement in told:
             if judgement == "over":

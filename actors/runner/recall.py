@@ -22,6 +22,8 @@ class Recall:
         self._held = held
         self._restarts = tools.store.connection.watermark.restarts
         self._reconcile_at_ms = 0
+        self._missing: set[str] = set()
+        """Claims that the server gave us and we did not know of when we looked last."""
 
     async def reclaim(self) -> None:
         """It hears what we work on, and again how the claims ended whose ends it forgot.
@@ -59,9 +61,12 @@ class Recall:
         except Unavailable:
             return
         known = {*held.attempts, *(ending.claim for ending in held.endings)}
-        lost = {job_id: claim for job_id, claim in claims.items() if claim not in known}
+        unknown = {job_id: claim for job_id, claim in claims.items() if claim not in known}
+        # What was handed to us after our last call may be on its way; the next call tells of it.
+        lost = {job_id: claim for job_id, claim in unknown.items() if claim in self._missing}
+        self._missing = set(unknown.values()) - set(lost.values())
         held.endings += [handed_back(job_id, claim) for job_id, claim in lost.items()]
         if lost:
             log.warning("endings_lost_by_server", jobs=len(lost))
         self._restarts = restarts
-        self._reconcile_at_ms = now_ms + MINUTE_MS
+        self._reconcile_at_ms = now_ms + (0 if self._missing else MINUTE_MS)

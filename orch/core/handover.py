@@ -62,12 +62,22 @@ class Working(NamedTuple):
     """The durable progress of the last of them, JSON; empty when none carried any."""
 
 
+class Gone(NamedTuple):
+    """A claim that a runner was given and that was over before it heard of it."""
+
+    job_id: str
+    claim: str
+    epoch: int
+
+
 @dataclass(frozen=True, slots=True)
 class Cycled:
     """The reply of a cycle: one judgement for each ending, in order, and the jobs claimed."""
 
     judgements: Sequence[Judgement]
     offers: Sequence[Offer]
+    handed: Offer | Gone | None = None
+    """What the runner's inbox had told it, and it had not heard of."""
 
 
 @dataclass(frozen=True, slots=True)

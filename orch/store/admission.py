@@ -153,7 +153,9 @@ class Admission:
 
     async def _admit_batch(self, items: Sequence[_Item]) -> list[list[Any]]:
         flat = [arg for item in items for arg in item.args]
-        reply = await self._connection.call("admit", *self.head, len(items), *flat)
+        reply = await self._connection.call(
+            "admit", *self.head, self._ids.token(), len(items), *flat
+        )
         answers: list[list[Any]] = reply[1]
         self._count(answers, reply[2])
         return answers

@@ -10,13 +10,14 @@ import orjson
 from contracts.errors import ErrorCode, Misuse, Refused
 from contracts.events import EventType, payload_faults
 from contracts.limits import BATCH_ITEMS_MAX, WAKE_TOKENS_MAX
-from orch.core.handover import ClaimEnding, Cycled, Offer, Working
+from orch.core.handover import ClaimEnding, Cycled, Gone, Offer, Working
 from orch.core.ledger import TAKEN, parse_ledger
 from orch.core.scheduling import SchedulingPolicy
 from orch.core.tracing import MARK, split_carried
 from orch.store.connection import Connection
 
 _NOTED = frozenset(EventType) - {EventType.STATUS_CHANGED}
+_HANDED = "job claim attempt spec progress answer wish outs epoch waited class".split()
 
 
 class Claims:
@@ -35,8 +36,12 @@ class Claims:
         free: int,
         random: str,
         endings: Sequence[ClaimEnding],
+        heard: int | None = None,
     ) -> Cycled | None:
         """Delivers endings and claims up to `free` jobs; the same `number` gives the same jobs again.
+
+        `heard` is the newest epoch that the runner was told of in its inbox, 0 for none: with room left it
+        may be handed a job there; None, never.
 
         None: nothing was done, the server came back and wants `reclaim` first.
 
@@ -48,13 +53,22 @@ class Claims:
         for verb, job_id, claim, payload, data, expires_in_ms in endings:
             flat += (verb, job_id, claim, orjson.dumps(payload).decode(), data, expires_in_ms)
         reply = await self._connection.call(
-            "cycle", runner, pool, number, free, random, self._policy, len(endings), *flat
+            "cycle",
+            runner,
+            pool,
+            number,
+            free,
+            random,
+            self._policy,
+            "" if heard is None else heard,
+            len(endings),
+            *flat,
         )
         if reply[0] == "runner_over":
             raise Refused(ErrorCode.LEASE_OVER, f"runner {runner} was buried")
         if reply[0] == "recalled":
             return None
-        return Cycled(list(reply[1]), [_offer(item) for item in reply[2]])
+        return Cycled(list(reply[1]), [_offer(item) for item in reply[2]], _handed(reply[3]))
 
     async def reclaim(self, runner: str, pool: str, working: Sequence[Working]) -> list[bool]:
         """Tells a server that came back what this runner works on; whether each claim is in force (again).
@@ -148,6 +162,18 @@ def _words(one: Working) -> tuple[str | int, ...]:
     return one.job_id, one.claim, one.epoch, one.attempt, one.notes, one.progress
 
 
+def _handed(item: list[Any]) -> Offer | Gone | None:
+    if len(item) == len(Gone._fields):
+        job_id, claim, epoch = item
+        return Gone(job_id, claim, int(epoch))
+    return _offer(item) if item else None
+
+
+def offer_in(entry: Mapping[str, str]) -> Offer:
+    """What an inbox entry `offer` says."""
+    return _offer([entry[name] for name in _HANDED])
+
+
 def _offer(item: list[Any]) -> Offer:
     job_id, claim, attempt, stored, progress, answer, wish, outs, epoch, waited_ms, class_name = (
         item
@@ -156,13 +182,13 @@ def _offer(item: list[Any]) -> Offer:
         job_id,
         claim,
         int(epoch),
-        attempt,
+        int(attempt),
         stored,
         progress,
         answer,
         wish,
-        outs,
-        waited_ms,
+        int(outs),
+        int(waited_ms),
         class_name,
     )
     if stored.startswith(MARK):

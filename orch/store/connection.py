@@ -186,8 +186,8 @@ class Connection:
 
         Returns the reply without the watermark that stands in it when the call was carried out.
 
-        Safe because every verb answers a repeated call alike. Not a cancel point once it is sent: a
-        canceled mutation would be one of unknown outcome.
+        Safe because every verb answers a repeated call alike. Not a cancel point while it waits for an
+        answer; between two tries it is one, and whether it was carried out is unknown then.
 
         Raises:
             Unavailable: not reached within the deadline; whether it was carried out is unknown.

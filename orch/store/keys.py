@@ -72,8 +72,12 @@ class Keys:
         return self._name(f"wake:{pool}")
 
     def inbox(self, instance: str) -> str:
-        """Stream: hints for one runner (cancel, pause, resume); group `runners`."""
+        """Stream: what one runner is told (offer, cancel, pause, resume); group `runners`."""
         return self._name(f"inbox:{instance}")
+
+    def resting(self, pool: str) -> str:
+        """Sorted set: runners that take the next job as soon as it comes, by when they said so."""
+        return self._name(f"resting:{pool}")
 
     def held(self, instance: str) -> str:
         """Hash: job id -> claim, what a runner holds."""
@@ -278,6 +282,7 @@ OWNERS: dict[str, str] = {
     "ready": "pool",
     "wake": "pool",
     "slots": "pool",
+    "resting": "pool",
     "fair": "pool",
     "turn": "pool",
     "rested": "pool",

@@ -22,7 +22,7 @@ SCHEMA = 1
 """Version of the data in Redis; a server with newer data refuses older writers (hello)."""
 
 ORDER = (
-    "tally tell shared desired tie hello register beat declare claim pace dispatch cancel pause "
+    "tally tell shared desired tie hello register beat declare claim hand pace dispatch cancel pause "
     "session evict bound admit settle release ask handback stop cycle reclaim note emit decide "
     "command bury leave due unready resume answer announce retire refuse replay timetable "
     "schedule unschedule fire mend repair realign recount overflow push apply acknowledge proceed "
@@ -31,7 +31,7 @@ ORDER = (
 """Files in the order of their text: Lua sees only what stands above it."""
 
 PARTS = frozenset(
-    "tally tell shared desired tie claim pace session evict bound settle release ask handback stop "
+    "tally tell shared desired tie claim hand pace session evict bound settle release ask handback stop "
     "timetable mend command".split()
 )
 """Files that are steps of other verbs and are not callable themselves."""
@@ -138,6 +138,8 @@ _CONSTANTS: Final = MappingProxyType(
         "BATCH_MAX": limits.BATCH_ITEMS_MAX,
         "DROPS_MAX": limits.BATCH_ITEMS_MAX,
         "WAKE_MAX": limits.WAKE_TOKENS_MAX,
+        "REST_MS_MAX": limits.REST_MS_MAX,
+        "RESTING_LOOKS": limits.RESTING_LOOKS,
         "INBOX_MAX": limits.INBOX_ENTRIES_MAX,
         "FEED_MAX": limits.FEED_ENTRIES_MAX,
         "ANSWER_TTL_MS": limits.ANSWER_KEY_TTL_MS,

@@ -28,7 +28,7 @@ from orch.adapters.inline import Inline
 from orch.adapters.leases import Leases as GuardLeases
 from orch.adapters.registry import Adapters
 from orch.blobs import Blobs
-from orch.core.handover import ClaimEnding, Cycled, Offer
+from orch.core.handover import ClaimEnding, Cycled, Gone, Offer
 from orch.ports import Heard
 from orch.store.connection import BlockingReader
 from orch.store.control import Wanted
@@ -55,6 +55,7 @@ class Call:
     number: int
     free: int
     endings: list[ClaimEnding]
+    heard: int | None = None
 
 
 @dataclass
@@ -75,6 +76,8 @@ class FakeClaims:
     buried: bool = False
     gate: anyio.Event | None = None
     """Calls wait for it."""
+    handed: Offer | Gone | None = None
+    """Told again with each call until the runner has heard of it."""
     _last: tuple[int, list[Offer]] = (0, [])
 
     async def cycle(
@@ -86,15 +89,18 @@ class FakeClaims:
         free: int,
         random: str,
         endings: Sequence[ClaimEnding],
+        heard: int | None = None,
     ) -> Cycled:
-        self.calls.append(Call(number, free, list(endings)))
+        self.calls.append(Call(number, free, list(endings), heard))
         assert len(self.calls) < CALLS_MAX, "it spins"
         # As the connection: a call that was sent is no cancel point.
         with anyio.CancelScope(shield=True):
             await (self.gate.wait() if self.gate is not None else checkpoint())
         if self.buried:
             raise Refused(ErrorCode.LEASE_OVER, "buried")
-        cycled = Cycled([self._end(one) for one in endings], self._claimed(number, free))
+        verdicts = [self._end(one) for one in endings]
+        again = self.handed if self.handed and self.handed.epoch > (heard or 0) else None
+        cycled = Cycled(verdicts, self._claimed(number, free), again)
         if self.lost:
             self.lost -= 1
             raise Unavailable(ErrorCode.UNAVAILABLE, "no answer")
@@ -120,6 +126,14 @@ class FakeClaims:
         assert len(self.taken) <= self.slots, "more attempts than slots"
         self._last = number, offers
         return offers
+
+    def hand(self, number: int, spec: str) -> dict[str, str]:
+        """Claims a job for the runner; the entry of its inbox."""
+        offer = Offer(f"handed{number}", f"1.{number}.h", number, 1, spec, "", "", "", 0)
+        self.handed = offer
+        self.taken.add(offer.claim)
+        names = "job claim epoch attempt spec progress answer wish outs waited class".split()
+        return {"what": "offer"} | dict(zip(names, map(str, offer), strict=False))
 
     async def held(self, runner: str) -> dict[str, str]:
         return {}
@@ -223,6 +237,10 @@ class Stage:
     def hint(self, what: str, claim: str) -> None:
         """The ear hears it now."""
         self.life._ear._heed({"what": what, "claim": claim}, self.tasks)
+
+    def hand(self, number: int, spec: str) -> None:
+        """A job is claimed for it, and its inbox tells it now."""
+        self.life._ear._heed(self.claims.hand(number, spec), self.tasks)
 
     def token(self) -> None:
         self.reader.send(Keys(0).wake("default"), pool="default")

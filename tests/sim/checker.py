@@ -134,6 +134,10 @@ def ops_by_job(
             found[job_id].append(op)
         for job_id, _ in call.offers() if call.verb == "cycle" else ():
             jobs_of[call.args[0]].add(job_id)
+    for claim, (job_id, runner, known_at) in history.handed.items():
+        # When is not known: in some submission before its runner could hear of it.
+        found[job_id].append(Op("grant", 0.0, known_at, claim))
+        jobs_of[runner].add(job_id)
     for call in history.calls:
         known = call.answered and call.reply[0] != "ok"
         if call.verb == "bury" and not known:

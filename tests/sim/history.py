@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 ENDING_ARGS = 6
-CYCLE_ARGS = 7
+CYCLE_ARGS = 8
 TRACE_LINES = 400
 ARGS_CHARS, REPLY_CHARS = 160, 200
 """So much of a call is told in the trace."""
@@ -29,6 +29,20 @@ def _verb(function: str) -> str:
 def verb_of(command: Sequence[Any]) -> str:
     """Which of our functions a command calls; empty for one of Redis' own."""
     return _verb(command[1]) if command[0] == "FCALL" else ""
+
+
+def offers_in(reply: list[Any] | dict[str, Any]) -> Iterator[dict[str, str]]:
+    """What a read of an inbox brought that hands a job over, as one or the other tier answers."""
+    streams = reply.items() if isinstance(reply, dict) else reply
+    for _, entries in streams:
+        for _, fields in entries:
+            words = (
+                fields
+                if isinstance(fields, dict)
+                else dict(zip(fields[::2], fields[1::2], strict=True))
+            )
+            if words.get("what") == "offer":
+                yield words
 
 
 @dataclass(slots=True)
@@ -93,7 +107,11 @@ class History:
     holder: dict[str, str] = field(default_factory=dict)
     """Claim -> the instance it was granted to."""
     granted: dict[str, float] = field(default_factory=dict)
-    """Claim -> when."""
+    """Claim -> when; of one that was handed over: not before."""
+    handed: dict[str, tuple[str, str, float]] = field(default_factory=dict)
+    """Claim -> job id, the instance it was handed to while that rested, and when that could know of it."""
+    rested: dict[str, float] = field(default_factory=dict)
+    """Instance -> its last cycle: it was handed nothing before."""
     buried: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """Instance -> when it was buried: more than once, if it was slow to hear of it and registered again."""
     writes: list[tuple[float, str, str]] = field(default_factory=list)
@@ -146,6 +164,7 @@ class History:
         if self.traced:
             self._tell(process, verb, command, reply)
         if not verb:
+            self._read(command, reply)
             return
         if not isinstance(reply, list) or reply[0] != "ok":
             if isinstance(reply, Exception) and "unction not found" not in str(reply):
@@ -153,15 +172,30 @@ class History:
             return
         match verb:
             case "cycle":
+                runner = command[4]
                 for offer in reply[4]:
-                    self.holder[offer[1]] = command[4]
+                    self.holder[offer[1]] = runner
                     self.granted.setdefault(offer[1], self.now())
+                if reply[5]:
+                    self._handed(runner, *reply[5][:2])
+                self.rested[runner] = self.now()
             case "bury":
                 self.buried[command[4]].append(self.now())
                 self.sometimes["buried"] += 1
                 self.sometimes["lost a job"] += int(reply[3]) > 0
             case _:
                 pass
+
+    def _read(self, command: list[Any], reply: Any) -> None:
+        if command[:3] == ["XREADGROUP", "GROUP", "runners"] and isinstance(reply, list | dict):
+            for offer in offers_in(reply):
+                self._handed(command[3], offer["job"], offer["claim"])
+
+    def _handed(self, runner: str, job_id: str, claim: str) -> None:
+        self.sometimes["handed over"] += claim not in self.handed
+        self.handed.setdefault(claim, (job_id, runner, self.now()))
+        self.holder[claim] = runner
+        self.granted.setdefault(claim, self.rested.get(runner, 0.0))
 
     def _tell(self, process: str, verb: str, command: list[Any], reply: Any) -> None:
         said = " ".join(map(str, command[4:]))[:ARGS_CHARS]

@@ -78,7 +78,7 @@ class Tale:
             told = self.waiting.submit(Waits(job_id, class_name, tenant, age))
             self.arrivals += told == "new"
             expected.append(told)
-        reply = self.say("admit", "gateway", POLICY, self.bounds.text(), len(items), *words)
+        reply = self.say("admit", "gateway", POLICY, self.bounds.text(), "y", len(items), *words)
         answers = ["new" if one[0] == "new" else one[5] for one in reply[3]]
         assert answers == expected, reply
         if "new" not in expected:
@@ -95,7 +95,7 @@ class Tale:
 
     def claim(self, count: int) -> None:
         self.slots(len(self.claimed) + count)
-        reply = self.say("cycle", RUNNER, POOL, self.calls, count, f"x{self.calls}", POLICY, 0)
+        reply = self.say("cycle", RUNNER, POOL, self.calls, count, f"x{self.calls}", POLICY, "", 0)
         for offer in reply[4]:
             assert offer[0] in self.waiting.heads(), "only who stands first is given out"
             job = self.waiting.leave(offer[0])
@@ -109,7 +109,7 @@ class Tale:
             job_id = list(self.claimed)[n % len(self.claimed)]
             job, claim = self.claimed.pop(job_id)
             ending = ("handback", job_id, claim, "{}", "", 0)
-            self.say("cycle", RUNNER, POOL, self.calls, 0, f"x{self.calls}", POLICY, 1, *ending)
+            self.say("cycle", RUNNER, POOL, self.calls, 0, f"x{self.calls}", POLICY, "", 1, *ending)
             self.waiting.come_back(replace(job, age=(self.now, job.age[1])))
 
     def act(self, name: str, value: Any) -> None:
@@ -205,7 +205,7 @@ def test_a_canceled_job_that_stood_aside_hides_nobody_who_waits_in_its_class(rea
 
     def submit(job_id: str, class_name: str, tenant: str, ties: str = "") -> None:
         item = (job_id, "d", tenant, POOL, class_name, "{}", 0, 0, "", "", "", "", "", ties)
-        reply = tale.say("admit", "gateway", POLICY, tale.bounds.text(), 1, *item)
+        reply = tale.say("admit", "gateway", POLICY, tale.bounds.text(), "y", 1, *item)
         assert reply[3][0][0] == "new", reply
 
     submit("waits", "mid", "t1")

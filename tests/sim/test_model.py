@@ -175,11 +175,11 @@ def submission(
     job_id: str, pool: str, class_name: str, at_ms: int, deadline_ms: int = 0, ties: str = ""
 ) -> Step:
     item = (job_id, "d", "t", pool, class_name, "{}", 0, deadline_ms, "", "", "", "", "", ties)
-    return Step("admit", ("gateway", POLICY, "queue_jobs_max=100", 1, *item), at_ms)
+    return Step("admit", ("gateway", POLICY, "queue_jobs_max=100", "y", 1, *item), at_ms)
 
 
 def cycle(name: str, pool: str, number: int, free: int, at_ms: int, *ending: Word) -> Step:
-    head = (name, pool, number, free, f"x{number}", POLICY, 1 if ending else 0)
+    head = (name, pool, number, free, f"x{number}", POLICY, "", 1 if ending else 0)
     return Step("cycle", (*head, *ending), at_ms)
 
 

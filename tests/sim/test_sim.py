@@ -245,8 +245,10 @@ def test_an_ended_job_that_changes_or_goes_is_found(history: History) -> None:
 
 
 def test_an_accepted_result_that_is_gone_is_found(history: History) -> None:
-    cycle = Call(0, "r", "cycle", ["r1", "default", 1, 0, "x", "p", 1, "settle", "j", "1.5.x"], 1.0)
-    cycle.returned_at, cycle.reply = 2.0, ["ok", 1, 1, ["ok"], []]
+    cycle = Call(
+        0, "r", "cycle", ["r1", "default", 1, 0, "x", "p", "", 1, "settle", "j", "1.5.x"], 1.0
+    )
+    cycle.returned_at, cycle.reply = 2.0, ["ok", 1, 1, ["ok"], [], []]
     history.calls = [cycle]
     checker.check_accepted(history, {"j": JOB})
     assert history.violations == []
@@ -256,7 +258,7 @@ def test_an_accepted_result_that_is_gone_is_found(history: History) -> None:
 
 def test_an_agent_that_acts_after_its_burial_is_found(history: History) -> None:
     cycle = ["FCALL", "cycle_d", 1, "p", "r1"]
-    history.executed("runner", cycle, ["ok", 1, 1, [], [["j", "1.5.x"]]])
+    history.executed("runner", cycle, ["ok", 1, 1, [], [["j", "1.5.x"]], []])
     history.acted("1.5.x")
     assert history.violations == []
     history.executed("reaper", ["FCALL", "bury_d", 1, "p", "r1"], ["ok", 1, 1, 1, 0])

@@ -127,7 +127,7 @@ async def test_the_same_call_again_after_a_lost_reply_is_answered_as_at_first(
     await world.pool()
     item = world.store.admission._judge(Ask(spec(**named)), {})
     assert not isinstance(item, Refused)
-    call = ("gateway", world.policy.text(), "queue_jobs_max=10", 1, *item.args)
+    call = ("gateway", world.policy.text(), "queue_jobs_max=10", "y", 1, *item.args)
     first = await world.connection.call("admit", *call)
     before = await world.contents()
     again = await world.connection.call("admit", *call)

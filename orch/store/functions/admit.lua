@@ -3,7 +3,8 @@
 -- ARGV[1] actor string who admits
 -- ARGV[2] policy string as in dispatch
 -- ARGV[3] bounds string words `name=number`, as bound.lua reads them
--- ARGV[4] count integer items, 1 to 1,000; then per item 14 arguments:
+-- ARGV[4] random string the unguessable part of a claim, for a job that is handed over at once
+-- ARGV[5] count integer items, 1 to 1,000; then per item 14 arguments:
 -- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits; ties, as session.lua reads them
 -- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}}; answer {"new" | "duplicate", id, state, position, starts in}
 -- or {"refused", code, message, details}, for load also with retry_after_ms and the policy's label; -1: not known
@@ -207,13 +208,14 @@ local function make_pending(call, batch, policy, actor)
     batch.items[#batch.items + 1] = item
   end
   for line, entries in pairs(batch.lines) do redis.call('RPUSH', line, unpack(entries)) end
-  dispatch_touched(call, policy, actor)
+  dispatch_touched(call, policy, actor, batch.random)
   for _, job in ipairs(batch.made) do
     if #job.writes > 0 then save(job) end
   end
   for tenant, listed in pairs(batch.listed) do
     redis.call('ZADD', call.shard .. 'jobs:' .. tenant, unpack(listed))
-    redis.call('SADD', call.shard .. 'tenants', tenant)
+    -- Who had jobs waiting is known already.
+    if (call.known['waits:' .. tenant] or 0) == 0 then redis.call('SADD', call.shard .. 'tenants', tenant) end
   end
   batch.pending, batch.coming, batch.made, batch.lines, batch.listed = {}, {}, {}, {}, {}
 end
@@ -275,7 +277,7 @@ local function tell_places(call, batch)
     answer[3] = job.state
     if job.state == 'q' then
       answer[4], answer[5] = place_in_line(call, batch, item)
-    elseif job.state == 'y' then
+    elseif job.state == 'y' or job.state == 'r' then
       answer[4], answer[5] = 0, 0
     elseif job.state == 's' then
       answer[5] = item.not_before - call.now
@@ -337,11 +339,12 @@ local function answer_request(call, item, answer)
 end
 
 local function admit(keys, argv)
-  local shard, actor, policy, bounds, count = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
+  local shard, actor, policy, bounds, random, count = keys[1], argv[1], argv[2], argv[3], argv[4], tonumber(argv[5])
   local call = begin(shard)
   local items, answers, batch = {}, {}, begin_batch(call, bounds, policy)
+  batch.random = random
   for n = 1, count do
-    local item = item_at(argv, 5 + (n - 1) * ITEM)
+    local item = item_at(argv, 6 + (n - 1) * ITEM)
     item.waits = request_waits(shard, item.entry)
     items[n], answers[n] = item, take_in(call, item, batch, policy, actor)
   end
@@ -349,7 +352,8 @@ local function admit(keys, argv)
   for n = 1, count do
     local answer = answers[n]
     if answer.earlier then answer[3] = answer.earlier.answer[3] end
-    if answer[1] ~= 'refused' and answer[3] == 'y' then answer[4], answer[5] = 0, 0 end
+    local begins = answer[3] == 'y' or (answer.earlier and answer[3] == 'r')
+    if answer[1] ~= 'refused' and begins then answer[4], answer[5] = 0, 0 end
     answer_request(call, items[n], answer)
   end
   return done(call, answers, evictions_of(batch))

@@ -46,6 +46,9 @@ local function forget(call, instance, about)
   excuse(call, instance)
   if about.role == 'runner' then
     redis.call('HDEL', shard .. 'slots:' .. about.pool, instance)
+    redis.call('ZREM', shard .. 'resting:' .. about.pool, instance)
+    -- And whoever came back with older data, and is gone.
+    redis.call('ZREMRANGEBYSCORE', shard .. 'resting:' .. about.pool, '-inf', int(call.now - REST_MS_MAX))
     redis.call('DEL', shard .. 'inbox:' .. instance, shard .. 'lastcall:' .. instance)
     for _, stream in ipairs({ 'ready:', 'wake:' }) do
       if has_group(shard .. stream .. about.pool, 'runners') then

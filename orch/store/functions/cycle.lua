@@ -6,9 +6,10 @@
 -- ARGV[4] free integer slots without a job, 0 to 1,000
 -- ARGV[5] random string the unguessable part of new claims
 -- ARGV[6] policy string as in dispatch
--- ARGV[7] count integer endings, 0 to 1,000; then per ending 6 arguments:
+-- ARGV[7] heard string the newest epoch that it was told of in its inbox, 0 for none; empty: hand it nothing
+-- ARGV[8] count integer endings, 0 to 1,000; then per ending 6 arguments:
 -- ARGV[n] ending strings verb, job id, claim, payload JSON, data, number
--- returns {"ok", incarnation, seq, {verdict…}, {offer…}} | {"runner_over"} | {"recalled"}; then reclaim first
+-- returns {"ok", incarnation, seq, {verdict…}, {offer…}, {} | handed} | {"runner_over"} | {"recalled"}; then reclaim first
 -- flags: allow-oom
 local ENDING = 6
 
@@ -35,8 +36,7 @@ end
 
 -- The jobs that an earlier call of the same number claimed and whose reply was lost. One that ended in
 -- between never reached its runner: nothing of it runs, and nobody else would give its slot back.
-local function offers_again(call, shard, runner, number)
-  local last = redis.call('HMGET', shard .. 'lastcall:' .. runner, 'number', 'jobs')
+local function offers_again(call, shard, runner, number, last)
   if tonumber(last[1] or '-1') < tonumber(number) then return nil end
   -- A copy of an older call that was late on the wire: nobody reads its reply, so nobody would run its jobs.
   if last[1] ~= number then return {} end
@@ -55,22 +55,22 @@ end
 -- What was made ready before goes first; then the same picker serves this runner straight from the lines, and
 -- the other runners through `ready`.
 local function dispatch_and_claim(call, pool, claims, policy)
-  local served, runners = dispatch_pool(call, pool, BATCH_MAX, policy, 'runner', claims)
+  local ready, runners = dispatch_pool(call, pool, BATCH_MAX, policy, 'runner', claims)
   hold(call, claims)
-  wake_runners(call, pool, math.min(served - claims.straight, runners))
+  wake_runners(call, pool, math.min(ready, runners))
   return claims.offers
 end
 
 local function cycle(keys, argv)
-  local shard, runner, pool, number, free, random, policy_text, count =
-    keys[1], argv[1], argv[2], argv[3], tonumber(argv[4]), argv[5], argv[6], tonumber(argv[7])
+  local shard, runner, pool, number, free, random, policy_text, heard, count =
+    keys[1], argv[1], argv[2], argv[3], tonumber(argv[4]), argv[5], argv[6], tonumber(argv[7]), tonumber(argv[8])
   local slots = redis.call('HGET', shard .. 'slots:' .. pool, runner)
   if not slots and redis.call('HEXISTS', shard .. 'beats', runner) == 0 then return { 'runner_over' } end
   if slots and is_recalled(slots) then return { 'recalled' } end
   local call = begin(shard)
   local verdicts = {}
   for n = 1, count do
-    local base = 8 + (n - 1) * ENDING
+    local base = 9 + (n - 1) * ENDING
     verdicts[n] = end_one(call, argv, base)
     if verdicts[n] == 'over' then
       local id, claim = argv[base + 1], argv[base + 2]
@@ -84,7 +84,9 @@ local function cycle(keys, argv)
   free_slots(call)
   local policy = follow(call, policy_text)
   ties.pass_on(call)
-  local offers = offers_again(call, shard, runner, number)
+  local last = redis.call('HMGET', shard .. 'lastcall:' .. runner, 'number', 'jobs', 'handed')
+  local handed = heard and unheard(call, runner, last[3], heard)
+  local offers = offers_again(call, shard, runner, number, last)
   if not offers then
     offers = dispatch_and_claim(call, pool, begin_claims(runner, free, random), policy)
     -- Other pools have work by what ended here.
@@ -92,7 +94,9 @@ local function cycle(keys, argv)
     dispatch_touched(call, policy_text, 'runner')
     local ids = {}
     for n, offer in ipairs(offers) do ids[n] = offer[1] end
-    redis.call('HSET', shard .. 'lastcall:' .. runner, 'number', number, 'jobs', table.concat(ids, ' '))
+    redis.call('HSET', shard .. 'lastcall:' .. runner, 'number', number, 'jobs', table.concat(ids, ' '),
+      'handed', handed and last[3] or '')
+    if heard then rest(call, pool, runner, free > #offers and not handed) end
   end
-  return done(call, verdicts, offers)
+  return done(call, verdicts, offers, handed or {})
 end

@@ -18,6 +18,7 @@ end
 function desired.pool(call, pool, slots)
   local wishes = { paused = {}, drained = {} }
   call.wishes[pool] = wishes
+  if not is_steered(call) then return wishes end
   local classes = call.policy and call.policy.classes or NOTHING
   local fields = { '*:dispatch', 'pool:' .. pool .. ':dispatch', 'pool:' .. pool .. ':drain', '*:drain' }
   for n, class in ipairs(classes) do fields[4 + n] = 'queue:' .. pool .. ':' .. class.name .. ':dispatch' end
@@ -39,6 +40,7 @@ function desired.tenant(call, tenant)
   if wishes then return wishes end
   wishes = { weight = 1 }
   call.wishes[name] = wishes
+  if not is_steered(call) then return wishes end
   local values = read_desired(call, { name .. ':dispatch', name .. ':running_max', name .. ':weight' })
   wishes.is_paused = values[1] == 'paused'
   wishes.running_max = tonumber(values[2])

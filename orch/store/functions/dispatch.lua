@@ -27,9 +27,13 @@ local function policy_of(text)
   return policy
 end
 
--- The policy of the call, read once.
+-- The policy of the call, read once; nobody changes one, so the last that was read serves the next call too.
+local last_text, last_policy
 local function follow(call, text)
-  call.policy = call.policy or policy_of(text)
+  if not call.policy then
+    if text ~= last_text then last_text, last_policy = text, policy_of(text) end
+    call.policy = last_policy
+  end
   return call.policy
 end
 
@@ -154,16 +158,19 @@ local function somebody_waits(call, pool, policy)
   return false
 end
 
--- Returns how many became ready, and how many runners serve the pool. With `claims` a runner takes first what
--- was made ready before; one pool waits as a whole for a runner that has not said what it runs.
-local function dispatch_pool(call, pool, most, policy, actor, claims)
+-- Returns how many became ready for others, and how many runners serve the pool. With `claims` a runner takes first what
+-- was made ready before; with `random`, the unguessable part of a claim, the first job may go to a runner that rests. One
+-- pool waits as a whole for a runner that has not said what it runs.
+local function dispatch_pool(call, pool, most, policy, actor, claims, random)
   call.policy = policy
   local free, runners, waits, unclaimed = allowance(call, pool)
   local wishes = call.wishes[pool]
   if wishes.drains then return 0, runners end
   if claims and wishes.drained[claims.runner] then claims.most = 0 end
+  if claims then claims.most = math.min(claims.most, call.room[claims.runner] or claims.most) end
   if claims and not waits and unclaimed > 0 then free = free + claim_ready(call, pool, claims) end
   local want = wishes.is_paused and 0 or math.min(free, most)
+  if random and want > 0 and unclaimed == 0 then claims = begin_handing(call, pool, random) end
   local served_all, looked = 0, 0
   -- `looked` bounds the stale entries one call steps over: a million canceled jobs must not block it.
   while served_all < want and looked < want + DROPS_MAX do
@@ -185,12 +192,13 @@ local function dispatch_pool(call, pool, most, policy, actor, claims)
   local is_backlogged = call.pools[pool]
   if want > 0 then is_backlogged = somebody_waits(call, pool, policy) end
   save_turns(call, pool, policy, measure_pace(call, pool, served_all, is_backlogged, runners > 0 and not waits))
-  return served_all, runners
+  if claims and random then hand_over(call, pool, claims) end
+  return served_all - (claims and claims.straight or 0), runners
 end
 
 -- Calls in who waited for what this call made free, then dispatches every pool whose line it lengthened; what
--- makes the fast path one call.
-local function dispatch_touched(call, policy_text, actor)
+-- makes the fast path one call; `random` as above.
+local function dispatch_touched(call, policy_text, actor, random)
   if #call.loose > 0 then
     follow(call, policy_text)
     ties.pass_on(call)
@@ -200,8 +208,8 @@ local function dispatch_touched(call, policy_text, actor)
   for pool in pairs(call.pools) do pools[#pools + 1] = pool end
   table.sort(pools)
   for _, pool in ipairs(pools) do
-    local served, runners = dispatch_pool(call, pool, BATCH_MAX, policy, actor)
-    wake_runners(call, pool, math.min(served, runners))
+    local ready, runners = dispatch_pool(call, pool, BATCH_MAX, policy, actor, nil, random)
+    wake_runners(call, pool, math.min(ready, runners))
   end
 end
 

@@ -48,7 +48,7 @@ local function begin(shard)
   return {
     shard = shard, now = now, now_text = int(now), touched = {}, said = {}, counts = {}, turns = {}, pools = {},
     retired = {}, freed = {}, made = {}, known = {}, fairs = {}, marks = {}, loose = {}, wishes = {}, steps = 0,
-    hooks = {}, posts = {}, places = {}, watched = {}
+    hooks = {}, posts = {}, places = {}, watched = {}, room = {}
   }
 end
 
@@ -172,6 +172,7 @@ local function wake_tenant(call, pool, class, tenant)
   if turn.seen[tenant] then return end
   turn.seen[tenant] = true
   local name = pool .. ':' .. class
+  if turn.active > 0 and redis.call('ZSCORE', call.shard .. 'turn:' .. name, tenant) then return end
   local rested = tonumber(redis.call('ZSCORE', call.shard .. 'rested:' .. name, tenant) or '0')
   local start = math.max(rested, turn.clock)
   if redis.call('ZADD', call.shard .. 'turn:' .. name, 'NX', start, tenant) == 1 then
@@ -284,7 +285,8 @@ local function still_recalled(call)
 end
 
 -- Free slots of live runners that nobody drains, less what is dispatched and unclaimed: computed, never counted.
--- Then how many runners serve the pool, whether nothing may be given out yet, and how much is unclaimed.
+-- Then how many runners serve the pool, whether nothing may be given out yet, and how much is unclaimed. What each of
+-- them has free stands in `call.room`.
 local function allowance(call, pool)
   local slots = redis.call('HGETALL', call.shard .. 'slots:' .. pool)
   local wishes = desired.pool(call, pool, slots)
@@ -294,7 +296,8 @@ local function allowance(call, pool)
       if still_recalled(call) then return 0, #slots / 2, true, 0 end
     elseif not wishes.drains and not wishes.drained[slots[i]] then
       local held = redis.call('HLEN', call.shard .. 'held:' .. slots[i])
-      free = free + math.max(0, tonumber(slots[i + 1]) - held)
+      local room = math.max(0, tonumber(slots[i + 1]) - held)
+      free, call.room[slots[i]] = free + room, room
     end
   end
   local unclaimed = redis.call('XLEN', call.shard .. 'ready:' .. pool)

@@ -13,7 +13,7 @@ from contracts.states import STATE_CODES, State
 from tests.sim.model import evict
 from tests.sim.model.batch import ITEM, Batch, Item, item_of, request_waits
 from tests.sim.model.bound import refused
-from tests.sim.model.call import QUEUED, READY, Call, Job, Reply
+from tests.sim.model.call import QUEUED, READY, RUNNING, Call, Job, Reply
 from tests.sim.model.reading import parse_id
 
 _STATE_NAMES = {code: state.value for state, code in STATE_CODES.items()}
@@ -28,7 +28,8 @@ def _complete(item: Item) -> None:
     answer = item.answer
     if item.first is not None and answer[0] != "refused":
         answer[2] = item.first.answer[2]
-    if answer[0] != "refused" and answer[2] == READY:
+    begins = answer[2] == READY or (item.first is not None and answer[2] == RUNNING)
+    if answer[0] != "refused" and begins:
         answer[3:] = [0, 0]
 
 
@@ -73,9 +74,9 @@ def _settle_request(call: Call, request_id: str, entry_id: str, body: str) -> bo
 
 def admit(call: Call, argv: Sequence[str]) -> Reply:
     """admit: makes jobs durable, or says why not; items judge alone, repeated calls answer alike."""
-    actor, policy, bounds, count = argv[0], argv[1], argv[2], int(argv[3])
-    items = _items(argv[4 : 4 + count * ITEM])
-    batch = Batch(call, policy, bounds, actor)
+    actor, policy, bounds, random, count = argv[0], argv[1], argv[2], argv[3], int(argv[4])
+    items = _items(argv[5 : 5 + count * ITEM])
+    batch = Batch(call, policy, bounds, actor, random)
     for item in items:
         batch.take_in(item)
     batch.finish()

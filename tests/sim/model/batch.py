@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from contracts.errors import ErrorCode
 from contracts.states import Event
@@ -16,7 +17,8 @@ from tests.sim.model.bound import (
     refuse_too_fast,
     refused,
 )
-from tests.sim.model.call import QUEUED, READY, SCHEDULED, Call, Job, Reply, with_member
+from tests.sim.model.call import QUEUED, READY, RUNNING, SCHEDULED, Call, Job, Reply, with_member
+from tests.sim.model.grants import begin_handing
 from tests.sim.model.pace import ahead_in_class, gap_of, starts_in
 from tests.sim.model.reading import parse_id
 from tests.sim.model.sessions import Sessions, word_of
@@ -66,7 +68,9 @@ def item_of(*words: str) -> Item:
 class Batch:
     """What the items before an item of the same call will have made."""
 
-    def __init__(self, call: Call, policy: str, bounds: str, actor: str) -> None:
+    def __init__(self, call: Call, policy: str, bounds: str, actor: str, random: str = "") -> None:
+        """With `random` a job may be handed to a runner that rests."""
+        self._hand = partial(begin_handing, random) if random else None
         self._call = call
         self._policy = policy
         self._actor = actor
@@ -214,7 +218,7 @@ class Batch:
         self._made += self._pending
         self._pending = []
         self._bounds.coming.clear()
-        dispatch_lengthened(self._call, self._policy, self._actor)
+        dispatch_lengthened(self._call, self._policy, self._actor, self._hand)
 
     def finish(self) -> None:
         """Everything is made, and each new job told its place."""
@@ -234,7 +238,7 @@ class Batch:
             item.answer[2] = job.state
             place = f"{item.pool}:{item.class_name}"
             depth = call.counter(f"depth:{place}")
-            if job.state == READY:
+            if job.state in (READY, RUNNING):
                 item.answer[3:] = [0, 0]
             elif job.state == SCHEDULED:
                 item.answer[4] = item.not_before - call.now

@@ -137,9 +137,9 @@ class Call:
         """run_id, incarnation, seq, claims, arrivals, retired."""
         return self.hash("meta")
 
-    def append(self, name: str, most: int | None = None, **fields: str) -> None:
-        """An entry for a stream that is trimmed now and then."""
-        self.space.append(self.shard + name, fields, most=most)
+    def append(self, name: str, most: int | None = None, **fields: str) -> str:
+        """An entry for a stream that is trimmed now and then; its id."""
+        return self.space.append(self.shard + name, fields, most=most)
 
     def count(self, name: str, by: int) -> int:
         """A number of meta, after it grew."""
@@ -353,8 +353,19 @@ class Call:
             told = {}
         serving = {name: n for name, n in told.items() if not self.drains(pool, name)}
         free = sum(max(0, int(n) - len(self.hash(f"held:{name}"))) for name, n in serving.items())
+        return free - self.unclaimed(pool), len(slots), False
+
+    def unclaimed(self, pool: str) -> int:
+        """Jobs of the pool that are ready for whoever comes."""
         ready = self.space.stream(f"{self.shard}ready:{pool}")
-        return free - (0 if ready is None else len(ready)), len(slots), False
+        return 0 if ready is None else len(ready)
+
+    def room(self, pool: str, runner: str) -> int | None:
+        """What one runner has free; None for one that gets nothing, or that the pool does not know."""
+        slots = self.hash(f"slots:{pool}").get(runner)
+        if slots is None or slots.startswith(RECALLED) or self.drains(pool, runner):
+            return None
+        return max(0, int(slots) - len(self.hash(f"held:{runner}")))
 
     def _recalls(self) -> bool:
         return abs(self.now - int(self.meta.get("recalled_at", "0"))) < limits.RECALL_MS_MAX

@@ -23,6 +23,7 @@ from tests.sim.model.call import (
     with_member,
 )
 from tests.sim.model.grants import Grants, offer_of
+from tests.sim.model.reading import parse_id
 from tests.sim.model.turns import Policy, dispatch_lengthened, dispatch_pool, policy_of
 
 ENDING = 6
@@ -145,24 +146,50 @@ def _offers_again(call: Call, runner: str, job_ids: str) -> list[Reply]:
 
 def _offers_now(call: Call, pool: str, grants: Grants, policy: Policy) -> list[Reply]:
     """What was made ready before goes first, then the picker serves this runner straight from the lines."""
-    done, runners = dispatch_pool(call, pool, limits.BATCH_ITEMS_MAX, policy, "runner", grants)
-    call.wake(pool, min(done - grants.straight, runners))
+    ready, runners = dispatch_pool(call, pool, limits.BATCH_ITEMS_MAX, policy, "runner", grants)
+    call.wake(pool, min(ready, runners))
     return grants.offers
+
+
+def _unheard(call: Call, runner: str, last: dict[str, str], heard: int) -> Reply:
+    """What was handed to the runner and it has not heard of: the offer, or its claim when that is over."""
+    if not last.get("handed"):
+        return []
+    epoch, entry_id, job_id, claim = last["handed"].split()
+    if int(epoch) <= heard:
+        stream = call.space.stream(f"{call.shard}inbox:{runner}")
+        if stream is not None:
+            stream.delete(parse_id(entry_id))
+        return []
+    job = call.load(job_id)
+    if job is not None and job.state == RUNNING and job.fields.get("claim") == claim:
+        return offer_of(job)
+    return [job_id, claim, epoch]
+
+
+def _rest(call: Call, pool: str, runner: str, *, is_ready: bool) -> None:
+    """Whether the runner takes what comes next."""
+    resting = call.space.zset(f"{call.shard}resting:{pool}")
+    if is_ready:
+        resting.put(runner, call.now)
+    else:
+        resting.remove(runner)
 
 
 def cycle(call: Call, argv: Sequence[str]) -> Reply:
     """cycle: a runner's steady state in one call: endings, then new claims and dispatch (group commit)."""
-    runner, pool, number, free, random, policy, count = argv[:7]
+    runner, pool, number, free, random, policy, heard, count = argv[:8]
     slots = call.hash(f"slots:{pool}").get(runner)
     if slots is None and runner not in call.hash("beats"):
         return ["runner_over"]
     if slots is not None and slots.startswith(RECALLED):
         return ["recalled"]
-    rows = [argv[at : at + ENDING] for at in range(7, 7 + int(count) * ENDING, ENDING)]
+    rows = [argv[at : at + ENDING] for at in range(8, 8 + int(count) * ENDING, ENDING)]
     verdicts = [_end(call, runner, row) for row in rows]
     call.policy = policy_of(policy)
     ties.pass_on(call)
     last = call.hash(f"lastcall:{runner}")
+    handed = _unheard(call, runner, last, int(heard)) if heard else []
     if int(number) <= int(last.get("number", "-1")):
         # A late copy of an older call gets nothing: nobody reads its reply, nobody would run its jobs.
         offers = _offers_again(call, runner, last["jobs"]) if last.get("number") == number else []
@@ -173,7 +200,10 @@ def cycle(call: Call, argv: Sequence[str]) -> Reply:
         call.lengthened.pop(pool, None)
         dispatch_lengthened(call, policy, "runner")
         last |= {"number": number, "jobs": " ".join(offer[0] for offer in offers)}
-    return call.done(verdicts, offers)
+        last["handed"] = last.get("handed", "") if handed else ""
+        if heard:
+            _rest(call, pool, runner, is_ready=int(free) > len(offers) and not handed)
+    return call.done(verdicts, offers, handed)
 
 
 # -- after the server came back

@@ -18,6 +18,18 @@ def offer_of(job: Job) -> Reply:
     return [*offer, waited, fields["class"]]
 
 
+HANDED = "job claim attempt spec progress answer wish outs epoch waited class".split()
+"""The fields of an inbox entry that hands a job over: an offer, in its order."""
+
+
+def begin_handing(random: str, call: Call, pool: str) -> Grants | None:
+    """Who is handed the next job of the pool."""
+    known = call.space.zset(f"{call.shard}resting:{pool}")
+    names = known.above(call.now - limits.REST_MS_MAX, limits.RESTING_LOOKS)
+    runner = next((name for name in names if call.room(pool, name)), None)
+    return None if runner is None else Grants(call, runner, 1, random)
+
+
 class Grants:
     """What one runner claims in one call, at most `most` jobs."""
 
@@ -40,6 +52,22 @@ class Grants:
         """A drained runner claims nothing."""
         if self._call.drains(pool, self._runner):
             self._most = 0
+
+    def obey_slots(self, pool: str) -> None:
+        """Nor one more than it has room for by the books of the server."""
+        room = self._call.room(pool, self._runner)
+        self._most = self._most if room is None else min(self._most, room)
+
+    def hand_over(self, pool: str) -> None:
+        """Tells the runner, which rested, of the job that was claimed for it."""
+        if not self.offers:
+            return
+        call, runner, (offer,) = self._call, self._runner, self.offers
+        words = {"what": "offer"} | dict(zip(HANDED, map(str, offer), strict=True))
+        entry_id = call.append(f"inbox:{runner}", limits.INBOX_ENTRIES_MAX, **words)
+        told = f"{offer[8]} {entry_id} {offer[0]} {offer[1]}"
+        call.hash(f"lastcall:{runner}")["handed"] = told
+        call.space.zset(f"{call.shard}resting:{pool}").remove(runner)
 
     def reserve(self, count: int) -> None:
         """Numbers for the next claims; what is not used is never given again."""

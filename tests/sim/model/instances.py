@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT, INCARNATIONS_TOLD_MAX
+from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT, INCARNATIONS_TOLD_MAX, REST_MS_MAX
 from contracts.states import Event
 from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
 from tests.sim.model.control import excuse
@@ -188,6 +188,9 @@ def _forget(call: Call, instance: str, about: Mapping[str, Any]) -> None:
     if role == "runner":
         pool = about["pool"]
         call.hash(f"slots:{pool}").pop(instance, None)
+        resting = call.space.zset(f"{call.shard}resting:{pool}")
+        for gone in (instance, *resting.up_to(call.now - REST_MS_MAX)):
+            resting.remove(gone)
         for name in (f"inbox:{instance}", f"lastcall:{instance}"):
             call.space.delete(call.shard + name)
         for name in (f"ready:{pool}", f"wake:{pool}"):

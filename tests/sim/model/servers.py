@@ -279,6 +279,8 @@ def _comparable_value(family: str, value: Any) -> Any:
         return {name: _run(name, text) for name, text in value.items()}
     if family in {"command", "commands"}:
         return _commanded(value)
+    if family == "lastcall":
+        return {name: _STREAM_ID.sub("ID", text) for name, text in value.items()}
     if family == "acks":
         entries, groups = value.comparable(with_ids=False)
         return [{k: _STREAM_ID.sub("ID", v) for k, v in one.items()} for one in entries], groups

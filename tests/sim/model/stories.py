@@ -90,7 +90,9 @@ class Story(Commanding, Hooking, Timetables):
         count = self._rng.choice((1, 1, 2, 6))
         items = [self._item() for _ in range(count)]
         flat = [word for item in items for word in item]
-        return self._say("admit", "gateway", self._policy, self._limit(), count, *flat)
+        return self._say(
+            "admit", "gateway", self._policy, self._limit(), f"y{self._count}", count, *flat
+        )
 
     def _limit(self) -> Word:
         """Mostly the story's own bounds."""
@@ -163,7 +165,9 @@ class Story(Commanding, Hooking, Timetables):
             return self._say("refuse", entry, request, '{"code":"INVALID_SPEC"}')
         *head, _, _, placed, ties = self._item()
         item = (*head, entry, request, placed, ties)
-        return self._say("admit", "admission", self._policy, self._limit(), 1, *item)
+        return self._say(
+            "admit", "admission", self._policy, self._limit(), f"y{self._count}", 1, *item
+        )
 
     def _cycle(self) -> Step:
         runner = self._rng.choice(list(RUNNERS))
@@ -172,7 +176,12 @@ class Story(Commanding, Hooking, Timetables):
         endings = [self._ending() for _ in range(self._rng.choice((0, 0, 1, 1, 2, 4)))]
         flat = [word for ending in endings for word in ending]
         head = (runner, RUNNERS[runner], number, self._any(0, 1, 2, 5), f"x{self._count}")
-        return self._say("cycle", *head, self._policy, len(endings), *flat)
+        return self._say("cycle", *head, self._policy, self._heard(runner), len(endings), *flat)
+
+    def _heard(self, runner: str) -> Word:
+        """Mostly the newest that it was handed; one that says nothing takes no job while it rests."""
+        epoch = int(self._hash(f"lastcall:{runner}").get("handed", "").partition(" ")[0] or 0)
+        return self._any(epoch, epoch, epoch, max(0, epoch - 1), 0, "")
 
     def _reclaim(self) -> Step:
         """Mostly a runner that was asked, with claims it has, once had, or never did."""

@@ -6,7 +6,7 @@ State of a pool: hash `fair` with the pool's clock `v`, a class's finish tag `c:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ from tests.sim.model.values import number_text
 if TYPE_CHECKING:
     from tests.sim.model.call import Call, Reply
     from tests.sim.model.grants import Grants
+
+    Hand = Callable[[Call, str], Grants | None]
 
 STALE_MAX = BATCH_ITEMS_MAX
 """Stale entries that one call steps over."""
@@ -202,21 +204,31 @@ def _serve(
 
 
 def dispatch_pool(
-    call: Call, pool: str, most: int, policy: Policy, actor: str, grants: Grants | None = None
+    call: Call,
+    pool: str,
+    most: int,
+    policy: Policy,
+    actor: str,
+    grants: Grants | None = None,
+    hand: Hand | None = None,
 ) -> tuple[int, int]:
-    """Gives free slots to waiting jobs; returns how many, and how many runners serve the pool. A runner that
-    claims takes first what was made ready before."""
+    """Gives free slots to waiting jobs; returns how many became ready for others, and how many runners serve
+    the pool. A runner that claims takes first what was made ready before; the first job goes to the runner
+    that `hand` finds at rest."""
     call.policy = policy
     free, runners, waits = call.allowance(pool)
     if call.drains(pool):
         return 0, runners
     if grants is not None:
         grants.obey_drain(pool)
+        grants.obey_slots(pool)
     if grants is not None and not waits:
         free += grants.claim_ready(pool)
     want, done, looked = min(free, most), 0, 0
     if ties.is_paused(call, "*", f"pool:{pool}"):
         want = 0
+    if hand is not None and want > 0 and not call.unclaimed(pool):
+        grants = hand(call, pool)
     turns = PoolTurns(call, pool)
     while done < want and looked < want + STALE_MAX:
         waiting = turns.waiting(policy)
@@ -230,16 +242,18 @@ def dispatch_pool(
         done, looked = done + served, looked + seen
     backlogged = bool(turns.waiting(policy)) if want > 0 else (pool in call.lengthened or None)
     measure(call, pool, done, backlogged=backlogged, is_served=runners > 0 and not waits)
-    return done, runners
+    if grants is not None and hand is not None:
+        grants.hand_over(pool)
+    return done - (0 if grants is None else grants.straight), runners
 
 
-def dispatch_lengthened(call: Call, policy_text: str, actor: str) -> None:
+def dispatch_lengthened(call: Call, policy_text: str, actor: str, hand: Hand | None = None) -> None:
     """Dispatches every pool whose line this call made longer, and wakes who may claim."""
     call.policy = policy_of(policy_text)
     ties.pass_on(call)
     for pool in sorted(call.lengthened):
-        done, runners = dispatch_pool(call, pool, BATCH_ITEMS_MAX, call.policy, actor)
-        call.wake(pool, min(done, runners))
+        ready, runners = dispatch_pool(call, pool, BATCH_ITEMS_MAX, call.policy, actor, hand=hand)
+        call.wake(pool, min(ready, runners))
 
 
 def dispatch(call: Call, argv: Sequence[str]) -> Reply:

@@ -58,6 +58,11 @@ class ZSet:
         """The lowest score and its member."""
         return self._order[0] if self._order else None
 
+    def above(self, score: float, most: int) -> list[str]:
+        """Members whose score is greater than `score`, the lowest first."""
+        start = bisect_right(self._order, score, key=lambda pair: pair[0])
+        return [member for _, member in self._order[start : start + most]]
+
     def up_to(self, score: float, most: int | None = None) -> list[str]:
         """Members whose score is at most `score`, the lowest first."""
         found = self._order[: bisect_right(self._order, score, key=lambda pair: pair[0])]
