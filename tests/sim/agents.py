@@ -89,15 +89,14 @@ class Tree(Watchman):
         self.stop_at: int | None = None
         self.suspend_max_ms = 0
         self._timer: SimHandle | None = None
+        self._began_at: int | None = None
+        self._started = False
         _HOSTS[self.process] = house.host
         self._run = run
 
     def begin(self, terms: str) -> None:
-        """The order was read: the agent starts, under the lease the order names."""
-        loop = self.house.loop
-        if terms:
-            self._in_guard(lambda: self.take_lease(terms.split()))
-        _ = loop.start(self.process.main, self._agent(), name="agent")
+        """The order was read: the agent starts under the lease that it names, or waits while that is over."""
+        self._in_guard(lambda: self.take_lease(terms.split()) if terms else None)
 
     async def _agent(self) -> None:
         rng = Random(f"{self.house.seed}/{self.job_id}/{self.claim}")
@@ -134,7 +133,7 @@ class Tree(Watchman):
         self.house.loop.call_later(PIPE_S, do, context=self.guard_context)
 
     def _watch(self) -> None:
-        if self.alone:
+        if self.alone or not (self._started or self._may_begin()):
             return
         self.judge()
         next_at = self.next_at()
@@ -143,6 +142,21 @@ class Tree(Watchman):
         if next_at is not None and not self.alone:
             when = self.house.host.real_s(next_at)
             self._timer = self.house.loop.call_at(when, self._watch, context=self.guard_context)
+
+    def _may_begin(self) -> bool:
+        """As the guard's `may_start`: the runner may have been frozen since it took the job."""
+        now = _now_ms()
+        self._began_at = now if self._began_at is None else self._began_at
+        give_up_at = self._began_at + self.suspend_max_ms
+        if self.stop_at is None or now < self.stop_at:
+            self._started = True
+            _ = self.house.loop.start(self.process.main, self._agent(), name="agent")
+        elif now >= give_up_at:
+            self.kill("lease")
+        else:
+            when = self.house.host.real_s(give_up_at)
+            self._timer = self.house.loop.call_at(when, self._watch, context=self.guard_context)
+        return self._started
 
     def suspend(self) -> None:
         self.suspended_at = _now_ms()

@@ -38,7 +38,7 @@ class Shop:
             job_id, "d", keys.get("tenant", "t"), POOL, keys.get("class_name", "lo"), "{}", 0,
             keys.get("deadline", 0), "", "", "", "", "", "",
         )  # fmt: skip
-        answer: list[Any] = self.say("admit", "gateway", self.policy, bounds, 1, *item)[3][0]
+        answer: list[Any] = self.say("admit", "gateway", self.policy, bounds, "y", 1, *item)[3][0]
         return answer
 
     def cycle(self, ended: int) -> None:
@@ -47,7 +47,7 @@ class Shop:
         flat = [word for job_id, claim in over for word in ("settle", job_id, claim, "{}", "{}", 0)]
         self.calls += 1
         free = self.slots - len(self.running)
-        head = (RUNNER, POOL, self.calls, free, f"x{self.calls}", self.policy, len(over))
+        head = (RUNNER, POOL, self.calls, free, f"x{self.calls}", self.policy, "", len(over))
         for offer in self.say("cycle", *head, *flat)[4]:
             self.running.append((offer[0], offer[1]))
 

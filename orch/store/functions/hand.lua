@@ -37,7 +37,7 @@ local function unheard(call, runner, handed, heard)
     return nil
   end
   local job = load_job(call, id)
-  if job and job.state == 'r' and job.claim == claim then return offer_of(job) end
+  if judge_claim(job, claim) == 'ok' then return offer_of(job) end
   return { id, claim, epoch }
 end
 

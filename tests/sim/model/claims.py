@@ -162,7 +162,7 @@ def _unheard(call: Call, runner: str, last: dict[str, str], heard: int) -> Reply
             stream.delete(parse_id(entry_id))
         return []
     job = call.load(job_id)
-    if job is not None and job.state == RUNNING and job.fields.get("claim") == claim:
+    if job is not None and call.judge_claim(job, claim) == "ok":
         return offer_of(job)
     return [job_id, claim, epoch]
 
