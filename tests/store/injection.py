@@ -138,6 +138,7 @@ def become_server(real: str, argv: Sequence[str], injection: Injection) -> NoRet
     if os.fork() == 0:
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
         os.closerange(3, 256)  # the lock of the home is the server's
+        os.umask(0o077)  # its socket is the owner's alone, as the server's would be
         os.chdir("/")
         link = FaultyLink(front, str(behind), plan_of_socket=lambda: plan_of_socket(injection))
         anyio.run(link.listen)
