@@ -261,6 +261,20 @@ def test_as_many_fires_by_hand_are_known_again_as_the_limit_says(real: ToldRedis
     assert tell(real, timetable, *fires, fires[0])[0] == "ok", "so many others came between"
 
 
+def test_the_death_of_a_delivery_is_told_once_though_it_was_sent_once_more(
+    real: ToldRedis,
+) -> None:
+    hook = Step("hook", ("put", "t", "h", '{"events":[]}', "", 9, 9), EPOCH_MS)
+    member, about = "t:0:1:x", '{"at_ms":1}'
+    dead = Step("deliver", ("t", "h", "0", "410", 1, member, 0, "dead", 0, about), EPOCH_MS + 1)
+    again = Step("post", ("t", "h", 1, member, about), EPOCH_MS + 2)
+    test = Step("post", ("t", "h", 1, member, ""), EPOCH_MS)
+    on = Step("hook", ("on", "t", "h", "", "", 0, 0), EPOCH_MS + 2)
+    reply = tell(real, hook, test, test, dead, dead, on, again, again, test, dead)
+    assert reply[-1] == ["stale"]
+    assert "off" not in real.look()["tally:t:h"]
+
+
 # -- the client: blocked readers, and what they meet when the server stops
 
 READ = ("XREADGROUP", "GROUP", "g", "me", "COUNT", 1, "NOACK", "BLOCK", 1_000, "STREAMS", "s", ">")

@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.states import State
-from contracts.webhooks import NewWebhook, NewWebhookAnswer, WebhookEvent
+from contracts.webhooks import WebhookEvent
 from orch.core.bounds import Bounds
-from orch.core.webhooks import InHand, Next, Tried
 from orch.store.repairs import START
+from tests.store.notifying import collect, fill_line, hook, told, tried
 from tests.store.world import HOUR_MS, World, ending
-
-URL = "https://example.com/hook"
-
-
-async def hook(world: World, **keys: Any) -> NewWebhookAnswer:
-    return await world.store.webhooks.add(NewWebhook(url=URL, **keys))
-
-
-async def collect(world: World, *, busy_ms: int = 0, most: int = 99) -> list[InHand]:
-    """As a notifier does. Unless asked, it is kept from nobody: the repeat of a lost answer gets it too."""
-    found, _, _ = await world.store.deliveries.collect(hooks=99, most=most, busy_ms=busy_ms)
-    return found
-
-
-async def told(world: World) -> list[tuple[str, str]]:
-    """Event and job of every delivery that is due, by what a notifier gets."""
-    found = await collect(world)
-    return sorted((post.event.type, post.event.job_id or "") for one in found for post in one.posts)
-
-
-def tried(
-    taken: InHand,
-    verdict: Literal["delivered", "again", "dead"],
-    *,
-    delay_ms: int = 0,
-    off: str = "",
-) -> list[Tried]:
-    return [
-        Tried(
-            post,
-            Next(verdict, delay_ms, off),
-            {"id": f"msg_{n}", "member": post.event.member, "tries": post.tries + 1, "body": "{}"},
-        )
-        for n, post in enumerate(taken.posts)
-    ]
 
 
 @pytest.mark.req("EVT-4")
@@ -283,12 +248,7 @@ async def test_a_tenant_may_have_so_many_webhooks_and_no_more(world: World) -> N
 async def test_above_the_bound_the_newest_deliveries_are_dropped_and_counted(world: World) -> None:
     await world.pool()
     made = await hook(world)
-    posts = world.connection.keys.posts(f"default:{made.webhook_id}")
-    old = [word for n in range(limits.WEBHOOK_POSTS_MAX - 1) for word in (9e12, f"X:1:1:old{n}")]
-    for at in range(0, len(old), 2_000):
-        await world.redis(
-            "ZADD", posts, *(int(w) if isinstance(w, float) else w for w in old[at : at + 2_000])
-        )
+    await fill_line(world, made.webhook_id, but=1)
     await world.submit_many("job", 2)
     await world.store.steering.cancel("job0000", by="me")
     await world.store.steering.cancel("job0001", by="me")
