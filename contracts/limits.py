@@ -209,6 +209,9 @@ FIRE_AGAIN_MS: Final = 5 * SECOND_MS
 """A due schedule that was handed to a scheduler is handed out again after this, if nothing came of it."""
 TIMES_SHOWN_MAX: Final = 100
 
+CALLS_KEPT: Final = 16
+"""Fires by hand of a schedule, tests of a webhook: so many are known again when their call is repeated."""
+
 # Ports and files
 SOCKET_PATH_BYTES_MAX: Final = 107
 """sun_path holds 108 bytes with its closing zero."""

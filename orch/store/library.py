@@ -151,6 +151,7 @@ _CONSTANTS: Final = MappingProxyType(
         "TOLD_MAX": limits.INCARNATIONS_TOLD_MAX,
         "POSTS_MAX": limits.WEBHOOK_POSTS_MAX,
         "POSTS_KEPT": limits.WEBHOOK_POSTS_KEPT,
+        "CALLS_KEPT": limits.CALLS_KEPT,
         "SESSION_JOBS_MAX": limits.SESSION_JOBS_MAX,
         "COMMANDS_MAX": limits.COMMANDS_WAITING_MAX,
         "COMMAND_TTL_MS": limits.COMMAND_TTL_MS,

@@ -18,6 +18,7 @@ from fakeredis._socket._fakesocket import FakeSocket
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contracts.errors import Unavailable
+from contracts.limits import CALLS_KEPT
 from contracts.states import Event
 from orch.system import SystemClock
 from tests.sim.model import instances
@@ -242,6 +243,36 @@ def test_a_class_is_as_old_as_its_head_once_a_stale_entry_has_left(real: ToldRed
         cycle("r1", "a", 1, 1, EPOCH_MS + 60_000),
     )
     assert offered(reply) == ["older"]
+
+
+# -- calls that come again after others: what stories meet too seldom
+
+
+def by_hand(job_id: str, at_ms: int, overlap: str = "replace") -> Step:
+    head = ("gateway", POLICY, "queue_jobs_max=100", "t", "s", 1, 0, at_ms, 0, 0, overlap)
+    item = (job_id, "d", "t", "a", "lo", "{}", 0, 0, "", "", "", "", "", "")
+    return Step("fire", (*head, *item), EPOCH_MS + 1_000)
+
+
+def test_as_many_fires_by_hand_are_known_again_as_the_limit_says(real: ToldRedis) -> None:
+    fires = [by_hand(f"f{n}", EPOCH_MS + n) for n in range(CALLS_KEPT + 1)]
+    timetable = Step("schedule", ("t", "s", "{}", 0, EPOCH_MS + HOUR_MS, "", "", "a"), EPOCH_MS)
+    assert tell(real, timetable, *fires, fires[1])[0] == "same"
+    assert tell(real, timetable, *fires, fires[0])[0] == "ok", "so many others came between"
+
+
+def test_the_death_of_a_delivery_is_told_once_though_it_was_sent_once_more(
+    real: ToldRedis,
+) -> None:
+    hook = Step("hook", ("put", "t", "h", '{"events":[]}', "", 9, 9), EPOCH_MS)
+    member, about = "t:0:1:x", '{"at_ms":1}'
+    dead = Step("deliver", ("t", "h", "0", "410", 1, member, 0, "dead", 0, about), EPOCH_MS + 1)
+    again = Step("post", ("t", "h", 1, member, about), EPOCH_MS + 2)
+    test = Step("post", ("t", "h", 1, member, ""), EPOCH_MS)
+    on = Step("hook", ("on", "t", "h", "", "", 0, 0), EPOCH_MS + 2)
+    reply = tell(real, hook, test, test, dead, dead, on, again, again, test, dead)
+    assert reply[-1] == ["stale"]
+    assert "off" not in real.look()["tally:t:h"]
 
 
 # -- the client: blocked readers, and what they meet when the server stops

@@ -110,8 +110,8 @@ WEBHOOK_CALLS: Final[Mapping[str, Call]] = MappingProxyType(
         "webhooks.remove": Call(hooked, _remove),
         "webhooks.switch_on": Call(hooked, _on),
         "webhooks.rotate": Call(hooked, _rotate),
-        "webhooks.test": Call(hooked, _test, twice=frozenset({"notices"})),
-        "webhooks.resend": Call(given_up, _resent, twice=frozenset({"notices"})),
+        "webhooks.test": Call(hooked, _test),
+        "webhooks.resend": Call(given_up, _resent),
         "webhooks.deliveries": Call(posted, _shown),
     }
 )

@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from orch.store.connection import Connection
 from orch.store.engine import engines
+from orch.store.library import library
 from tests.store.faulty import RESET_AFTER, Fault, FaultyLink, Plan, Words
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -138,6 +139,7 @@ def become_server(real: str, argv: Sequence[str], injection: Injection) -> NoRet
     if os.fork() == 0:
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
         os.closerange(3, 256)  # the lock of the home is the server's
+        os.umask(0o077)  # its socket is the owner's alone, as the server's would be
         os.chdir("/")
         link = FaultyLink(front, str(behind), plan_of_socket=lambda: plan_of_socket(injection))
         anyio.run(link.listen)
@@ -179,3 +181,42 @@ def make_forgetful(connection: Connection, injection: Injection) -> None:
     make: Callable[[int], Any] = connection._make
     connection._make = lambda timeout_ms: Forgetful(make(timeout_ms), injection)  # type: ignore[assignment]  # a stand-in for the client
     connection._commands = Forgetful(connection._commands, injection)  # type: ignore[assignment]  # a stand-in for the client
+
+
+class LosesOne:
+    """A client that loses the answer to the next call of one function; before its caller asks again, somebody
+    else acts."""
+
+    def __init__(self, client: Any, verb: str, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._client = client
+        self._call = ("FCALL", library().function(verb))
+        self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether it has."""
+        return self._meanwhile is None
+
+    async def execute_command(self, *command: Any) -> Any:
+        """As redis-py's, but for the one answer."""
+        reply = await self._client.execute_command(*command)
+        if command[:2] != self._call or self._meanwhile is None:
+            return reply
+        meanwhile, self._meanwhile = self._meanwhile, None
+        await meanwhile()
+        raise RedisTimeoutError("the test lost the answer")
+
+
+@contextmanager
+def lost_answer(
+    connection: Connection, verb: str, meanwhile: Callable[[], Awaitable[None]]
+) -> Iterator[None]:
+    """The next call of `verb` is carried out, gets no answer and comes again, after `meanwhile`."""
+    client: Any = connection._commands
+    loses = LosesOne(client, verb, meanwhile)
+    connection._commands = loses  # type: ignore[assignment]  # a stand-in for the client
+    try:
+        yield
+    finally:
+        connection._commands = client
+    assert loses.has_lost, f"{verb} was not called"

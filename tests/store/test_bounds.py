@@ -118,6 +118,7 @@ async def test_who_gave_way_ends_canceled_and_its_watchers_hear_of_it(world: Wor
 
 
 @pytest.mark.req("ADM-2", "MET-1")
+@pytest.mark.first_answers
 async def test_evictions_and_refusals_are_counted_by_rule(world: World) -> None:
     await world.pool()
     world.bounds = Bounds(PLENTY, pool_jobs_max=1, full_policy="shed-low-priority")
@@ -277,6 +278,7 @@ async def test_paused_intake_refuses_until_it_is_resumed(world: World, scope: st
 
 
 @pytest.mark.req("ADM-1", "ADM-3")
+@pytest.mark.first_answers  # asked again, the request is settled
 async def test_a_raw_producer_reads_the_same_refusal(world: World) -> None:
     await world.pool()
     world.bounds = Bounds(0)

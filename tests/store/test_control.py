@@ -119,7 +119,12 @@ async def test_a_command_that_a_dead_scheduler_had_read_is_applied_by_the_next(
     beat = (await world.store.leases.beats())["s1"]
     await world.store.leases.bury("s1", beat, age_ms=1, most=9)
     await by_hand(world, id="b", command="pause", target="*")
-    assert await apply_all(world) == ["done", "done"]
+    assert len(await apply_all(world)) == 2
+    records = [await world.store.control.command(one) for one in ("a", "b")]
+    assert [(one.status, one.revision) for one in records] == [
+        (CommandStatus.DONE, 1),
+        (CommandStatus.DONE, 2),
+    ]
     assert (await desired(world))["rev"] == "2"
 
 

@@ -69,7 +69,8 @@ async def test_what_runs_may_finish_and_the_record_says_how_it_ended(world: Worl
     await acknowledge(world, runner, 1)
     record = await world.store.control.command("c1")
     assert (record.acked, record.waiting) == ([runner.runner_id], [runner.runner_id]), "it works on"
-    assert await runner.end(ending("settle", offer)) == ["ok"]
+    await runner.end(ending("settle", offer))
+    assert await world.state("job") is State.COMPLETED
     await acknowledge(world, runner, 1, command_id="c1", force_stopped=0, left=0)
     record = await world.store.control.command("c1")
     assert (record.status, record.waiting) == (CommandStatus.DONE, [])

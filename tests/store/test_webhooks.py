@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from contracts import limits
 from contracts.errors import ErrorCode, Refused
 from contracts.states import State
-from contracts.webhooks import NewWebhook, NewWebhookAnswer, WebhookEvent
+from contracts.webhooks import WebhookEvent
 from orch.core.bounds import Bounds
-from orch.core.webhooks import InHand, Next, Tried
 from orch.store.repairs import START
+from tests.store.notifying import collect, fill_line, hook, told, tried
 from tests.store.world import HOUR_MS, World, ending
-
-URL = "https://example.com/hook"
-
-
-async def hook(world: World, **keys: Any) -> NewWebhookAnswer:
-    return await world.store.webhooks.add(NewWebhook(url=URL, **keys))
-
-
-async def collect(world: World, *, busy_ms: int = HOUR_MS, most: int = 99) -> list[InHand]:
-    found, _, _ = await world.store.deliveries.collect(hooks=99, most=most, busy_ms=busy_ms)
-    return found
-
-
-async def told(world: World) -> list[tuple[str, str]]:
-    """Event and job of every delivery that is due, by what a notifier gets."""
-    found = await collect(world)
-    return sorted((post.event.type, post.event.job_id or "") for one in found for post in one.posts)
-
-
-def tried(
-    taken: InHand,
-    verdict: Literal["delivered", "again", "dead"],
-    *,
-    delay_ms: int = 0,
-    off: str = "",
-) -> list[Tried]:
-    return [
-        Tried(
-            post,
-            Next(verdict, delay_ms, off),
-            {"id": f"msg_{n}", "member": post.event.member, "tries": post.tries + 1, "body": "{}"},
-        )
-        for n, post in enumerate(taken.posts)
-    ]
 
 
 @pytest.mark.req("EVT-4")
@@ -144,7 +110,7 @@ async def test_what_a_notifier_has_in_hand_no_other_gets_until_its_time_is_over(
     await world.submit_many("job", 3)
     for n in range(2):
         await world.store.steering.cancel(f"job{n:04}", by="me")
-    (first,) = await collect(world, most=1)
+    (first,) = await collect(world, busy_ms=HOUR_MS, most=1)
     await world.store.steering.cancel("job0002", by="me")
     assert await collect(world) == [], "a new one waits too: one hook, one notifier"
     await world.store.deliveries.deliver(first, tried(first, "delivered"))
@@ -164,7 +130,7 @@ async def test_of_two_notifiers_that_sent_the_same_delivery_one_is_counted(world
     await world.store.steering.cancel("job", by="me")
     (slow,) = await collect(world, busy_ms=0)
     await world.wait_a_ms()
-    (quick,) = await collect(world)
+    (quick,) = await collect(world, busy_ms=HOUR_MS)
     assert await world.store.deliveries.deliver(quick, tried(quick, "again", delay_ms=HOUR_MS)) == [
         True
     ]
@@ -184,7 +150,7 @@ async def test_a_failed_try_comes_again_when_its_time_has_come_with_the_body_it_
     await hook(world)
     await world.submit("job")
     await world.store.steering.cancel("job", by="me")
-    (first,) = await collect(world)
+    (first,) = await collect(world, busy_ms=HOUR_MS)
     await world.store.deliveries.deliver(first, tried(first, "again", delay_ms=HOUR_MS))
     _, next_in_ms, _ = await world.store.deliveries.collect(hooks=9, most=9, busy_ms=1)
     assert HOUR_MS - 60_000 < next_in_ms <= HOUR_MS
@@ -282,12 +248,7 @@ async def test_a_tenant_may_have_so_many_webhooks_and_no_more(world: World) -> N
 async def test_above_the_bound_the_newest_deliveries_are_dropped_and_counted(world: World) -> None:
     await world.pool()
     made = await hook(world)
-    posts = world.connection.keys.posts(f"default:{made.webhook_id}")
-    old = [word for n in range(limits.WEBHOOK_POSTS_MAX - 1) for word in (9e12, f"X:1:1:old{n}")]
-    for at in range(0, len(old), 2_000):
-        await world.redis(
-            "ZADD", posts, *(int(w) if isinstance(w, float) else w for w in old[at : at + 2_000])
-        )
+    await fill_line(world, made.webhook_id, but=1)
     await world.submit_many("job", 2)
     await world.store.steering.cancel("job0000", by="me")
     await world.store.steering.cancel("job0001", by="me")
@@ -346,6 +307,7 @@ async def test_a_webhook_that_changed_meanwhile_is_not_overwritten(world: World)
 
 
 @pytest.mark.req("EVT-4", "REA-3")
+@pytest.mark.first_answers
 @pytest.mark.parametrize(("index", "name"), [("unsent", "default:{}"), ("webhooks", "{}")])
 async def test_an_index_of_webhooks_that_was_lost_is_rebuilt(
     world: World, index: str, name: str
@@ -366,6 +328,7 @@ async def test_an_index_of_webhooks_that_was_lost_is_rebuilt(
 
 
 @pytest.mark.req("EVT-4", "REA-3")
+@pytest.mark.first_answers
 async def test_what_waited_for_a_webhook_whose_record_was_lost_goes(world: World) -> None:
     await world.pool()
     await hook(world)

@@ -9,6 +9,8 @@
 -- returns {"ok", incarnation, seq, {"ok" | "stale" …}} | {"gone"}
 -- flags: allow-oom
 -- The tries are compared: of two notifiers that sent the same delivery, because the first was late, one counts.
+-- Only with a delivery that dies of it is the webhook switched off: A says 410 and the answer is lost, B switches
+-- the webhook on, A's call comes again, and its delivery is not in the line any more.
 local DELIVERY = 5
 
 local function keep_newest(call, list, about, most)
@@ -23,6 +25,9 @@ local function deliver_one(call, place, argv, base)
   local known = redis.call('HGET', past, member)
   local was = tonumber(known and string.match(known, '^%d+') or '0')
   if was ~= tries or not redis.call('ZSCORE', line, member) then return 'stale' end
+  -- It died of this very try and was sent once more by hand, which gave it all its tries again: the call that
+  -- said so, whose answer was lost, comes again.
+  if known == '0 ' .. about then return 'stale' end
   if verdict == 'again' then
     redis.call('ZADD', line, int(call.now + delay), member)
     redis.call('HSET', past, member, int(tries + 1) .. ' ' .. about)
@@ -40,8 +45,13 @@ local function deliver(keys, argv)
   if redis.call('HEXISTS', shard .. 'hooks:' .. tenant, id) == 0 then return { 'gone' } end
   local call, place, verdicts = begin(shard), tenant .. ':' .. id, {}
   local tally = shard .. 'tally:' .. place
-  for n = 1, count do verdicts[n] = deliver_one(call, place, argv, 6 + (n - 1) * DELIVERY) end
-  if off ~= '' then redis.call('HSET', tally, 'off', off) end
+  local one_died = false
+  for n = 1, count do
+    local base = 6 + (n - 1) * DELIVERY
+    verdicts[n] = deliver_one(call, place, argv, base)
+    one_died = one_died or (verdicts[n] == 'ok' and argv[base + 2] == 'dead')
+  end
+  if off ~= '' and one_died then redis.call('HSET', tally, 'off', off) end
   if redis.call('HGET', tally, 'busy') == busy then
     redis.call('HDEL', tally, 'busy')
     rest_hook(call, place)

@@ -15,7 +15,9 @@
 -- returns {"ok", incarnation, seq, said} | {"same", said} | {"moved"} | {"early"} | {"unknown"}; said: JSON, what came of it
 -- or, where the item has an idempotency key that stands for a job: {"duplicate", id} | {"refused", code, message, details}
 -- No flag on purpose, as in admit. The time that is set is compared and set in the call that makes the job, whose
--- id follows from tenant, schedule and time: any number of schedulers, late copies and repeats make one job.
+-- id follows from tenant, schedule and time: any number of schedulers, late copies and repeats make one job. By hand
+-- no time is compared, so the newest CALLS_KEPT fires are remembered: A fires and its answer is lost, B fires, A's
+-- call comes again. Done again it would count twice and make A's job the last one, and `replace` would spare B's.
 local FIRE_HEAD = 11
 
 local function fate(call, wish, result, more)
@@ -70,6 +72,10 @@ local function wish_of(argv)
     place = argv[4] .. ':' .. argv[5], schedule = argv[5], by_hand = argv[7] == '0', fire_at = argv[8],
     missed = argv[10], overlap = argv[11], mark = argv[7] .. ' ' .. argv[8] .. ' ' .. argv[9]
   }
+  -- Apart, so that neither kind makes the other forgotten. Of its times the last is enough: those before it
+  -- are told from it by the time that is set.
+  wish.memory, wish.most = 'mark', 1
+  if wish.by_hand then wish.memory, wish.most = 'marks', CALLS_KEPT end
   if #argv == FIRE_HEAD + 2 then
     wish.refusal = { 'refused', argv[FIRE_HEAD + 1], argv[FIRE_HEAD + 2] }
   elseif argv[FIRE_HEAD + 1] then
@@ -86,9 +92,10 @@ local function fire(keys, argv)
   local call, wish = begin(shard), wish_of(argv)
   follow(call, policy)
   local key = shard .. 'schedule:' .. wish.place
-  local found = redis.call('HMGET', key, 'rev', 'next', 'job', 'mark', 'said')
+  local found = redis.call('HMGET', key, 'rev', 'next', 'job', wish.memory)
   if not found[1] then return { 'unknown' } end
-  if found[4] == wish.mark then return { 'same', found[5] } end
+  local first = said_to(found[4], wish.mark)
+  if first then return { 'same', first } end
   if found[1] ~= revision or not (wish.by_hand or found[2] == expected) then return { 'moved' } end
   if tonumber(expected) > call.now then return { 'early' } end
   local known = known_by_key(call, wish.item)
@@ -97,7 +104,7 @@ local function fire(keys, argv)
   if last and not allowed(last, 'cancel') then last = nil end
   local result, more = carry_out(call, wish, last, actor, policy, bounds)
   local said = fate(call, wish, result, more)
-  redis.call('HSET', key, 'mark', wish.mark, 'said', said)
+  redis.call('HSET', key, wish.memory, remember(found[4], wish.mark, said, wish.most), 'said', said)
   if result == 'fired' then redis.call('HSET', key, 'job', wish.item.id) end
   redis.call('HINCRBY', key, result, 1)
   if wish.missed ~= '0' then redis.call('HINCRBY', key, 'missed', wish.missed) end

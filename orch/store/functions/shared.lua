@@ -21,6 +21,22 @@ local function with_member(object, member)
   return string.sub(object, 1, -2) .. (object == '{}' and '' or ',') .. member .. '}'
 end
 
+-- A memory of calls in one field: a line for each, its mark and what was said, the newest first. A call whose answer
+-- was lost comes again, perhaps after others: it is known by its mark, and nothing is done twice.
+local function said_to(lines, mark)
+  local at = lines and string.find('\n' .. lines, '\n' .. mark .. '\t', 1, true)
+  return at and string.match(lines, '[^\n]*', at + #mark + 1)
+end
+
+local function remember(lines, mark, said, most)
+  local kept = { mark .. '\t' .. said }
+  for line in string.gmatch(lines or '', '[^\n]+') do
+    if #kept == most then break end
+    kept[#kept + 1] = line
+  end
+  return table.concat(kept, '\n')
+end
+
 -- The reply of XREADGROUP is nil, false, {{key, entries}} or {key = entries}: engines differ.
 local function entries_of(reply)
   if not reply then return {} end

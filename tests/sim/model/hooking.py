@@ -56,10 +56,13 @@ class Hooking(Damage):
         count = self._rng.choice((0, 1, 1, 2))
         for n in range(count):
             member = self._rng.choice(members) if members else f"c:3:{self._now}:j1"
-            tries = self._hash(f"tries:{place}").get(member, "0").partition(" ")[0]
+            tries, _, last = self._hash(f"tries:{place}").get(member, "0").partition(" ")
             tries = tries if self._rng.random() < 0.9 else "7"
             verdict = self._any("delivered", "again", "again", "dead")
-            rows += (member, tries, verdict, self._any(5_000, 300_000), f'{{"n":{self._count}{n}}}')
+            about = f'{{"n":{self._count}{n}}}'
+            if last and self._rng.random() < 0.5:  # the call that wrote the last try, once more
+                about = last
+            rows += (member, tries, verdict, self._any(5_000, 300_000), about)
         known = self._hash(f"tally:{place}").get("busy", "1")
         busy = known if self._rng.random() < 0.9 else "1"
         return self._say(
@@ -74,5 +77,9 @@ class Hooking(Damage):
         for n in range(count):
             about = self._rng.choice(dead) if dead and self._rng.random() < 0.7 else ""
             about = about if self._rng.random() < 0.9 else '{"n":"gone"}'
-            rows += (f"t:0:{self._now}:x{self._count}{n}", about)
+            tests = self._hash(f"tally:{tenant}:{hook_id}").get("tests", "").split()
+            member = f"t:0:{self._now}:x{self._count}{n}"
+            if tests and self._rng.random() < 0.3:  # a call before, once more
+                member = self._rng.choice(tests)
+            rows += (member, about)
         return self._say("post", tenant, hook_id, count, *rows)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from contracts import limits
 from contracts.states import State
 from orch.core.ledger import state_of
+from tests.sim.model.memory import remember, said_to
 
 if TYPE_CHECKING:
     from tests.sim.model.call import Call, Job, Reply
@@ -206,7 +207,8 @@ def deliver(call: Call, argv: Sequence[str]) -> Reply:
     rows = [argv[at : at + DELIVERY] for at in range(5, 5 + count * DELIVERY, DELIVERY)]
     verdicts = [_deliver(call, place, row) for row in rows]
     tally = call.hash(f"tally:{place}")
-    if off:
+    said = zip(verdicts, rows, strict=True)
+    if off and any((word, row[2]) == ("ok", "dead") for word, row in said):
         tally["off"] = off
     if tally.get("busy") == busy:
         del tally["busy"]
@@ -217,7 +219,8 @@ def deliver(call: Call, argv: Sequence[str]) -> Reply:
 def _deliver(call: Call, place: str, row: Sequence[str]) -> str:
     member, tries, verdict, delay_ms, about = row
     line, past = call.space.zset(f"{call.shard}posts:{place}"), call.hash(f"tries:{place}")
-    if past.get(member, "0").partition(" ")[0] != tries or member not in line:
+    known = past.get(member, "0")
+    if known.partition(" ")[0] != tries or member not in line or known == f"0 {about}":
         return "stale"
     if verdict == "again":
         line.put(member, call.now + int(delay_ms))
@@ -240,23 +243,39 @@ def post(call: Call, argv: Sequence[str]) -> Reply:
     place = f"{tenant}:{hook_id}"
     if hook_id not in call.hash(f"hooks:{tenant}"):
         return ["unknown"]
-    if len(call.space.zset(f"{call.shard}posts:{place}")) + count > limits.WEBHOOK_POSTS_MAX:
+    rows = list(zip(argv[3::2], argv[4::2], strict=True))
+    assert len(rows) == count
+    new = [_is_new(call, place, member, about) for member, about in rows]
+    if len(call.space.zset(f"{call.shard}posts:{place}")) + sum(new) > limits.WEBHOOK_POSTS_MAX:
         return ["full", limits.WEBHOOK_POSTS_MAX]
-    rows = zip(argv[3::2], argv[4::2], strict=True)
     verdicts = [_post(call, place, member, about) for member, about in rows]
+    if "ok" not in verdicts:
+        return ["same"]
     _notice(call, place, call.now)
     return call.done(verdicts)
 
 
+def _is_new(call: Call, place: str, member: str, about: str) -> bool:
+    if member in call.space.zset(f"{call.shard}posts:{place}"):
+        return False
+    if about:
+        return about in call.space.line(f"{call.shard}undelivered:{place}")
+    return said_to(call.hash(f"tally:{place}").get("tests", ""), member) is None
+
+
 def _post(call: Call, place: str, member: str, about: str) -> str:
-    line = call.space.zset(f"{call.shard}posts:{place}")
+    line, tally = call.space.zset(f"{call.shard}posts:{place}"), call.hash(f"tally:{place}")
+    tests = tally.get("tests", "")
     if about:
         dead = call.space.line(f"{call.shard}undelivered:{place}")
         if about not in dead:
             return "stale"
         dead.remove(about)
         call.hash(f"tries:{place}")[member] = f"0 {about}"
-    if member in line:
+    elif member in line or said_to(tests, member) is not None:
         return "stale"
-    line.put(member, call.now)
+    else:
+        tally["tests"] = remember(tests, member, "", limits.CALLS_KEPT)
+    if member not in line:
+        line.put(member, call.now)
     return "ok"

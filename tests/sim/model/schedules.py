@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.limits import FIRE_AGAIN_MS, SCHEDULES_PER_TENANT_MAX
+from contracts.limits import CALLS_KEPT, FIRE_AGAIN_MS, SCHEDULES_PER_TENANT_MAX
 from contracts.states import Event
 from tests.sim.model.batch import ITEM, Batch, Item, item_of
 from tests.sim.model.call import Call, Job, Reply, quoted
+from tests.sim.model.memory import remember, said_to
 
 HEAD = 11
 
@@ -153,8 +154,11 @@ def fire(call: Call, argv: Sequence[str]) -> Reply:
     fields, by_hand = call.hash(f"schedule:{place}"), wish.expected == "0"
     if not fields:
         return ["unknown"]
-    if fields.get("mark") == wish.mark:
-        return ["same", fields["said"]]
+    memory, most = ("marks", CALLS_KEPT) if by_hand else ("mark", 1)
+    known_calls = fields.get(memory, "")
+    first = said_to(known_calls, wish.mark)
+    if first is not None:
+        return ["same", first]
     if fields["rev"] != argv[5] or not (by_hand or fields.get("next") == wish.expected):
         return ["moved"]
     if int(wish.expected) > call.now:
@@ -170,7 +174,7 @@ def fire(call: Call, argv: Sequence[str]) -> Reply:
         f'{{"result":"{result}","fire_at_ms":{wish.fire_at},"at_ms":{call.now},'
         f'"by_hand":{str(by_hand).lower()},"missed":{wish.missed}{more}}}'
     )
-    fields |= {"mark": wish.mark, "said": said}
+    fields |= {memory: remember(known_calls, wish.mark, said, most), "said": said}
     if result == "fired" and wish.item is not None:
         fields["job"] = wish.item.job_id
     _count(fields, result, 1)

@@ -39,9 +39,10 @@ class Timetables(Telling):
         tenant, schedule_id = self._place()
         fields = self._hash(f"schedule:{tenant}:{schedule_id}")
         revision = fields.get("rev", "1") if self._rng.random() < 0.95 else "99"
-        mark = fields.get("mark", "").split(" ")
-        if len(mark) > 3 and self._rng.random() < 0.2:  # the call before, once more
-            expected, fire_at, next_at = (int(word) for word in mark[:3])
+        lines = [line for name in ("mark", "marks") for line in fields.get(name, "").split("\n")]
+        marks = [mark for line in lines if len(mark := line.partition("\t")[0].split(" ")) > 3]
+        if marks and self._rng.random() < 0.2:  # a call before, once more
+            expected, fire_at, next_at = (int(word) for word in self._rng.choice(marks)[:3])
         elif self._rng.random() < 0.2:
             expected, fire_at, next_at = 0, self._now, 0
         else:
