@@ -142,8 +142,6 @@ def _of_roles() -> tuple[Metric, ...]:
         m("orch_admission_answers_total", "counter", "answers", "Raw requests of the stream answered, by result.", "actors/admission/perform.py", (Label("result", ("accepted", "refused", "backlog")),)),
         m("orch_fallback_outcomes_total", "counter", "outcomes", "Outcomes that fallback settled, by the class of the attempt's end.", "actors/fallback/perform.py", (_OUTCOME,)),
         m("orch_fallback_decisions_total", "counter", "decisions", "What fallback decided about outcomes.", "actors/fallback/perform.py", (Label("verb", ("retry", "backoff", "fail", "block")),)),
-        m("orch_reaper_burials_total", "counter", "burials", "Instances declared dead by this reaper.", reaper),
-        m("orch_reaper_stale_recovered_total", "counter", "jobs", "Jobs taken from a runner that this reaper declared dead (stale_recovered).", reaper),
         m("orch_reaper_announced_total", "counter", "hints", "Outcome hints that had to be repeated.", reaper),
         m("orch_reaper_retired_total", "counter", "jobs", "Finished jobs removed because their retention was over.", reaper),
         m("orch_reaper_repairs_total", "counter", "repairs", "Indexes that disagreed with a job or an instance and were mended.", "actors/reaper/sweep.py", (Label("index", REPAIRED_INDEXES),)),
@@ -201,6 +199,8 @@ def _of_the_cluster() -> tuple[Metric, ...]:
         m("orch_cluster_commands", "gauge", "commands", "Commands of operators that wait to be applied.", where),
         m("orch_cluster_commands_open", "gauge", "commands", "Applied commands that somebody has not acknowledged.", where),
         m("orch_cluster_webhooks_unsent", "gauge", "webhooks", "Webhooks that have deliveries to send.", where),
+        m("orch_cluster_burials_total", "counter", "burials", "Instances declared dead, by a reaper or by a supervisor, since the data began.", where),
+        m("orch_cluster_stale_recovered_total", "counter", "jobs", "Jobs taken from runners that were declared dead (stale_recovered), since the data began.", where),
         m("orch_cluster_state_seconds", "histogram", "seconds", "How long jobs were in a state that they left; sampled: of a few jobs that moved since the last reading.", "actors/reaper/samples.py", (Label("state", LIVE_STATES),), WORK_BUCKETS_S),
     )  # fmt: skip
 

@@ -138,7 +138,7 @@ def lose_a_runner(stack: Stack, go: Path) -> None:
     next(reader)
     runner = stack.kill("runner", signal.SIGSTOP)
     wait_until(
-        lambda: total(scraped(stack, "reaper-1"), "orch_reaper_stale_recovered_total"),
+        lambda: total(scraped(stack, "reaper-1"), "orch_cluster_stale_recovered_total"),
         what="its job is taken from it",
     )
     stack.kill_pid(runner, signal.SIGCONT)

@@ -5,7 +5,8 @@
 -- returns {"census", {pool…}, {number…}}; ages in ms, -1 of nothing
 -- pool {name, drained, intake, dispatch, ready, runners, slots, held, free, {class, depth, age…}}
 -- number: tenants, dead letters, timers, ms the first is late (or -1), undecided, age of the oldest, requests,
---   commands, open commands, webhooks with deliveries, calls that the shard has carried out
+--   commands, open commands, webhooks with deliveries, burials, jobs taken from the dead, calls that the shard
+--   has carried out
 -- flags: no-writes allow-oom
 local function pools_and_classes(call)
   local pools, found = redis.call('SMEMBERS', call.shard .. 'pools'), {}
@@ -74,10 +75,11 @@ local function census(keys, argv)
   local call, pools = begin(shard), {}
   local found = pools_and_classes(call)
   for _, pool in ipairs(sorted_names(found)) do pools[#pools + 1] = count_pool(call, pool, found[pool], heads) end
+  local meta = redis.call('HMGET', shard .. 'meta', 'burials', 'recovered', 'seq')
   local numbers = { redis.call('SCARD', shard .. 'tenants'), dead_letters(call, tenants),
     redis.call('ZCARD', shard .. 'due'), age_of_first(call, 'due'), redis.call('ZCARD', shard .. 'undecided'),
     age_of_first(call, 'undecided'), redis.call('XLEN', shard .. 'requests'), redis.call('XLEN', shard .. 'control'),
     redis.call('ZCARD', shard .. 'open'), redis.call('ZCARD', shard .. 'unsent'),
-    tonumber(redis.call('HGET', shard .. 'meta', 'seq') or '0') }
+    tonumber(meta[1] or '0'), tonumber(meta[2] or '0'), tonumber(meta[3] or '0') }
   return { 'census', pools, numbers }
 end

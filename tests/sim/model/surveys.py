@@ -78,7 +78,7 @@ def census(call: Call, argv: Sequence[str]) -> Reply:
         _age_of_first(call, "undecided"),
         *(len(call.space.stream(call.shard + name) or ()) for name in ("requests", "control")),
         *(len(call.space.zset(call.shard + name)) for name in ("open", "unsent")),
-        int(call.meta.get("seq", "0")),
+        *(int(call.meta.get(name, "0")) for name in ("burials", "recovered", "seq")),
     ]
     pools = [_counted(call, pool, found[pool], heads) for pool in sorted(found)]
     return ["census", pools, numbers]
