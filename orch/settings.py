@@ -122,6 +122,11 @@ class Settings:
     renamed: tuple[str, ...] = field(repr=False, compare=False)
     """A warning for each old name that was used, to be told to people once."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The priority classes without their weights, highest first."""
+        return tuple(entry.partition(":")[0] for entry in self.classes)
+
     def origin(self, key: str) -> str:
         """Where the value came from: `flag --x`, `environment ORCH_X`, a file's path, or `default`."""
         return self.origins[key]
@@ -301,7 +306,7 @@ def _checked(key: str, given: object, origin: str) -> Value:
 
 
 def _check_relations(settings: Settings) -> None:
-    names = [entry.partition(":")[0] for entry in settings.classes]
+    names = settings.class_names
     if settings.default_class not in names:
         bound = f"one of classes: {', '.join(names)}"
         raise _refused(
