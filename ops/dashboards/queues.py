@@ -32,7 +32,7 @@ _ADMISSION: Final = Row(
                      "sum(rate(orch_admission_submissions_total[$__rate_interval]))", "refused"),), steps=(("green", None), ("orange", 0.01))),
         Panel("Refusals by rule", "suffix: jobs/s", "Which rule said no: a bound of the queue, a rate, a quota of tenant or key, a paused intake, a backlog.",
               (Query("sum by (policy_label) (rate(orch_admission_refusals_total[$__rate_interval]))", "{{policy_label}}"),), stacked=True),
-        Panel("Jobs that gave way", "suffix: jobs/s", "Waiting jobs that a newcomer displaced, by the pool's full_policy.",
+        Panel("Jobs that gave way", "suffix: jobs/s", "Waiting jobs that a submission or a replay displaced, by the pool's full_policy.",
               (Query("sum by (policy) (rate(orch_admission_evictions_total[$__rate_interval]))", "{{policy}}"),), stacked=True),
         Panel("Raw requests waiting", "short", "Requests in the stream that no admission has read. Growing: add admission processes.",
               (Query("max(orch_cluster_requests)", "requests"),), width=12),
