@@ -13,7 +13,7 @@ from typing import Any, Final
 from contracts.outcomes import Outcome
 from orch.core.handover import ClaimEnding, Judgement, Offer
 from orch.telemetry.distribution import Distribution
-from orch.telemetry.exemplars import exemplar
+from orch.telemetry.exemplars import Labels
 from orch.telemetry.metrics import Metrics
 
 _MICROS: Final = 1_000_000
@@ -86,9 +86,8 @@ class Figures:
             elif judged == "over" and verb == "settle":
                 self._orphans.inc(count)
 
-    def took(self, duration_ms: int) -> None:
-        """An attempt ended on this runner."""
-        trace = exemplar()
+    def took(self, duration_ms: int, trace: Labels | None = None) -> None:
+        """An attempt ended on this runner; `trace` is its span, as an exemplar."""
         if trace is None:
             self._took_s.append(duration_ms / 1000)
         else:

@@ -13,7 +13,6 @@ from contracts.events import EventType
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.protocol import Ending
 from orch.core.handover import ClaimEnding, Offer
-from orch.telemetry import exemplars
 from orch.telemetry.metrics import Metrics
 from tests.actors.runner_stage import a_life, inline
 
@@ -122,11 +121,8 @@ def test_endings_are_counted_by_verb_and_outcome_and_late_results_are_orphans() 
 @pytest.mark.req("MET-1")
 def test_an_attempt_that_is_traced_leaves_an_exemplar() -> None:
     house = House()
-    exemplars.use(lambda: {"trace_id": "abc"})
-    try:
-        house.figures.took(10)
-    finally:
-        exemplars.use(None)
+    house.figures.took(10, {"trace_id": "abc"})
+    house.figures.took(11)
     (family,) = [
         one for one in house.metrics.registry.collect() if one.name.endswith("attempt_seconds")
     ]
