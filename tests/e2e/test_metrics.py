@@ -265,7 +265,7 @@ def test_no_label_carries_an_id(load: Load) -> None:
     }
 
 
-@pytest.mark.req("MET-5", "API-1")
+@pytest.mark.req("MET-5", "API-1", "ARC-2")
 def test_every_part_tells_the_age_of_each_of_its_cycles_and_is_ready(load: Load) -> None:
     loops = {
         part: {

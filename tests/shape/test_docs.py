@@ -287,7 +287,7 @@ def test_the_specification_holds_every_requirement_once_with_its_status() -> Non
 @pytest.mark.parametrize(
     ("was", "becomes"),
     [("**JOB-3**", "**JOB-33**"), ("**JOB-3**", "**JOB-4**"), ("- **UI-1** *not yet*", "- **UI-1** *soon*"),
-     ("Missing: goldens.", "")],
+     ("Missing: goldens of whole documents.", "")],
 )  # fmt: skip
 def test_a_specification_that_lies_is_noticed(was: str, becomes: str) -> None:
     assert was in spec_text()
