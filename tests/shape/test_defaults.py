@@ -143,6 +143,7 @@ def test_a_setting_that_a_place_forgets_is_found(place: str) -> None:
     ("text", "is_right"),
     [("the default `lease_ms` of 15,000:", True), ("the default `lease_ms` of 16,000:", False),
      ("`reload_drain_ms` (10 minutes)", True), ("`reload_drain_ms` (9 minutes)", False),
+     ("`retention_ms` (three days)", True), ("`retention_ms` (four days)", False),
      ("`key_running_max` (1)", True), ("`key_running_max` (2), or", False),
      ("`full_policy` (`reject`)", True), ("`full_policy` (`drop-lru`)", False)],
 )  # fmt: skip
