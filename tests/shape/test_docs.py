@@ -61,7 +61,8 @@ GROUP = "config |" + " |".join(name for name, _, _ in GROUPS) + " "
 CALL = re.compile(rf"(?<![\w./-])orch ((?:{GROUP})?[a-z][a-z-]*)([^\n|;&)`]*)")
 ROLE = re.compile(r"python -m actors ([a-z]+)")
 EVENT = re.compile(
-    r"(?:\b[Ee]vents?|\b[Ll]edgers? (?:entry|says|say|has|have|shows?|holds?)|\bledger it is|\bentry)\s`([a-z_]+)`"
+    r"(?:\b[Ee]vents?|\b[Ll]edgers? (?:entry|says?|has|have|shows?|holds?)|\bledger it is|\bentry)"
+    r"\s`([a-z_]+)`"
 )
 """Where a sentence calls it one; other words in code style are not known to be events."""
 TARGET = re.compile(r"(?<![\w.])make ([a-z][a-z-]*)(?![\w-])(?! [a-z])")
