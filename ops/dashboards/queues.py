@@ -29,7 +29,7 @@ _ADMISSION: Final = Row(
     (
         Panel("Share refused for load", "percentunit", "Of all submissions. They get `retry_after_ms`; who submits must slow down, or the pool must grow.",
               (Query('sum(rate(orch_admission_submissions_total{result="load"}[$__rate_interval])) / '
-                     "sum(rate(orch_admission_submissions_total[$__rate_interval]))", "refused"),), steps=(("green", None), ("orange", 0.01))),
+                     "(sum(rate(orch_admission_submissions_total[$__rate_interval])) > 0)", "refused"),), steps=(("green", None), ("orange", 0.01))),
         Panel("Refusals by rule", "suffix: jobs/s", "Which rule said no: a bound of the queue, a rate, a quota of tenant or key, a paused intake, a backlog.",
               (Query("sum by (policy_label) (rate(orch_admission_refusals_total[$__rate_interval]))", "{{policy_label}}"),), stacked=True),
         Panel("Jobs that gave way", "suffix: jobs/s", "Waiting jobs that a submission or a replay displaced, by the pool's full_policy.",

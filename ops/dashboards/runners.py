@@ -47,18 +47,18 @@ _ATTEMPTS: Final = Row(
               (Query('sum by (pool, outcome) (rate(orch_runner_outcomes_total{pool=~"$pool"}[$__rate_interval]))', "{{pool}} {{outcome}}"),), stacked=True),
         Panel("Share that ended well", "percentunit", "Attempts that ended `done`, of all whose end was accepted.",
               (Query('sum by (pool) (rate(orch_runner_outcomes_total{outcome="done", pool=~"$pool"}[$__rate_interval])) / '
-                     'sum by (pool) (rate(orch_runner_outcomes_total{pool=~"$pool"}[$__rate_interval]))', "{{pool}}"),)),
+                     '(sum by (pool) (rate(orch_runner_outcomes_total{pool=~"$pool"}[$__rate_interval])) > 0)', "{{pool}}"),)),
         Panel("Time of an attempt", "s", "From claim to end on the runner.",
               quantiles("orch_runner_attempt_seconds", "pool", "{{pool}}", 0.5, 0.95, 0.99, where='pool=~"$pool"')),
         Panel("Spread of attempt times", "s", "Attempts that ended in the interval, by how long they took.",
               (Query('sum by (le) (increase(orch_runner_attempt_seconds_bucket{pool=~"$pool"}[$__rate_interval]))', "{{le}}"),), kind="heatmap"),
-        Panel("Ends by how the store was told", "suffix: attempts/s", "`settle` is an end; `handback` is a runner that leaves; `release` goes back into the line.",
-              (Query('sum by (verb) (rate(orch_runner_endings_total{accepted="ok"}[$__rate_interval]))', "{{verb}}"),), stacked=True),
+        Panel("Ends by how the store was told", "suffix: attempts/s", "`settle` is an end; `handback` is a runner that leaves; `release` goes to fallback, which decides. Of all pools.",
+              (Query('sum by (verb) (rate(orch_runner_endings_total{accepted=~"ok|same"}[$__rate_interval]))', "{{verb}}"),), stacked=True),
     ),
 )  # fmt: skip
 
 _DEATHS: Final = Row(
-    "Deaths, and what came too late",
+    "Deaths, and what came too late, in all pools",
     (
         Panel("Processes declared dead", "short", "In the interval, of every role, by a reaper or a supervisor. A rollout that stops processes cleanly makes none.",
               (Query("sum(increase(orch_cluster_burials_total[$__rate_interval]))", "burials"),), steps=GOOD_AT_ZERO),
@@ -66,7 +66,8 @@ _DEATHS: Final = Row(
               (Query("sum(increase(orch_cluster_stale_recovered_total[$__rate_interval]))", "jobs"),)),
         Panel("Leases lost", "short", "Runners that learned that they had been declared dead: they were too slow to beat, not gone. Check lease_ms and the machine.",
               (Query("sum by (job, instance) (increase(orch_runner_leases_lost_total[$__rate_interval]))", "{{instance}}"),), steps=GOOD_AT_ZERO),
-        Panel("Ends that came too late", "suffix: attempts/s", "Ends of claims that were over (`over`), and repeats of ends that were known (`same`). The fence kept them out.",
+        Panel("Ends that came too late or again", "suffix: attempts/s",
+              "`over`: the claim was over, and the fence kept them out. `same`: an end that had been taken was told again, because its answer was lost; it counts once.",
               (Query('sum by (accepted) (rate(orch_runner_endings_total{accepted!="ok"}[$__rate_interval]))', "{{accepted}}"),)),
         Panel("Orphaned results", "short", "Results of claims that were over, in the interval: kept as evidence, never counted.",
               (Query("sum(increase(orch_runner_orphaned_results_total[$__rate_interval]))", "results"),)),

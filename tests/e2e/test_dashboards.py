@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -192,6 +193,17 @@ def without_data(watched: Watched) -> dict[str, str]:
     }
 
 
+def no_numbers(watched: Watched) -> dict[str, str]:
+    """Panel -> the query that says NaN or Inf somewhere."""
+    return {
+        f"{name}: {panel.title}": query.expr
+        for name, panel in PANELS
+        for query in panel.queries
+        for one in watched.series(filled(query.expr))
+        if not all(isfinite(float(value)) for _, value in one["values"])
+    }
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.req("MET-4")
 def test_every_query_of_every_panel_returns_data(watched: Watched) -> None:
@@ -207,6 +219,18 @@ def test_every_query_of_every_panel_returns_data(watched: Watched) -> None:
         wait_until(has_all, SEEN_S, what="every panel has data")
     except AssertionError:
         pytest.fail(f"panels without data: {json.dumps(missing, indent=2)}")
+
+
+@pytest.mark.req("MET-4")
+def test_no_panel_shows_what_is_no_number_also_while_nothing_happens(watched: Watched) -> None:
+    assert no_numbers(watched) == {}
+
+
+@pytest.mark.req("MET-4")
+def test_without_a_reaper_its_panel_says_0_and_not_nothing(watched: Watched) -> None:
+    (panel,) = (one for _, one in PANELS if one.title == "Reapers that tell of the cluster")
+    (nobody,) = watched.series(panel.queries[0].expr.replace("$job", "nobody"))
+    assert {float(value) for _, value in nobody["values"]} == {0.0}
 
 
 @pytest.mark.req("MET-4")
