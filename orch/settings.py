@@ -299,7 +299,11 @@ def _row(key: str, origin: str) -> Default:
 
 def _checked(key: str, given: object, origin: str) -> Value:
     row = _row(key, origin)
-    value = typed(row, str(given)) if isinstance(given, _Words) else given
+    # In a file a list may also be the words that environment and flags take: those are what pages show.
+    is_words = isinstance(given, _Words) or (
+        isinstance(given, str) and isinstance(row.value, tuple)
+    )
+    value = typed(row, str(given)) if is_words else given
     if not fits(row, value):
         raise _refused(key, value, bound_of(row), origin)
     return tuple(value) if isinstance(value, list) else cast(Value, value)

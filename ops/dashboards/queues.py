@@ -55,7 +55,7 @@ _AFTER: Final = Row(
               (Query("sum(rate(orch_scheduler_timers_total[$__rate_interval]))", "timers"),)),
         Panel("Times of schedules", "short", "Times that came in the interval, by what came of them. `refused` and `broken` want a look: `orch schedule show`.",
               (Query("sum by (result) (increase(orch_scheduler_fires_total[$__rate_interval]))", "{{result}}"),), stacked=True),
-        Panel("Commands settled", "short", "Commands of operators in the interval, by result.",
+        Panel("Commands settled", "short", "Commands in the interval, by result: of operators, and the drains of a reload.",
               (Query("sum by (command, result) (increase(orch_control_commands_total[$__rate_interval]))", "{{command}} {{result}}"),), stacked=True),
     ),
 )  # fmt: skip
