@@ -194,7 +194,7 @@ def _of_the_cluster() -> tuple[Metric, ...]:
         m("orch_cluster_timers", "gauge", "timers", "Timers that are set: retries, start times, deadlines, questions, schedules.", where),
         m("orch_cluster_timers_overdue_seconds", "gauge", "seconds", "By how much the first timer is late; 0 when none is.", where),
         m("orch_cluster_undecided", "gauge", "outcomes", "Outcomes that fallback has not decided about.", where),
-        m("orch_cluster_undecided_oldest_age_seconds", "gauge", "seconds", "Age of the oldest of them; 0 when there is none.", where),
+        m("orch_cluster_undecided_oldest_age_seconds", "gauge", "seconds", "Age of the oldest of them, of at most 200 that are looked at; 0 when there is none.", where),
         m("orch_cluster_requests", "gauge", "requests", "Raw requests that wait in their stream.", where),
         m("orch_cluster_commands", "gauge", "commands", "Commands of operators that wait to be applied.", where),
         m("orch_cluster_commands_open", "gauge", "commands", "Applied commands that somebody has not acknowledged.", where),

@@ -93,6 +93,23 @@ async def test_ages_are_those_of_the_longest_waiting_and_of_what_is_late(world: 
     await world.redis("HSET", keys.job("a0000"), "queued_at", now)
 
 
+@pytest.mark.req("MET-1", "MET-4")
+async def test_an_outcome_grows_old_though_its_hint_is_repeated(world: World) -> None:
+    # A repetition puts the outcome half a minute ahead in its set: by its place it would never be old.
+    keys = world.connection.keys
+    runner, offer = await world.running("job")
+    await runner.end(ending("release", offer))
+    seq = (await world.ledger("job"))[-1].seq
+    entry = (await world.fields("job"))[str(seq)]
+    at_ms, rest = entry.split(" ", 1)
+    await world.redis("HSET", keys.job("job"), seq, f"{int(at_ms) - HOUR_MS} {rest}")
+    await world.wait_a_ms()
+    assert await world.store.outcomes.announce(older_ms=0, again_ms=30_000, most=10) == 1
+    found = await world.store.census.take()
+    assert HOUR_MS <= found.undecided_age_ms < HOUR_MS + 5_000
+    await world.redis("HSET", keys.job("job"), seq, entry)
+
+
 @pytest.mark.req("MET-1")
 async def test_a_drained_runner_has_no_free_slot_and_one_that_must_reclaim_has_its_slots(
     world: World,
