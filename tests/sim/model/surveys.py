@@ -90,7 +90,7 @@ def _age_of_first(call: Call, name: str) -> int:
 
 
 def _undecided_age(call: Call, heads: int) -> int:
-    """By the ledger, of the first and the last: a hint that is repeated moves its outcome to the other end."""
+    """By the ledger, of the first and the last: a repeated hint moves its outcome to the other end."""
     all_of_them = list(call.space.zset(f"{call.shard}undecided"))
     since = []
     for score, member in all_of_them[:heads] + all_of_them[-heads:]:
