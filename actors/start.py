@@ -57,10 +57,10 @@ def _describe(metrics: Metrics, store: Store, role: str) -> None:
     metrics.counted_elsewhere("orch_server_restarts_total", lambda: watermark.restarts)
     metrics.of_system()
     _tell_of_traffic(metrics, store.connection.traffic)
-    admission = store.admission
-    metrics.counted_by("orch_admission_submissions_total", lambda: admission.submissions)
-    metrics.counted_by("orch_admission_refusals_total", lambda: admission.refused_for_load)
-    metrics.counted_by("orch_admission_evictions_total", lambda: admission.evicted)
+    submissions = store.admission.submissions
+    metrics.counted_by("orch_admission_submissions_total", lambda: submissions.by_result)
+    metrics.counted_by("orch_admission_refusals_total", lambda: submissions.refused_for_load)
+    metrics.counted_by("orch_admission_evictions_total", lambda: submissions.evicted)
 
 
 def _tell_of_traffic(metrics: Metrics, traffic: Traffic) -> None:

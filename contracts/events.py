@@ -129,7 +129,7 @@ def _rows() -> tuple[EventEntry, ...]:
     step = {"step_id": "the step", "key": "its idempotency key"}
     return (
         row(t.STATUS_CHANGED, "every function that moves a job", "The job went from one state to another.", sometimes=" ".join(_MOVE_FIELDS), **{"from": "state before, null for the first", "to": "state after", "cause": "event of the state table", **_MOVE_FIELDS}),
-        row(t.STALE_RECOVERED, "reaper", "A runner was silent for a lease; its job was taken from it.", **{"from": "state before", "to": "state after", "worker": "the dead runner", "epoch": "the claim's number", "age_ms": "how long it was silent"}),
+        row(t.STALE_RECOVERED, "bury", "Its runner was declared dead, and the job was taken from it: by a reaper after a lease of silence, or by a supervisor that saw the process end.", **{"from": "state before", "to": "state after", "worker": "the dead runner", "epoch": "the claim's number", "age_ms": "how long it was seen silent; 0 when a supervisor saw it end"}),
         row(t.LEASE_LOST, "runner", "A runner learned that its claim is over and stopped the work.", claim="the claim that is over"),
         row(t.ORPHANED_RESULT, "settle", "A result came with a claim that was over: kept, not counted.", claim="the late claim", result="the result, or its digest when large"),
         row(t.JOB_TIMEOUT, "runner, scheduler", "A wall, idle or deadline limit stopped it.", limit="wall_ms, idle_ms or deadline_ms", value_ms="the limit"),

@@ -62,7 +62,8 @@ def _settings_table() -> Iterator[str]:
         "file with every setting in it, `orch up --help` lists them as flags, and",
         "`contracts/schemas/v1/config.json` is the schema of the file. Written by `make generate` from",
         "`contracts/defaults.py`; a test reads every place that repeats a default, and names the line of one",
-        "that says another.",
+        "that says another. A list in the file is an array of strings, or one string as the table shows it:",
+        '`classes = ["interactive:8", "batch:1"]` and `classes = "interactive:8,batch:1"` are the same.',
         "",
         "| key | default | unit | bounds | environment | meaning |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -154,9 +155,15 @@ def config_schema(renamed: Mapping[str, str] = RENAMED) -> str:
         "title": "Settings of orch.toml",
         "type": "object",
         "additionalProperties": False,
-        "properties": {name: _schema_of(DEFAULTS[key], name) for name, key in names.items()},
+        "properties": {name: _in_file(DEFAULTS[key], name) for name, key in names.items()},
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _in_file(row: Default, name: str) -> dict[str, Any]:
+    """As `_schema_of`; a list may also be one string of words, as in the environment."""
+    found = _schema_of(row, name)
+    return {**found, "type": ["array", "string"]} if found["type"] == "array" else found
 
 
 def _schema_of(row: Default, name: str) -> dict[str, Any]:

@@ -176,15 +176,24 @@ _UNITS_MS: Final = {
 }
 
 
+_NUMBERS: Final = {
+    word: str(n)
+    for n, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve".split()
+    )
+}
+
+
 def prose(text: str) -> Iterator[Told]:
-    """Sentences that quote a default: ``default `key` of 5`` or ```key` (10 minutes)``."""
-    number = r"(\d[\d,]*|`[^`]+`)(?: (ms|s|second|minute|hour|day)s?\b)?"
+    """Sentences that quote a default: ``default `key` of 5`` or ```key` (10 minutes)``, also in words."""
+    number = rf"(\d[\d,]*|`[^`]+`|{'|'.join(_NUMBERS)})(?: (ms|s|second|minute|hour|day)s?\b)?"
     for line, found in _lines(
         text, rf"[Dd]efault `([a-z_]+)` of {number}|`([a-z_]+)` \({number}[):,]"
     ):
         key, value, unit = found.groups()[:3] if found[1] else found.groups()[3:]
         if key in DEFAULTS:
-            plain = value.strip("`") if value[0] == "`" else value.replace(",", "")
+            said = _NUMBERS.get(value, value)
+            plain = said.strip("`") if said[0] == "`" else said.replace(",", "")
             yield Told(line, key, "default", str(int(plain) * _UNITS_MS[unit]) if unit else plain)
 
 

@@ -122,6 +122,11 @@ class Settings:
     renamed: tuple[str, ...] = field(repr=False, compare=False)
     """A warning for each old name that was used, to be told to people once."""
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The priority classes without their weights, highest first."""
+        return tuple(entry.partition(":")[0] for entry in self.classes)
+
     def origin(self, key: str) -> str:
         """Where the value came from: `flag --x`, `environment ORCH_X`, a file's path, or `default`."""
         return self.origins[key]
@@ -294,14 +299,18 @@ def _row(key: str, origin: str) -> Default:
 
 def _checked(key: str, given: object, origin: str) -> Value:
     row = _row(key, origin)
-    value = typed(row, str(given)) if isinstance(given, _Words) else given
+    # In a file a list may also be the words that environment and flags take: those are what pages show.
+    is_words = isinstance(given, _Words) or (
+        isinstance(given, str) and isinstance(row.value, tuple)
+    )
+    value = typed(row, str(given)) if is_words else given
     if not fits(row, value):
         raise _refused(key, value, bound_of(row), origin)
     return tuple(value) if isinstance(value, list) else cast(Value, value)
 
 
 def _check_relations(settings: Settings) -> None:
-    names = [entry.partition(":")[0] for entry in settings.classes]
+    names = settings.class_names
     if settings.default_class not in names:
         bound = f"one of classes: {', '.join(names)}"
         raise _refused(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
@@ -20,6 +20,16 @@ from contracts.record import Submitted
 from orch.core.asks import Ask
 
 Answer = Submitted | Refused
+BACKLOG: Final = "gateway-backlog"
+"""The rule by which a gateway refuses before it asks."""
+
+
+class Counts(Protocol):
+    """What became of submissions."""
+
+    def turned_away(self, policy_label: str) -> None:
+        """One was refused for load."""
+        ...
 
 
 class Admission(Protocol):
@@ -27,6 +37,11 @@ class Admission(Protocol):
 
     async def admit(self, asks: Sequence[Ask]) -> list[Answer]:
         """One answer for each ask, in order; a refusal is a value here."""
+        ...
+
+    @property
+    def submissions(self) -> Counts:
+        """Where submissions are counted that never got that far."""
         ...
 
 
@@ -82,12 +97,13 @@ class Gathering:
     def _sit_down(self, ask: Ask, size: int) -> _Seat:
         many = len(self._line) >= limits.SUBMISSIONS_WAITING_MAX
         if many or self._line_bytes + size > limits.SUBMISSIONS_WAITING_BYTES_MAX:
+            self._admission.submissions.turned_away(BACKLOG)
             raise Refused(
                 ErrorCode.RATE_LIMITED,
                 "too many submissions wait in this gateway",
                 details={"waiting": len(self._line), "waiting_bytes": self._line_bytes},
                 retry_after_ms=limits.RETRY_AFTER_MS_START,
-                policy_label="gateway-backlog",
+                policy_label=BACKLOG,
             )
         seat = _Seat(ask, size)
         self._line.append(seat)

@@ -25,6 +25,8 @@ from orch.system import monotonic_s
 from orch.telemetry.subject import works_for
 
 CORRELATION: Final = "X-Correlation-Id"
+PROBES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""What machines ask all day, and no caller: counted, they would thin the share of answers that fail."""
 _CORRELATION_NAME: Final = CORRELATION.lower().encode()
 _CORRELATION_ID: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 _LOG: Final = logging.getLogger("orch.gateway")
@@ -78,7 +80,8 @@ class _Answer:
         """Pass the message on, its head stamped."""
         if message["type"] == "http.response.start":
             self.started = True
-            self._figures.answered(message["status"], monotonic_s() - self._began)
+            if self._scope["path"] not in PROBES:
+                self._figures.answered(message["status"], monotonic_s() - self._began)
             message["headers"] = [*message["headers"], *self._stamps(message["headers"])]
         await self._send(message)
 

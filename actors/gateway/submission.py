@@ -98,12 +98,16 @@ async def _submit(
 def submitting_of(gate: Gateway, request: Request) -> Submitting | None:
     """The trace of a request that submits; None for nearly all where nobody traces."""
     state = request.scope["state"]
-    return submitting(
+    going = submitting(
         gate.services.traces,
         traceparent=state[TRACEPARENT],
         correlation_id=state[REQUEST_ID],
         is_given=state[IS_GIVEN],
     )
+    if going is not None:
+        # What the guard counts and logs of this request belongs to the span that begins here.
+        state[TRACEPARENT] = going.traceparent
+    return going
 
 
 class Express:

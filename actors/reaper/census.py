@@ -55,6 +55,8 @@ NAMES: Final = (
     "orch_cluster_commands",
     "orch_cluster_commands_open",
     "orch_cluster_webhooks_unsent",
+    "orch_cluster_burials_total",
+    "orch_cluster_stale_recovered_total",
 )
 
 
@@ -174,6 +176,8 @@ def _single(counted: Counted) -> Facts:
         "orch_cluster_commands": counted.commands,
         "orch_cluster_commands_open": counted.commands_open,
         "orch_cluster_webhooks_unsent": counted.webhooks_unsent,
+        "orch_cluster_burials_total": counted.burials,
+        "orch_cluster_stale_recovered_total": counted.recovered,
     }
     return {name: {(): number} for name, number in numbers.items()}
 

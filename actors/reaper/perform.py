@@ -26,8 +26,6 @@ class Reaper:
         self, store: Store, clock: Clock, metrics: Metrics, *, lease_ms: int, retention_ms: int
     ) -> None:
         self._store = store
-        self._burials = metrics.counter("orch_reaper_burials_total")
-        self._recovered = metrics.counter("orch_reaper_stale_recovered_total")
         self._retired = metrics.counter("orch_reaper_retired_total")
         self._announced = metrics.counter("orch_reaper_announced_total")
         self._clock = clock
@@ -58,9 +56,7 @@ class Reaper:
             burial = await self._store.leases.bury(
                 instance_id, counter, age_ms=silent_ms, most=BATCH_ITEMS_MAX
             )
-            self._recovered.inc(burial.freed)
             if burial.done:
-                self._burials.inc()
                 log.warning("buried", instance=instance_id, silent_ms=silent_ms, freed=burial.freed)
             if not burial.left:
                 return

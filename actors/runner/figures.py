@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from contracts.outcomes import Outcome
 from orch.core.handover import ClaimEnding, Judgement, Offer
 from orch.telemetry.distribution import Distribution
-from orch.telemetry.exemplars import exemplar
+from orch.telemetry.exemplars import Labels
 from orch.telemetry.metrics import Metrics
 
 _MICROS: Final = 1_000_000
@@ -21,19 +22,23 @@ _MICROS: Final = 1_000_000
 class Figures:
     """The runner's metrics, bound once: no label is looked up per job."""
 
-    def __init__(self, metrics: Metrics, *, pool: str, slots: int) -> None:
+    def __init__(self, metrics: Metrics, *, pool: str, slots: int, classes: Sequence[str]) -> None:
         metrics.gauge("orch_runner_slots").labels(pool=pool).set(slots)
         self._pool = pool
         self._attempts = metrics.gauge("orch_runner_attempts").labels(pool=pool)
         self._draining = metrics.gauge("orch_runner_draining").labels(pool=pool)
         self._claims = metrics.counter("orch_runner_claims_total").labels(pool=pool)
         self._endings = metrics.counter("orch_runner_endings_total")
-        self._outcomes = metrics.counter("orch_runner_outcomes_total")
+        # What comes first must be an increase too: a series that begins at 1 has none.
+        outcomes = metrics.counter("orch_runner_outcomes_total")
+        self._outcomes = {one: outcomes.labels(pool=pool, outcome=one) for one in Outcome}
         self._orphans = metrics.counter("orch_runner_orphaned_results_total")
         self._leases_lost = metrics.counter("orch_runner_leases_lost_total")
         self._seconds = metrics.histogram("orch_runner_attempt_seconds").labels(pool=pool)
         self._starts = metrics.histogram("orch_job_submit_to_start_seconds")
         self._starts_of: dict[str, Distribution] = {}
+        for class_name in classes:
+            self._starts_by(class_name)
         tokens = metrics.counter("orch_agent_tokens_total")
         self._tokens_in = tokens.labels(pool=pool, direction="in")
         self._tokens_out = tokens.labels(pool=pool, direction="out")
@@ -55,11 +60,14 @@ class Figures:
             if offer.attempt == 1:
                 waited_s.setdefault(offer.class_name, []).append(offer.waited_ms / 1000)
         for class_name, all_s in waited_s.items():
-            starts = self._starts_of.get(class_name)
-            if starts is None:
-                starts = self._starts.labels(pool=self._pool, **{"class": class_name})
-                self._starts_of[class_name] = starts
-            starts.observe_all(all_s)
+            self._starts_by(class_name).observe_all(all_s)
+
+    def _starts_by(self, class_name: str) -> Distribution:
+        starts = self._starts_of.get(class_name)
+        if starts is None:
+            starts = self._starts.labels(pool=self._pool, **{"class": class_name})
+            self._starts_of[class_name] = starts
+        return starts
 
     def holds(self, attempts: int) -> None:
         """How many jobs the runner holds now."""
@@ -74,13 +82,12 @@ class Figures:
             self._endings.labels(verb=verb, accepted=judged).inc(count)
             # `same`: an earlier call was accepted, and its answer never came; nobody counted it then.
             if judged in {"ok", "same"}:
-                self._outcomes.labels(pool=self._pool, outcome=outcome).inc(count)
+                self._outcomes[Outcome(outcome)].inc(count)
             elif judged == "over" and verb == "settle":
                 self._orphans.inc(count)
 
-    def took(self, duration_ms: int) -> None:
-        """An attempt ended on this runner."""
-        trace = exemplar()
+    def took(self, duration_ms: int, trace: Labels | None = None) -> None:
+        """An attempt ended on this runner; `trace` is its span, as an exemplar."""
         if trace is None:
             self._took_s.append(duration_ms / 1000)
         else:

@@ -89,7 +89,7 @@ async def run(body: Body) -> None:
             clock=body.clock,
             ids=body.ids,
             health=body.health,
-            figures=Figures(body.metrics, pool=s.pool, slots=s.slots),
+            figures=Figures(body.metrics, pool=s.pool, slots=s.slots, classes=s.class_names),
             keeper=partial(_keeper, body),
             from_keeper=partial(anyio.from_thread.run_sync, token=current_token()),
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),

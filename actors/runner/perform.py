@@ -101,7 +101,11 @@ class Cycles:
         return self.look()
 
     def _took(self, attempt: Attempt) -> None:
-        self._tools.figures.took(self._tools.clock.monotonic_ms() - attempt.began_ms)
+        traced = self._tools.traced
+        self._tools.figures.took(
+            self._tools.clock.monotonic_ms() - attempt.began_ms,
+            None if traced is None else traced.exemplar(attempt),
+        )
 
     def _tell_of(self, attempt: Attempt, ending: ClaimEnding) -> None:
         """What carries an id from outside has a line, so that it is found by it."""

@@ -23,6 +23,8 @@ from orch.core.tracing import context_of
 from orch.store.reading import Reading
 from orch.telemetry import spans
 from orch.telemetry.ends import record_ended
+from orch.telemetry.exemplars import Labels
+from orch.telemetry.subject import exemplar_of
 from orch.telemetry.traces import Traces
 
 WAITING_MAX: Final = 10_000
@@ -64,6 +66,11 @@ class Traced:
                 trail = spans.Trail(offer.job_id, context)
                 self._open[offer.claim] = _Open(trail, offer, self._traces.now_ns())
                 self._put(partial(self._dispatched, trail, offer.attempt))
+
+    def exemplar(self, attempt: Attempt) -> Labels | None:
+        """Its span, for numbers about it; None of an attempt that is not traced."""
+        one = self._open.get(attempt.offer.claim)
+        return None if one is None else exemplar_of(one.trail.attempt(attempt.offer.attempt))
 
     def ended(self, attempt: Attempt) -> None:
         """Its work is over."""

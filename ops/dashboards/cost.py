@@ -7,7 +7,7 @@ from typing import Final
 from ops.dashboards.model import Dashboard, Panel, Query, Row, stat
 
 _MONEY: Final = "In the unit of money that the endpoints report; unreported cost is not in it."
-_DONE: Final = 'sum by (pool) (rate(orch_runner_outcomes_total{outcome="done", pool=~"$pool"}[$__rate_interval]))'
+_DONE: Final = '(sum by (pool) (rate(orch_runner_outcomes_total{outcome="done", pool=~"$pool"}[$__rate_interval])) > 0)'
 
 _TOTAL: Final = Row(
     "In the chosen time",
@@ -40,7 +40,7 @@ _EACH: Final = Row(
               (Query(f'sum by (pool) (rate(orch_agent_cost_total{{pool=~"$pool"}}[$__rate_interval])) / {_DONE}', "{{pool}}"),)),
         Panel("Tokens for each", "short", "All tokens of the pool by its attempts that ended well.",
               (Query(f'sum by (pool) (rate(orch_agent_tokens_total{{pool=~"$pool"}}[$__rate_interval])) / {_DONE}', "{{pool}}"),)),
-        Panel("Attempts for each", "short", "Attempts begun by attempts that ended well. 1 is perfect; what is above it was paid and thrown away.",
+        Panel("Attempts for each", "short", "Attempts begun by attempts that ended well; 1 is the least. Above it are failures and retries, and attempts that ended with a question, a pause or a runner that left.",
               (Query(f'sum by (pool) (rate(orch_runner_claims_total{{pool=~"$pool"}}[$__rate_interval])) / {_DONE}', "{{pool}}"),)),
     ),
 )  # fmt: skip

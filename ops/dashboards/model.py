@@ -269,11 +269,12 @@ def stat(
 def quantiles(
     metric: str, by: str, legend: str, *shares: float, where: str = ""
 ) -> tuple[Query, ...]:
-    """Of a histogram; `by` is labels besides `le`, `where` is matchers."""
+    """Of a histogram; `by` is labels besides `le`, `where` is matchers. Where nothing came there is no value:
+    of nothing the quantile is no number, which `>= 0` leaves out."""
     labels = f"le, {by}" if by else "le"
     inside = f"sum by ({labels}) (rate({metric}_bucket{{{where}}}[$__rate_interval]))"
     inside = inside.replace("{}", "")
     return tuple(
-        Query(f"histogram_quantile({share:g}, {inside})", f"p{share * 100:g} {legend}".strip())
+        Query(f"histogram_quantile({share:g}, {inside}) >= 0", f"p{share * 100:g} {legend}".strip())
         for share in shares
     )

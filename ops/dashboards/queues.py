@@ -29,10 +29,10 @@ _ADMISSION: Final = Row(
     (
         Panel("Share refused for load", "percentunit", "Of all submissions. They get `retry_after_ms`; who submits must slow down, or the pool must grow.",
               (Query('sum(rate(orch_admission_submissions_total{result="load"}[$__rate_interval])) / '
-                     "sum(rate(orch_admission_submissions_total[$__rate_interval]))", "refused"),), steps=(("green", None), ("orange", 0.01))),
+                     "(sum(rate(orch_admission_submissions_total[$__rate_interval])) > 0)", "refused"),), steps=(("green", None), ("orange", 0.01))),
         Panel("Refusals by rule", "suffix: jobs/s", "Which rule said no: a bound of the queue, a rate, a quota of tenant or key, a paused intake, a backlog.",
               (Query("sum by (policy_label) (rate(orch_admission_refusals_total[$__rate_interval]))", "{{policy_label}}"),), stacked=True),
-        Panel("Jobs that gave way", "suffix: jobs/s", "Waiting jobs that a newcomer displaced, by the pool's full_policy.",
+        Panel("Jobs that gave way", "suffix: jobs/s", "Waiting jobs that a submission or a replay displaced, by the pool's full_policy.",
               (Query("sum by (policy) (rate(orch_admission_evictions_total[$__rate_interval]))", "{{policy}}"),), stacked=True),
         Panel("Raw requests waiting", "short", "Requests in the stream that no admission has read. Growing: add admission processes.",
               (Query("max(orch_cluster_requests)", "requests"),), width=12),
@@ -55,7 +55,7 @@ _AFTER: Final = Row(
               (Query("sum(rate(orch_scheduler_timers_total[$__rate_interval]))", "timers"),)),
         Panel("Times of schedules", "short", "Times that came in the interval, by what came of them. `refused` and `broken` want a look: `orch schedule show`.",
               (Query("sum by (result) (increase(orch_scheduler_fires_total[$__rate_interval]))", "{{result}}"),), stacked=True),
-        Panel("Commands settled", "short", "Commands of operators in the interval, by result.",
+        Panel("Commands settled", "short", "Commands in the interval, by result: of operators, and the drains of a reload.",
               (Query("sum by (command, result) (increase(orch_control_commands_total[$__rate_interval]))", "{{command}} {{result}}"),), stacked=True),
     ),
 )  # fmt: skip

@@ -43,7 +43,10 @@ def doctor(*, door: Door = HERE) -> int:
     """
     ours = [*_python(), *_settings(door), *_home(door)]
     seen = {check.name for check in ours}
-    checks = ours + [row for row in _gateway(door) or _actors(door) if row.name not in seen]
+    # On settings that are refused the actors do not start: the check of the settings has said why.
+    can_start = all(check.ok for check in ours if check.name == "settings")
+    theirs = _gateway(door) or (_actors(door) if can_start else [])
+    checks = ours + [row for row in theirs if row.name not in seen]
     is_well = all(check.ok for check in checks)
     if door.as_json:
         emit_document({"ok": is_well, "checks": [asdict(check) for check in checks]})

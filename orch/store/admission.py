@@ -6,10 +6,8 @@ A document is judged here (schema, size, digest) and then, in one function call,
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import anyio.lowlevel
@@ -30,21 +28,12 @@ from orch.store.aside import Aside
 from orch.store.connection import Connection
 from orch.store.placements import Placements
 from orch.store.refusals import refused_of, submitted_of
+from orch.store.submissions import Submissions
 
 TOGETHER: Final = 250
 """Items of one call: by then they share what a call costs once, and the next can be judged meanwhile."""
 _LOOK_EVERY: Final = 50
 """Items judged between two looks at what the socket still has to send."""
-_RESULTS: Final = MappingProxyType(
-    {
-        ErrorCode.IDEMPOTENCY_CONFLICT: "conflict",
-        ErrorCode.DEADLINE_UNMET: "deadline",
-        ErrorCode.INVALID_SPEC: "invalid",
-        ErrorCode.INVALID_ID: "invalid",
-        ErrorCode.PAYLOAD_TOO_LARGE: "invalid",
-        ErrorCode.TENANT_MISMATCH: "invalid",
-    }
-)
 
 
 class _Item(NamedTuple):
@@ -77,12 +66,8 @@ class Admission:
         self._policy_text = policy.text()
         self._actor = actor
         self._bounds = bounds.text()
-        self.refused_for_load: Counter[str] = Counter()
-        """Refusals of this process by policy_label, for its metrics."""
-        self.evicted: Counter[str] = Counter()
-        """Jobs that gave way to newcomers of this process, by full_policy."""
-        self.submissions: Counter[str] = Counter()
-        """What became of submissions, by contracts.metrics.SUBMISSION_RESULTS."""
+        self.submissions = Submissions(full_policy=bounds.full_policy)
+        """What became of them in this process, at every door."""
 
     async def admit(self, asks: Sequence[Ask]) -> list[Submitted | Refused]:
         """Answers in the order of `asks`; an accepted job is durable when this returns.
@@ -112,7 +97,7 @@ class Admission:
         replies = [reply for batch in _batches(items) for reply in await self._admit_batch(batch)]
         following = iter(replies)
         answers = [one if isinstance(one, Refused) else _answer(next(following)) for one in judged]
-        self.submissions.update(map(_result_of, answers))
+        self.submissions.answered(answers)
         return answers
 
     def _judge(self, ask: Ask, choices: Choices) -> _Item | Refused:
@@ -157,21 +142,14 @@ class Admission:
             "admit", *self.head, self._ids.token(), len(items), *flat
         )
         answers: list[list[Any]] = reply[1]
-        self._count(answers, reply[2])
+        self.submissions.gave_way(reply[2])
         return answers
-
-    def _count(self, answers: Sequence[list[Any]], evicted: Sequence[Any]) -> None:
-        for one in answers:
-            if one[0] == "refused" and len(one) > 4:
-                self.refused_for_load[one[5]] += 1
-        for policy, count in zip(evicted[::2], evicted[1::2], strict=True):
-            self.evicted[policy] += int(count)
 
     async def overflow(self, *, most: int) -> int:
         """Refuses the youngest raw requests beyond the bound of their stream; how many."""
         reply = await self._connection.call("overflow", most)
         refused = 0 if reply[0] == "none" else int(reply[1])
-        self.refused_for_load["requests-backlog"] += refused
+        self.submissions.turned_away("requests-backlog", refused)
         return refused
 
     @property
@@ -214,12 +192,6 @@ async def choices_for(connection: Connection, asks: Sequence[Ask]) -> Choices:
             choices[id(ask)] = refused
     await placements.remember()
     return choices
-
-
-def _result_of(answer: Submitted | Refused) -> str:
-    if isinstance(answer, Submitted):
-        return "duplicate" if answer.duplicate else "accepted"
-    return _RESULTS.get(answer.code, "load" if answer.policy_label else "other")
 
 
 def _pool_of(spec: JobSpec, choice: Placed | Refused | None) -> tuple[str, str]:

@@ -52,6 +52,10 @@ class Counted:
     commands: int
     commands_open: int
     webhooks_unsent: int
+    burials: int
+    """Instances that were declared dead, by whomever, since the data began."""
+    recovered: int
+    """Jobs that were taken from them."""
     calls: int
     """How many calls the shard has carried out: while it stands, no job moved."""
 

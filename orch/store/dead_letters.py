@@ -21,6 +21,7 @@ from orch.store.connection import Connection
 from orch.store.cursors import check_age, cursor_in, cursor_out, newest_of_tenants
 from orch.store.reading import no_such_job
 from orch.store.refusals import refused_of
+from orch.store.submissions import Submissions
 
 
 class DeadLetters:
@@ -34,12 +35,14 @@ class DeadLetters:
         *,
         actor: str,
         bounds: Bounds,
+        submissions: Submissions,
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._policy = policy.text()
         self._actor = actor
         self._bounds = bounds.text()
+        self._submissions = submissions
 
     async def page(self, which: LetterFilter, *, limit: int, cursor: str | None) -> DeadLetterList:
         """A page, newest first; it may be short while `next_cursor` still leads on.
@@ -78,7 +81,17 @@ class DeadLetters:
         head = (self._actor, self._policy, self._bounds, orjson.dumps(by).decode())
         flat = [word for pair in pairs for word in pair]
         reply = await self._connection.call("replay", *head, len(pairs), *flat)
+        self._count(reply[1], reply[2])
         return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[1], strict=True)]
+
+    def _count(self, answers: Sequence[list[Any]], evicted: Sequence[Any]) -> None:
+        """A letter that is none was not brought to admission."""
+        self._submissions.gave_way(evicted)
+        for one in answers:
+            if one[0] in {"new", "replayed"}:
+                self._submissions.by_result["accepted" if one[0] == "new" else "duplicate"] += 1
+            elif one[0] == "refused":
+                self._submissions.answered([refused_of(one)])
 
     async def _letter(self, job_id: str) -> DeadLetter | None:
         key = self._connection.keys.job(job_id)

@@ -272,10 +272,11 @@ class Schedules:
         if reply[0] in {"moved", "early"}:
             return None
         if reply[0] == "refused":
-            raise refused_of(reply)
+            raise self._counted(refused_of(reply))
         if reply[0] == "duplicate":
             return await self._first(spec, str(reply[1]))
         fired = Fired.model_validate_json(reply[-1])
+        self._admission.submissions.fired(fired, is_copy=reply[0] == "same")
         if fired.by_hand and fired.result is Fate.REFUSED and fired.code is not None:
             raise Refused(fired.code, fired.message or "")
         return fired
@@ -288,12 +289,13 @@ class Schedules:
             return None
         made = parse_entry(1, entry)
         if made.payload.get("schedule_id") != spec.schedule_id:
-            raise Refused(
+            refused = Refused(
                 ErrorCode.IDEMPOTENCY_CONFLICT,
                 f"the key stands for job {job_id}, which is no fire of schedule {spec.schedule_id}",
                 details={"job_id": job_id, "digest": digest, "other_digest": digest},
             )
-        return FireAnswer(
+            raise self._counted(refused)
+        answer = FireAnswer(
             result=Fate.FIRED,
             fire_at_ms=made.payload["fire_at_ms"],
             at_ms=made.at_ms,
@@ -301,6 +303,12 @@ class Schedules:
             job_id=job_id,
             duplicate=True,
         )
+        self._admission.submissions.fired(answer, is_copy=True)
+        return answer
+
+    def _counted(self, refused: Refused) -> Refused:
+        self._admission.submissions.answered([refused])
+        return refused
 
     async def _item(self, ask: Ask) -> tuple[str | int, ...]:
         choices = await choices_for(self._connection, [ask])

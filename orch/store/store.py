@@ -70,7 +70,9 @@ def open_store(
         census=Census(connection),
         claims=Claims(connection, policy),
         control=Control(connection),
-        dead_letters=DeadLetters(connection, ids, policy, actor=actor, bounds=bounds),
+        dead_letters=DeadLetters(
+            connection, ids, policy, actor=actor, bounds=bounds, submissions=admission.submissions
+        ),
         deliveries=Deliveries(connection),
         feed=Feed(connection, block_ms_max=10 * TICK_MS),
         leases=Leases(connection),

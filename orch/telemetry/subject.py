@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from orch.core.tracing import Carried, context_of
+from orch.core.tracing import Carried, TraceContext, context_of
 
 JOB_ID: Final = "job_id"
 CORRELATION_ID: Final = "correlation_id"
 TRACE_ID: Final = "trace_id"
+SPAN_ID: Final = "span_id"
 
 
 class Subject(Protocol):
@@ -69,18 +70,18 @@ def ids_of(job_id: str, carried: Carried | None) -> dict[str, str]:
     return ids
 
 
-def current_trace_id() -> str | None:
-    """The trace of what this task works on, for exemplars; None when there is none, or it is not recorded."""
-    subject = _SUBJECT.get()
-    carried = None if subject is None else subject.about()[1]
-    context = None if carried is None else context_of(carried.traceparent)
-    return context.trace_id if context is not None and context.sampled else None
+def exemplar_of(span: TraceContext | None) -> dict[str, str] | None:
+    """A span as the labels of an exemplar; None when there is none, or it is not recorded."""
+    if span is None or not span.sampled:
+        return None
+    return {TRACE_ID: span.trace_id, SPAN_ID: span.span_id}
 
 
 def exemplar_of_task() -> dict[str, str] | None:
-    """The same as the labels of an exemplar."""
-    trace_id = current_trace_id()
-    return None if trace_id is None else {TRACE_ID: trace_id}
+    """The same, of what this task works on."""
+    subject = _SUBJECT.get()
+    carried = None if subject is None else subject.about()[1]
+    return None if carried is None else exemplar_of(context_of(carried.traceparent))
 
 
 def add_ids(

@@ -66,6 +66,12 @@ class Submitting:
         self._taken: list[Carried] = []
         self._error: str | None = None
 
+    @property
+    def traceparent(self) -> str:
+        """Of the request's own span; where none is recorded, of its caller's; empty without either."""
+        context = self._context or self._parent
+        return "" if context is None else context.traceparent
+
     def carried(self) -> Carried:
         """What the next of its jobs takes along: the span of its admission, or the caller's."""
         context = self._parent

@@ -276,7 +276,7 @@ async def a_life(
         clock=clock,
         ids=SystemIds(),
         health=Health(clock),
-        figures=Figures(metrics or Metrics(), pool="default", slots=slots),
+        figures=Figures(metrics or Metrics(), pool="default", slots=slots, classes=()),
         keeper=_Keeper,
         from_keeper=lambda act: act(),
         terms=RunnerTerms("default", slots, grace_ms, 1_000),

@@ -13,7 +13,6 @@ from contracts.events import EventType
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.protocol import Ending
 from orch.core.handover import ClaimEnding, Offer
-from orch.telemetry import exemplars
 from orch.telemetry.metrics import Metrics
 from tests.actors.runner_stage import a_life, inline
 
@@ -32,10 +31,36 @@ def ended(ending: Ending, n: int = 1) -> ClaimEnding:
 class House:
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.figures = Figures(self.metrics, pool="gpu", slots=4)
+        self.figures = Figures(self.metrics, pool="gpu", slots=4, classes=("interactive", "batch"))
 
     def value(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.mark.req("MET-1")
+def test_every_series_that_a_runner_will_have_is_there_before_its_first_event() -> None:
+    # Prometheus sees no increase in a series that begins at 1.
+    house = House()
+    there = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in house.metrics.registry.collect()
+        for sample in family.samples
+    }
+    for outcome in Outcome:
+        assert there["orch_runner_outcomes_total", "gpu", outcome.value] == 0
+    for one in ("interactive", "batch"):
+        assert there["orch_job_submit_to_start_seconds_count", "gpu", one] == 0
+    before = set(there)
+    house.figures.began([offer(1, class_name="batch"), offer(2, class_name="interactive")])
+    house.figures.ended([(ended(DONE), "ok"), (ended(LOGIC, 2), "ok"), (ended(DONE, 3), "over")])
+    house.figures.used({"tokens_in": 3, "tokens_out": 5, "cost_micros": 7}, None)
+    house.figures.lease_lost()
+    after = {
+        (sample.name, *sample.labels.values())
+        for family in house.metrics.registry.collect()
+        for sample in family.samples
+    }
+    assert after == before
 
 
 @pytest.mark.req("MET-1")
@@ -96,11 +121,8 @@ def test_endings_are_counted_by_verb_and_outcome_and_late_results_are_orphans() 
 @pytest.mark.req("MET-1")
 def test_an_attempt_that_is_traced_leaves_an_exemplar() -> None:
     house = House()
-    exemplars.use(lambda: {"trace_id": "abc"})
-    try:
-        house.figures.took(10)
-    finally:
-        exemplars.use(None)
+    house.figures.took(10, {"trace_id": "abc"})
+    house.figures.took(11)
     (family,) = [
         one for one in house.metrics.registry.collect() if one.name.endswith("attempt_seconds")
     ]

@@ -26,6 +26,8 @@ ACTORS = """
 import http.server, json, os, pathlib, signal, sys, threading
 words = sys.argv[1:]
 home = pathlib.Path(words[words.index("--home") + 1])
+if words[0] == "doctor" and os.environ["DO"] == "mute":
+    sys.exit(6)
 if words[0] == "doctor":
     row = {"name": "engine", "ok": os.environ["DO"] == "well", "found": "none", "fix": "get it"}
     print(json.dumps({"checks": [row]}))
@@ -69,7 +71,9 @@ class House:
 
     def environ(self, do: str) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ORCH_")}
-        return {**kept, "DO": do, "PYTHONPATH": str(self.package), "ORCH_HOME": str(self.home)}
+        # The stand-in for `actors` comes first, and `orch` is the one that is tested, whatever is installed.
+        path = f"{self.package}{os.pathsep}{Path(__file__).parents[2]}"
+        return {**kept, "DO": do, "PYTHONPATH": path, "ORCH_HOME": str(self.home)}
 
     def orch(self, *words: str, do: str = "well") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -208,6 +212,22 @@ def test_doctor_asks_the_actors_when_no_gateway_runs(house: House, do: str, code
     assert all(row["ok"] or row["fix"] for row in report["checks"])
     human = house.orch("doctor", do=do)
     assert ("fix: get it" in human.stdout) == (code == 7)
+
+
+@pytest.mark.req("CLI-3", "CFG-2")
+def test_doctor_says_of_a_bad_settings_file_what_is_bad_and_nothing_about_the_installation(
+    house: House,
+) -> None:
+    house.home.mkdir()
+    (house.home / "orch.toml").write_text('slots = "many"\n')
+    told = house.orch("doctor", "--json", do="mute")  # the actors refuse to start on such a file
+    rows = {row["name"]: row for row in json.loads(told.stdout)["checks"]}
+    assert told.returncode == 7
+    assert {name for name, row in rows.items() if not row["ok"]} == {"settings"}
+    assert "slots" in rows["settings"]["found"]
+    assert "Install Orch again" not in told.stdout
+    (house.home / "orch.toml").unlink()
+    assert "Install Orch again" in house.orch("doctor", do="mute").stdout
 
 
 @pytest.mark.req("CLI-3")

@@ -140,7 +140,7 @@ def test_a_bad_value_is_refused_with_key_value_bound_and_place(
         ("slots = true", "slots"),
         ("slots = '1'", "slots"),
         ("slots = 1.0", "slots"),
-        ("pools = 'a'", "pools"),
+        ("pools = 'a,,b'", "pools"),
         ("pools = [1]", "pools"),
         ("pools = []", "pools"),
         ("host = 1", "host"),

@@ -17,6 +17,7 @@ from orch.store.keys import Keys
 from orch.system import SystemIds
 from tests.e2e.specs import shell, step, steps
 from tests.e2e.stack import Stack, a_stack, is_alive, wait_until
+from tests.e2e.test_metrics import scraped, total
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,19 @@ def test_a_killed_part_loses_nothing_and_serves_again(stack: Stack, role: str) -
     PROOFS.get(role, proves_any)(stack)
 
 
-@pytest.mark.req("REA-2", "REA-4", "RUN-5", "LSE-1")
+def counted(stack: Stack) -> list[int]:
+    """The dead and their jobs, as the data have them."""
+    return [int(n or 0) for n in stack.redis.hmget(Keys().meta, "burials", "recovered")]
+
+
+def told(stack: Stack) -> list[float]:
+    """The same, as the reaper exports it."""
+    text = scraped(stack, "reaper-1")
+    names = ("orch_cluster_burials_total", "orch_cluster_stale_recovered_total")
+    return [total(text, name) for name in names]
+
+
+@pytest.mark.req("REA-2", "REA-4", "RUN-5", "LSE-1", "MET-1")
 def test_another_runner_takes_over_at_once_and_finished_steps_do_not_run_again(
     stack: Stack,
 ) -> None:
@@ -105,6 +118,7 @@ def test_another_runner_takes_over_at_once_and_finished_steps_do_not_run_again(
     about = stack.instances()[before.lease.worker_id]
     victims = [one for one in stack.pids("runner") if one == about["pid"]]
     assert victims
+    burials, recovered = counted(stack)
     stack.kill_pid(victims[0])
     stack.wait_for_event(job_id, EventType.STALE_RECOVERED, worker=before.lease.worker_id)
     let_go(stack, "taken")
@@ -114,6 +128,10 @@ def test_another_runner_takes_over_at_once_and_finished_steps_do_not_run_again(
     assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.DONE)
     assert first.epoch < second.epoch
     assert first.runner != second.runner
+    # It is the supervisor that buries a runner whose end it saw, and nobody scrapes a supervisor.
+    assert counted(stack)[0] > burials
+    assert counted(stack)[1] > recovered
+    wait_until(lambda: told(stack) == counted(stack), what="the burial and its job are told")
     started = [
         (event.attempt, event.payload["step_id"])
         for event in stack.events_of(job_id, EventType.STEP_STARTED)

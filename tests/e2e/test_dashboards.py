@@ -10,6 +10,8 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from ops import observe
 from ops.dashboards import DASHBOARDS
 from ops.dashboards.model import Panel
 from orch.client import calls_webhooks
+from orch.store.keys import Keys
 from orch.system import SystemClock
 from tests.actors.receiver import receiving
 from tests.adapters.endpoint import USED, an_endpoint, tokens
@@ -44,14 +47,9 @@ FILLED: Final = {"$__rate_interval": "10s", "$__range": "5m", "$pool": ".*", "$j
 """As Grafana fills in a dashboard's variables when all of them are chosen."""
 STILL: Final = frozenset(
     """
-    orch_acked_writes_lost_total orch_admission_evictions_total orch_cluster_commands
-    orch_cluster_commands_open orch_cluster_jobs orch_cluster_pool_closed
-    orch_cluster_ready orch_cluster_requests
-    orch_cluster_timers_overdue_seconds
-    orch_cluster_undecided orch_cluster_undecided_oldest_age_seconds orch_cluster_webhooks_unsent
-    orch_notifier_oldest_unsent_seconds orch_reaper_announced_total orch_reaper_repairs_total
-    orch_reaper_retired_total orch_redis_failures_total orch_runner_draining orch_runner_leases_lost_total
-    orch_runner_orphaned_results_total orch_sse_gaps_total orch_sse_resyncs_total
+    orch_acked_writes_lost_total orch_cluster_ready orch_notifier_oldest_unsent_seconds
+    orch_reaper_retired_total orch_redis_failures_total orch_runner_orphaned_results_total
+    orch_sse_gaps_total orch_sse_resyncs_total
     """.split()
 )
 """May be zero for all that this traffic does: a loss, a moment between two scrapes, a slow reader."""
@@ -78,6 +76,11 @@ class Watched:
         """The greatest value that it ever had; 0 without any."""
         values = [float(v) for one in self.series(query) for _, v in one["values"]]
         return max(values, default=0.0)
+
+    def wait_for(self, names: str) -> None:
+        """Until each of these metrics was above zero."""
+        for name in names.split():
+            wait_until(partial(self.most, f"sum({name})"), what=name)
 
 
 def now_s() -> float:
@@ -138,7 +141,7 @@ def lose_a_runner(stack: Stack, go: Path) -> None:
     next(reader)
     runner = stack.kill("runner", signal.SIGSTOP)
     wait_until(
-        lambda: total(scraped(stack, "reaper-1"), "orch_reaper_stale_recovered_total"),
+        lambda: total(scraped(stack, "reaper-1"), "orch_cluster_stale_recovered_total"),
         what="its job is taken from it",
     )
     stack.kill_pid(runner, signal.SIGCONT)
@@ -147,8 +150,54 @@ def lose_a_runner(stack: Stack, go: Path) -> None:
     assert stack.client.job(job_id).state is State.COMPLETED
 
 
+def drain_a_full_pool(stack: Stack, seen: Watched, go: Path) -> None:
+    """Its runner works on and takes nothing; what waits gives way to what comes later."""
+    long = stack.client.submit(shell(f"while [ ! -e {go} ]; do sleep 0.05; done")).job_id
+    stack.wait_for_state(long, State.RUNNING)
+    stack.client.control("drain", "pool:default")
+    limit = ("control", "set-limit", "pool:default")
+    for name, value in (("full_policy", "drop-lru"), ("pool_jobs_max", "1")):
+        assert stack.orch(*limit, name, value, "--wait").code == 0
+    for _ in range(2):
+        stack.client.submit(shell("true"))
+    seen.wait_for("orch_runner_draining orch_cluster_pool_closed orch_cluster_commands_open")
+    for name in ("full_policy", "pool_jobs_max"):
+        assert stack.orch(*limit, name, "null", "--wait").code == 0
+    stack.client.control("undrain", "pool:default")
+    go.touch()
+    assert stack.client.wait(long, timeout_s=DEADLINE_S).state is State.COMPLETED
+
+
+def freeze_those_who_decide(stack: Stack, seen: Watched) -> None:
+    """Whatever is theirs to do waits: requests, outcomes, timers, commands, deliveries."""
+    soon_ms = int(stack.redis.time()[0] + 2) * 1_000
+    with receiving() as receiver:
+        stack.client.run(calls_webhooks.add(receiver.url, tenant="later"))
+        frozen = [
+            stack.kill(one, signal.SIGSTOP)
+            for one in ("admission", "scheduler", "fallback", "notifier")
+        ]
+        retry = {"attempts_max": 2, "backoff_ms": 1}
+        waits = [
+            stack.client.submit(shell("true", not_before_ms=soon_ms)).job_id,
+            stack.client.submit(shell('[ "$ORCH_ATTEMPT" = 2 ] || exit 75', retry=retry)).job_id,
+        ]
+        stack.run(shell("true", tenant="later"))
+        stack.redis.xadd(Keys().requests, {"v": "1", "request_id": "late", "spec": "{"})
+        stack.redis.xadd(Keys().control, {"nonsense": "2"})
+        seen.wait_for("orch_cluster_requests orch_cluster_commands orch_cluster_webhooks_unsent")
+        seen.wait_for("orch_cluster_undecided orch_cluster_undecided_oldest_age_seconds")
+        seen.wait_for("orch_cluster_timers_overdue_seconds orch_reaper_announced_total")
+        for pid in frozen:
+            stack.kill_pid(pid, signal.SIGCONT)
+        for job_id in waits:
+            assert stack.client.wait(job_id, timeout_s=DEADLINE_S).state is State.COMPLETED
+        wait_until(lambda: receiver.got, what="the delivery")
+
+
 def lose_the_server(stack: Stack) -> None:
-    """It is started again with all that it had acknowledged."""
+    """It is started again with all that it had acknowledged; an index had lost a job."""
+    assert stack.redis.zremrangebyrank(Keys().jobs("default"), 0, 0) == 1
     stack.kill("server")
     wait_until(stack.answers)
     assert stack.run(shell("true")).state is State.COMPLETED
@@ -173,6 +222,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             be_refused_for_load(stack)
             tell_a_webhook(stack)
             fire_a_schedule(stack)
+            drain_a_full_pool(stack, seen, root / "drained")
+            freeze_those_who_decide(stack, seen)
             lose_a_runner(stack, root / "again")
             observe.tell_targets(folder, stack.endpoint())
             lose_the_server(stack)
@@ -192,6 +243,17 @@ def without_data(watched: Watched) -> dict[str, str]:
     }
 
 
+def no_numbers(watched: Watched) -> dict[str, str]:
+    """Panel -> the query that says NaN or Inf somewhere."""
+    return {
+        f"{name}: {panel.title}": query.expr
+        for name, panel in PANELS
+        for query in panel.queries
+        for one in watched.series(filled(query.expr))
+        if not all(isfinite(float(value)) for _, value in one["values"])
+    }
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.req("MET-4")
 def test_every_query_of_every_panel_returns_data(watched: Watched) -> None:
@@ -207,6 +269,18 @@ def test_every_query_of_every_panel_returns_data(watched: Watched) -> None:
         wait_until(has_all, SEEN_S, what="every panel has data")
     except AssertionError:
         pytest.fail(f"panels without data: {json.dumps(missing, indent=2)}")
+
+
+@pytest.mark.req("MET-4")
+def test_no_panel_shows_what_is_no_number_also_while_nothing_happens(watched: Watched) -> None:
+    assert no_numbers(watched) == {}
+
+
+@pytest.mark.req("MET-4")
+def test_without_a_reaper_its_panel_says_0_and_not_nothing(watched: Watched) -> None:
+    (panel,) = (one for _, one in PANELS if one.title == "Reapers that tell of the cluster")
+    (nobody,) = watched.series(panel.queries[0].expr.replace("$job", "nobody"))
+    assert {float(value) for _, value in nobody["values"]} == {0.0}
 
 
 @pytest.mark.req("MET-4")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from contracts.events import EventType
 from contracts.outcomes import Outcome
@@ -19,6 +20,7 @@ from tests.adapters.endpoint import an_endpoint, tokens
 from tests.e2e.collector import Collector, Seen, a_collector
 from tests.e2e.specs import call, http, shell, step, steps
 from tests.e2e.stack import Ended, Stack, a_stack, wait_until
+from tests.e2e.test_metrics import answer_of
 
 CALLER: Final = "00-" + "c" * 32 + "-" + "d" * 16 + "-01"
 _OTEL: Final = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_RESOURCE_ATTRIBUTES": "deployment=test"}
@@ -78,6 +80,31 @@ def test_a_job_is_one_trace_from_submit_to_end_and_its_agent_may_join(scene: Sce
     assert (about["orch.outcome"], about["orch.attempt.number"]) == ("done", 1)
     assert attempt.resource["service.name"] == "orch"
     assert attempt.resource["deployment"] == "test"
+
+
+def exemplars(text: str, name: str) -> set[tuple[str, str]]:
+    """Trace and span behind the buckets of a histogram, as OpenMetrics tells them."""
+    return {
+        (sample.exemplar.labels["trace_id"], sample.exemplar.labels["span_id"])
+        for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # no types there
+        for sample in family.samples
+        if sample.name == f"{name}_bucket" and sample.exemplar is not None
+    }
+
+
+@pytest.mark.req("MET-3", "MET-1")
+def test_numbers_lead_to_the_trace_behind_them(scene: Scene) -> None:
+    # Nobody sent a context: the trace is one that the gateway began.
+    record = scene.stack.run(shell("true"))
+    spans = scene.whole(record.job_id)
+    where = scene.stack.endpoint()["metrics"]
+    for part, name, metric in (
+        ("gateway-1", "submit requests", "orch_http_request_seconds"),
+        ("runner-default-1", "attempt ready", "orch_runner_attempt_seconds"),
+    ):
+        seen = exemplars(answer_of(where[part], "application/openmetrics-text"), metric)
+        span = only(spans, name)
+        assert (span.trace_id, span.span_id) in seen, part
 
 
 _CHAIN: Final = ("submit requests", "admit queue", "attempt ready")

@@ -80,8 +80,8 @@ SPOILED: Final[Mapping[str, tuple[str, Change, str]]] = {
         "orchReady: is not orch_ and lower-case words | Rename it in contracts/metrics.py and where",
     ),
     "a counter without _total": (
-        "name", renamed("orch_reaper_burials_total", "orch_reaper_burials"),
-        "orch_reaper_burials: a counter, and only a counter, ends in _total | Rename it",
+        "name", renamed("orch_reaper_retired_total", "orch_reaper_retired"),
+        "orch_reaper_retired: a counter, and only a counter, ends in _total | Rename it",
     ),
     "a gauge with _total": (
         "name", renamed("orch_ready", "orch_ready_total"),
@@ -201,8 +201,8 @@ ASKED: Final[Mapping[str, tuple[str, str]]] = {
         "no metric of it has a label le | Group by one of pool.",
     ),
     "a part of what has no parts": (
-        "rate(orch_reaper_burials_total_sum[5m])",
-        "there is no metric orch_reaper_burials_total_sum | Name one that is there",
+        "rate(orch_reaper_retired_total_sum[5m])",
+        "there is no metric orch_reaper_retired_total_sum | Name one that is there",
     ),
     "no PromQL": (
         "sum(orch_ready ~ 1)",

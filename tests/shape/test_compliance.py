@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Final
+
 import pytest
 
 from ops.compliance import Requirement, compliance_page, invented, requirements
-from ops.marks import Marked, by_word, functions_of, marked_tests, scenarios_of
+from ops.marks import ROOT, Marked, by_word, functions_of, marked_tests, scenarios_of
 
 SOURCE = """
 import pytest
@@ -97,3 +101,55 @@ def test_every_requirement_and_every_test_of_the_project_is_in_it() -> None:
     proven = by_word(tests, "req")
     bare = [one.name for one in asked if one.status == "built" and one.name not in proven]
     assert bare == [], "said to be built, and no test names it"
+
+
+IS_THERE: Final = {
+    "chart": "charts/orch/Chart.yaml",
+    "container image": "docker/Dockerfile",
+    "dashboards": "ops/grafana/dashboards",
+    "traces": "orch/telemetry/traces.py",
+    "webhooks": "actors/notifier",
+    "a check of a running server": "tests/contract/test_openapi.py",
+    "several replicas": "tests/e2e/test_many.py",
+    "MCP": "actors/gateway/mcp.py",
+    "a web page": "actors/gateway/page",
+}
+"""What a page may call missing, and the file that would make a lie of it."""
+
+
+def stale(asked: list[Requirement], proven: Mapping[str, object]) -> list[str]:
+    """Requirements that miss what stands here, or miss tests with their id and have some."""
+    found = []
+    for one in asked:
+        missing = one.text.partition("Missing: ")[2]
+        found += [
+            f"{one.name}: {words} are in {path}"
+            for words, path in IS_THERE.items()
+            if re.search(rf"(?<![\w-]){re.escape(words)}", missing) and (ROOT / path).exists()
+        ]
+        if "tests that name the id" in missing and one.name in proven:
+            found.append(f"{one.name}: tests name it")
+        if one.status == "built" and missing:
+            found.append(f"{one.name}: built, and something is missing")
+        if one.status == "partly" and not missing:
+            found.append(f"{one.name}: partly, and nothing is said to be missing")
+    return found
+
+
+@pytest.mark.req("DOC-1")
+def test_nothing_that_stands_here_is_called_missing() -> None:
+    assert stale(requirements(), by_word(marked_tests(), "req")) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        ("partly", "Missing: charts, container image, dashboards, traces."),
+        ("partly", "Missing: the gate, and a check of a running server."),
+        ("partly", "Missing: tests that name the id."),
+        ("partly", "It does all."),
+        ("built", "It does much. Missing: the rest."),
+    ],
+)
+def test_a_status_that_grew_old_is_noticed(status: str, text: str) -> None:
+    assert stale([Requirement("ARC-2", status, text, "docs/spec/arc.md")], {"ARC-2": []})

@@ -172,6 +172,37 @@ def test_facts_of_the_cluster_and_lost_writes_are_never_summed_over_processes() 
 
 
 @pytest.mark.req("MET-4")
+def test_a_share_of_nothing_is_no_value_and_not_no_number() -> None:
+    never_zero = ("orch_cycle_stale_seconds", "process_max_fds", "orch_runner_slots")
+    divisors = [
+        query.text.partition(" / ")[2]
+        for board in DASHBOARDS
+        for panel in board.panels()
+        for query in panel.queries
+        if " / " in query.text
+    ]
+    assert len(divisors) > 8
+    assert [
+        one for one in divisors if " > 0)" not in one and not any(n in one for n in never_zero)
+    ] == []
+
+
+@pytest.mark.req("MET-4")
+def test_a_panel_that_the_chosen_pools_do_not_filter_says_so() -> None:
+    # Where others of its kind are filtered: on the page of runners, and beside a query that is.
+    silent = []
+    for board in DASHBOARDS:
+        for row in board.rows:
+            for panel in row.panels:
+                filtered = ["$pool" in query.text for query in panel.queries]
+                is_mixed = any(filtered) or board.name == "runners"
+                says = "all pools" in f"{row.title} {panel.about}"
+                if is_mixed and not all(filtered) and not says:
+                    silent.append(f"{board.name}: {panel.title}")
+    assert silent == []
+
+
+@pytest.mark.req("MET-4")
 def test_every_metric_of_a_query_is_of_the_chosen_installation() -> None:
     for name in FILES:
         for text in (target["expr"] for panel in panels(name) for target in panel["targets"]):

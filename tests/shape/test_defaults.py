@@ -24,6 +24,7 @@ from orch.cli.help import help_text
 from orch.cli.main import build_app
 from orch.cli.project import settings_example
 from orch.settings import load_settings, settings_of
+from orch.values import word_of
 from tests.shape.pages import ROOT, pages
 
 
@@ -143,6 +144,7 @@ def test_a_setting_that_a_place_forgets_is_found(place: str) -> None:
     ("text", "is_right"),
     [("the default `lease_ms` of 15,000:", True), ("the default `lease_ms` of 16,000:", False),
      ("`reload_drain_ms` (10 minutes)", True), ("`reload_drain_ms` (9 minutes)", False),
+     ("`retention_ms` (three days)", True), ("`retention_ms` (four days)", False),
      ("`key_running_max` (1)", True), ("`key_running_max` (2), or", False),
      ("`full_policy` (`reject`)", True), ("`full_policy` (`drop-lru`)", False)],
 )  # fmt: skip
@@ -166,11 +168,27 @@ def test_the_file_that_init_writes_is_valid_with_every_line_in_force() -> None:
     assert settings_of(document).value("slots") == DEFAULTS["slots"].value
 
 
+@pytest.mark.req("CFG-1", "CFG-2")
+def test_every_default_of_the_page_can_be_copied_into_the_file_as_it_stands_there(
+    tmp_path: Path,
+) -> None:
+    lists = {
+        key: row for key, row in DEFAULTS.items() if isinstance(row.value, tuple) and row.value
+    }
+    assert "classes" in lists
+    document = {key: word_of(row.value) for key, row in lists.items()}
+    assert list(SCHEMA.iter_errors(document)) == []
+    file = tmp_path / "orch.toml"
+    file.write_text("".join(f"{key} = {json.dumps(text)}\n" for key, text in document.items()))
+    loaded = load_settings(config=file, home=tmp_path / "home", environ={})
+    assert {key: loaded.value(key) for key in lists} == {k: row.value for k, row in lists.items()}
+
+
 @pytest.mark.req("CFG-2", "CON-1")
 @pytest.mark.parametrize(
     "document",
     [{"slot": 1}, {"slots": 0}, {"slots": 1001}, {"slots": "many"}, {"slots": 1.5}, {"slots": True},
-     {"pools": "a"}, {"pools": ["a", "a"]}, {"pools": [1]}, {"log_level": "loud"}, {"plaintext": "yes"},
+     {"pools": 1}, {"pools": ["a", "a"]}, {"pools": [1]}, {"log_level": "loud"}, {"plaintext": "yes"},
      {"pool": "../etc"}, {"http_env_allowed": [f"V{n}" for n in range(65)]}, {"redis_url": ""}, {"host": 1}],
     ids=str,
 )  # fmt: skip

@@ -50,4 +50,4 @@ def test_a_metric_that_is_no_row_cannot_be_made() -> None:
 @pytest.mark.req("MET-1")
 def test_a_metric_cannot_be_made_as_another_type() -> None:
     with pytest.raises(AssertionError):
-        Metrics().gauge("orch_reaper_burials_total")
+        Metrics().gauge("orch_reaper_retired_total")

@@ -138,7 +138,7 @@ def _without_count(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "meta": {name: one for name, one in data["meta"].items() if name != "seq"}}
 
 
-@pytest.mark.req("ADM-2", "ADM-6")
+@pytest.mark.req("ADM-2", "ADM-6", "SIM-4")
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

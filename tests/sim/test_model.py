@@ -82,14 +82,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> ToldRedis:
     return ToldRedis(FakeRedis(server=FakeServer(), decode_responses=True, protocol=2))
 
 
-@pytest.mark.req("SIM-1")
+@pytest.mark.req("SIM-1", "SIM-4")
 @pytest.mark.timeout(max(60, CALLS // 100))
 def test_the_model_answers_as_the_functions_do_on_real_servers(real: ToldRedis) -> None:
     found = first_difference(real, CALLS, ToldModel())
     assert found == "", found
 
 
-@pytest.mark.req("SIM-1")
+@pytest.mark.req("SIM-1", "SIM-4")
 @pytest.mark.timeout(max(60, CALLS // 100))
 def test_the_model_answers_as_the_functions_do_on_fakeredis(fake: ToldRedis) -> None:
     found = first_difference(fake, CALLS // 10, ToldModel())

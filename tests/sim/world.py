@@ -304,7 +304,7 @@ class World:
             clock=body.clock,
             ids=body.ids,
             health=body.health,
-            figures=Figures(body.metrics, pool=s.pool, slots=s.slots),
+            figures=Figures(body.metrics, pool=s.pool, slots=s.slots, classes=s.class_names),
             keeper=keeper,
             from_keeper=partial(self.loop.on_thread, unit.process.main),
             terms=RunnerTerms(s.pool, s.slots, s.grace_ms, s.question_ttl_ms),

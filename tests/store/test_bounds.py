@@ -125,8 +125,8 @@ async def test_evictions_and_refusals_are_counted_by_rule(world: World) -> None:
     admission = world.store.admission
     asks = [Ask(spec(id="a")), Ask(spec(id="b", priority="interactive")), Ask(spec(id="c"))]
     await admission.admit(asks)
-    assert admission.evicted == {"shed-low-priority": 1}
-    assert admission.refused_for_load == {"shed-low-priority": 1}
+    assert admission.submissions.evicted == {"shed-low-priority": 1}
+    assert admission.submissions.refused_for_load == {"shed-low-priority": 1}
 
 
 @pytest.mark.req("ADM-2")

@@ -40,7 +40,7 @@ async def steady(world: World) -> Counted:
 @pytest.mark.req("MET-1", "MET-2")
 async def test_an_empty_shard_has_nothing_to_tell(world: World) -> None:
     await world.pool("a")
-    assert await steady(world) == Counted({"a": EMPTY}, *(0 for _ in range(11)))
+    assert await steady(world) == Counted({"a": EMPTY}, *(0 for _ in range(13)))
 
 
 @pytest.mark.req("MET-1", "MET-2")
@@ -69,6 +69,8 @@ async def test_a_look_counts_what_stands_in_every_pool_and_class(world: World) -
         commands=1,
         commands_open=0,
         webhooks_unsent=0,
+        burials=0,
+        recovered=0,
         calls=0,
     )
 
@@ -91,6 +93,23 @@ async def test_ages_are_those_of_the_longest_waiting_and_of_what_is_late(world: 
     await world.redis("HSET", keys.job("a0000"), "queued_at", now)
 
 
+@pytest.mark.req("MET-1", "MET-4")
+async def test_an_outcome_grows_old_though_its_hint_is_repeated(world: World) -> None:
+    # A repetition puts the outcome half a minute ahead in its set: by its place it would never be old.
+    keys = world.connection.keys
+    runner, offer = await world.running("job")
+    await runner.end(ending("release", offer))
+    seq = (await world.ledger("job"))[-1].seq
+    entry = (await world.fields("job"))[str(seq)]
+    at_ms, rest = entry.split(" ", 1)
+    await world.redis("HSET", keys.job("job"), seq, f"{int(at_ms) - HOUR_MS} {rest}")
+    await world.wait_a_ms()
+    assert await world.store.outcomes.announce(older_ms=0, again_ms=30_000, most=10) == 1
+    found = await world.store.census.take()
+    assert HOUR_MS <= found.undecided_age_ms < HOUR_MS + 5_000
+    await world.redis("HSET", keys.job("job"), seq, entry)
+
+
 @pytest.mark.req("MET-1")
 async def test_a_drained_runner_has_no_free_slot_and_one_that_must_reclaim_has_its_slots(
     world: World,
@@ -102,6 +121,28 @@ async def test_a_drained_runner_has_no_free_slot_and_one_that_must_reclaim_has_i
     (pool,) = (await world.store.census.take()).pools.values()
     assert (pool.runners, pool.slots, pool.held, pool.free) == (2, 4, 1, 0)
     await world.redis("HSET", world.connection.keys.slots("default"), runner.runner_id, "1")
+
+
+@pytest.mark.req("MET-1", "REA-2")
+async def test_whoever_buries_is_counted_once_for_each_instance_and_for_each_job_it_takes(
+    world: World,
+) -> None:
+    # Not by a reaper's process: a supervisor buries too, and nobody scrapes one.
+    runner = await world.runner(slots=4)
+    await world.submit_many("job", 4)
+    await runner.cycle(free=4)
+    await world.store.steering.cancel("job0003", by="me")
+    idle = Instance("notifier-a", "notifier", {})
+    await world.store.leases.register(idle)
+    seen = await world.store.leases.beats()
+    told = []
+    for instance_id, most in ((runner.runner_id, 3), (runner.runner_id, 3), (idle.instance_id, 3)):
+        await world.store.leases.bury(instance_id, seen[instance_id], age_ms=0, most=most)
+        await world.store.leases.bury(instance_id, 1, age_ms=0, most=0)  # its answer was lost
+        counted = await world.store.census.take()
+        told.append((counted.burials, counted.recovered))
+    assert told == [(0, told[0][1]), (1, 3), (2, 3)]
+    assert told[0][1] in {2, 3}, "the canceled one was not taken from anybody"
 
 
 @pytest.mark.req("MET-2")

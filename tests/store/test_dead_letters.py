@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from contracts.errors import ErrorCode
@@ -14,9 +16,9 @@ from tests.store.world import World, ending
 REASON = {"last": "transient", "reason": "attempts_used"}
 
 
-async def dead(world: World, *job_ids: str) -> None:
+async def dead(world: World, *job_ids: str, **keys: Any) -> None:
     for job_id in job_ids:
-        runner, offer = await world.running(job_id)
+        runner, offer = await world.running(job_id, **keys)
         await runner.end(ending("release", offer))
         await world.decide(job_id, "fail", payload=REASON)
 

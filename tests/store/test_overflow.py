@@ -38,7 +38,9 @@ async def test_the_youngest_beyond_the_bound_are_refused_with_a_record(flooded: 
     assert await admission.overflow(most=1_000) == OVER - 2
     assert await admission.overflow(most=1_000) == 0
     assert await flooded.redis("XLEN", keys.requests) == REQUESTS_BACKLOG_MAX
-    assert admission.refused_for_load == {"requests-backlog": OVER}
+    counted = admission.submissions
+    assert counted.refused_for_load == {"requests-backlog": OVER}
+    assert counted.by_result == {"load": OVER}, "of whatever they are a share, they are in it"
     youngest = f"r{REQUESTS_BACKLOG_MAX + OVER}"
     body = orjson.loads(await flooded.redis("GET", keys.answer(youngest)))
     assert (body["code"], body["policy_label"]) == ("QUEUE_FULL", "requests-backlog")

@@ -13,12 +13,13 @@ import pytest
 from contracts.errors import ErrorCode, Refused
 from orch.core.tracing import Carried
 from orch.telemetry.redaction import Redactor, secrets_in, tell_exceptions, told
-from orch.telemetry.subject import OneJob, add_ids, current_trace_id, handling, works_for
+from orch.telemetry.subject import OneJob, add_ids, exemplar_of_task, handling, works_for
 from tests.e2e.stack import environ
 
 CANARY = "c4n4ry-0123456789"
 TRACE = "c" * 32
-CARRIED = Carried(f"00-{TRACE}-{'d' * 16}-01", "order-7")
+SPAN = "d" * 16
+CARRIED = Carried(f"00-{TRACE}-{SPAN}-01", "order-7")
 
 
 @pytest.mark.req("MET-3")
@@ -34,22 +35,22 @@ async def test_a_task_and_what_it_starts_have_the_ids_of_its_job_and_others_have
             tasks.start_soon(line, "child")
         with handling(OneJob("job-2")):
             await line("inner")
-            assert current_trace_id() is None
+            assert exemplar_of_task() is None
         await line("worker")
-        assert current_trace_id() == TRACE
+        assert exemplar_of_task() == {"trace_id": TRACE, "span_id": SPAN}
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(worker)
     await line("outside")
     ids = {"job_id": "job-1", "trace_id": TRACE, "correlation_id": "order-7"}
     assert seen == {"child": ids, "inner": {"job_id": "job-2"}, "worker": ids, "outside": {}}
-    assert current_trace_id() is None
+    assert exemplar_of_task() is None
 
 
 def test_what_a_line_says_itself_stands_and_an_unsampled_trace_is_no_exemplar() -> None:
-    with handling(OneJob("job", Carried(f"00-{TRACE}-{'d' * 16}-00", ""))):
+    with handling(OneJob("job", Carried(f"00-{TRACE}-{SPAN}-00", ""))):
         assert add_ids(None, "", {"job_id": "mine"}) == {"job_id": "mine", "trace_id": TRACE}
-        assert current_trace_id() is None
+        assert exemplar_of_task() is None
 
 
 @pytest.mark.req("SEC-2")

@@ -12,6 +12,7 @@ local function lose_one(call, id, claim, instance, age_ms)
   local job = load_job(call, id)
   redis.call('HDEL', call.shard .. 'held:' .. instance, id)
   if not job or job.state ~= 'r' or job.claim ~= claim then return end
+  redis.call('HINCRBY', call.shard .. 'meta', 'recovered', 1)
   record(call, job, 'stale_recovered', 'reaper', '{"from":"running","to":"running","worker":"' .. instance
     .. '","epoch":' .. job.epoch .. ',"age_ms":' .. age_ms .. '}')
   local ending = '{"outcome":"lost","reason":"runner_dead","runner":"' .. instance .. '"}'
@@ -89,6 +90,10 @@ local function bury(keys, argv)
     freed = freed + 1
   end
   local left = #held / 2 - freed
-  if left == 0 then forget(call, instance, known) end
+  if left == 0 then
+    -- Counted here and not by the caller: a reaper buries, and a supervisor too, which nobody scrapes.
+    redis.call('HINCRBY', shard .. 'meta', 'burials', 1)
+    forget(call, instance, known)
+  end
   return done(call, freed, left)
 end

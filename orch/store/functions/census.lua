@@ -1,11 +1,12 @@
 -- census: what a whole shard does now, in one look.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
--- ARGV[1] heads integer lines of a class whose heads are looked at for the oldest
+-- ARGV[1] heads integer lines of a class whose heads are looked at for the oldest; and undecided outcomes, at either end
 -- ARGV[2] tenants integer tenants whose dead letters are counted
 -- returns {"census", {pool…}, {number…}}; ages in ms, -1 of nothing
 -- pool {name, drained, intake, dispatch, ready, runners, slots, held, free, {class, depth, age…}}
 -- number: tenants, dead letters, timers, ms the first is late (or -1), undecided, age of the oldest, requests,
---   commands, open commands, webhooks with deliveries, calls that the shard has carried out
+--   commands, open commands, webhooks with deliveries, burials, jobs taken from the dead, calls that the shard
+--   has carried out
 -- flags: no-writes allow-oom
 local function pools_and_classes(call)
   local pools, found = redis.call('SMEMBERS', call.shard .. 'pools'), {}
@@ -56,6 +57,22 @@ local function age_of_first(call, name)
   return first[2] and math.max(-1, call.now - tonumber(first[2])) or -1
 end
 
+-- How long the oldest undecided outcome waits. Its place in the set says only when its hint is repeated next, so the
+-- ledger is asked; of a long set both ends, for those that were repeated go to the other one.
+local function undecided_age(call, heads)
+  local name, oldest = call.shard .. 'undecided', -1
+  for _, range in ipairs({ { 0, heads - 1 }, { -heads, -1 } }) do
+    local found = redis.call('ZRANGE', name, range[1], range[2], 'WITHSCORES')
+    for i = 1, #found, 2 do
+      local id, seq = string.match(found[i], '^(.+):(%d+)$')
+      local entry = id and redis.call('HGET', call.shard .. 'job:' .. id, seq)
+      local since = entry and string.match(entry, '^%d+') or found[i + 1]
+      oldest = math.max(oldest, call.now - tonumber(since))
+    end
+  end
+  return oldest
+end
+
 local function dead_letters(call, most)
   local dead, cursor, looked = 0, '0', 0
   repeat
@@ -74,10 +91,11 @@ local function census(keys, argv)
   local call, pools = begin(shard), {}
   local found = pools_and_classes(call)
   for _, pool in ipairs(sorted_names(found)) do pools[#pools + 1] = count_pool(call, pool, found[pool], heads) end
+  local meta = redis.call('HMGET', shard .. 'meta', 'burials', 'recovered', 'seq')
   local numbers = { redis.call('SCARD', shard .. 'tenants'), dead_letters(call, tenants),
     redis.call('ZCARD', shard .. 'due'), age_of_first(call, 'due'), redis.call('ZCARD', shard .. 'undecided'),
-    age_of_first(call, 'undecided'), redis.call('XLEN', shard .. 'requests'), redis.call('XLEN', shard .. 'control'),
+    undecided_age(call, heads), redis.call('XLEN', shard .. 'requests'), redis.call('XLEN', shard .. 'control'),
     redis.call('ZCARD', shard .. 'open'), redis.call('ZCARD', shard .. 'unsent'),
-    tonumber(redis.call('HGET', shard .. 'meta', 'seq') or '0') }
+    tonumber(meta[1] or '0'), tonumber(meta[2] or '0'), tonumber(meta[3] or '0') }
   return { 'census', pools, numbers }
 end

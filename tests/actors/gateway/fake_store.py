@@ -34,6 +34,7 @@ from contracts.record import (
 from contracts.spec import JobSpec, parse_spec
 from contracts.states import TERMINAL, Event, Refusal, State, step
 from orch.core.asks import Ask, JobFilter, LetterFilter
+from orch.store.submissions import Submissions
 from tests.actors.gateway.fake_job import FakeJob
 from tests.actors.gateway.fake_sessions import FakeSessions
 from tests.actors.gateway.fake_webhooks import FakeWebhooks
@@ -55,6 +56,7 @@ class FakeStore:
         self._lost = False
         self._moved = anyio.Event()
         self.admission = self.reading = self.steering = self.questions = self
+        self.submissions = Submissions(full_policy="reject")
         self.feed = self.connection = self.dead_letters = self.tokens = self
         self.schedules = modelled_schedules()
         self.control: Any = None

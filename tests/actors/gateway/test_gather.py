@@ -16,6 +16,7 @@ from contracts.errors import Corrupt, ErrorCode, Refused, Unavailable
 from contracts.record import Submitted
 from contracts.states import State
 from orch.core.asks import Ask
+from orch.store.submissions import Submissions
 from tests.actors.gateway.house import SPEC, running, wait_until
 
 
@@ -33,6 +34,7 @@ class SlowAdmission:
     """Answers a call when the test lets it."""
 
     def __init__(self) -> None:
+        self.submissions = Submissions(full_policy="reject")
         self.calls: list[list[str | None]] = []
         self.fault: Callable[[Sequence[Ask]], Exception | None] = lambda _: None
         self.refused: dict[str, Refused] = {}
@@ -246,6 +248,9 @@ async def test_more_than_may_wait_is_refused_at_once_and_there_is_room_again_lat
     (refused,) = await room.until_told("c")
     assert isinstance(refused, Refused)
     assert (refused.code, refused.retry_after_ms) == (ErrorCode.RATE_LIMITED, 1_000)
+    counted = room.store.submissions
+    assert counted.refused_for_load == {"gateway-backlog": 1}
+    assert counted.by_result == {"load": 1}
     room.store.let(2)
     await room.until_told("a", "b")
     await room.come("d", size=limits.SUBMISSIONS_WAITING_BYTES_MAX)

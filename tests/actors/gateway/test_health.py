@@ -71,8 +71,10 @@ async def test_metrics_are_in_openmetrics_for_who_accepts_it_and_count_this_gate
     None
 ):
     async with running() as house:
-        await house.http.get("/livez")
+        await house.http.get("/v1/jobs")
         await house.http.get("/nowhere")
+        for probe in ("/livez", "/readyz", "/metrics"):
+            await house.http.get(probe)
         accept = {"Accept": "application/openmetrics-text"}
         answer = await house.http.get("/metrics", headers=accept)
 

@@ -147,6 +147,7 @@ def bury(call: Call, argv: Sequence[str]) -> Reply:
     for job_id, claim in lost:
         _lose(call, job_id, claim, instance, age_ms)
     if not held:
+        _count(call, "burials")
         _forget(call, instance, known)
     return call.done(len(lost), len(held))
 
@@ -156,12 +157,17 @@ def beat_unmoved(beat_now: str | None, counter: str) -> bool:
     return beat_now is None or beat_now == counter
 
 
+def _count(call: Call, what: str) -> None:
+    call.meta[what] = str(int(call.meta.get(what, "0")) + 1)
+
+
 def _lose(call: Call, job_id: str, claim: str, instance: str, age_ms: str) -> None:
     """A job whose runner is dead: its claim is over, and fallback decides about the outcome `lost`."""
     call.free_slot(instance, job_id)
     job = call.load(job_id)
     if job is None or job.state != RUNNING or job.fields.get("claim") != claim:
         return
+    _count(call, "recovered")
     call.record(
         job,
         "stale_recovered",

@@ -75,10 +75,10 @@ def census(call: Call, argv: Sequence[str]) -> Reply:
         len(call.space.zset(f"{call.shard}due")),
         _age_of_first(call, "due"),
         len(call.space.zset(f"{call.shard}undecided")),
-        _age_of_first(call, "undecided"),
+        _undecided_age(call, heads),
         *(len(call.space.stream(call.shard + name) or ()) for name in ("requests", "control")),
         *(len(call.space.zset(call.shard + name)) for name in ("open", "unsent")),
-        int(call.meta.get("seq", "0")),
+        *(int(call.meta.get(name, "0")) for name in ("burials", "recovered", "seq")),
     ]
     pools = [_counted(call, pool, found[pool], heads) for pool in sorted(found)]
     return ["census", pools, numbers]
@@ -87,6 +87,18 @@ def census(call: Call, argv: Sequence[str]) -> Reply:
 def _age_of_first(call: Call, name: str) -> int:
     first = call.space.zset(call.shard + name).first()
     return -1 if first is None else max(-1, int(call.now - first[0]))
+
+
+def _undecided_age(call: Call, heads: int) -> int:
+    """By the ledger, of the first and the last: a repeated hint moves its outcome to the other end."""
+    all_of_them = list(call.space.zset(f"{call.shard}undecided"))
+    since = []
+    for score, member in all_of_them[:heads] + all_of_them[-heads:]:
+        job_id, _, seq = member.rpartition(":")
+        job = call.load(job_id)
+        entry = None if job is None else job.fields.get(seq)
+        since.append(score if entry is None else int(entry.split()[0]))
+    return max([-1, *(int(call.now - at) for at in since)])
 
 
 def _counted(call: Call, pool: str, depths: dict[str, int], heads: int) -> Reply:
