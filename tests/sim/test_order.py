@@ -49,7 +49,7 @@ class Shard:
     def submit(self, job_id: str, class_name: str = LO, tenant: str = "t", later: int = 0) -> None:
         not_before = self.now + later if later else 0
         item = (job_id, "d", tenant, "a", class_name, "{}", not_before, 0, "", "", "", "", "", "")
-        self.say("admit", "gateway", self.policy, "queue_jobs_max=1000000", 1, *item)
+        self.say("admit", "gateway", self.policy, "queue_jobs_max=1000000", "y", 1, *item)
 
     def cancel(self, job_id: str) -> None:
         self.say("cancel", job_id, '"by":"me"', "gateway", self.policy)
@@ -61,7 +61,7 @@ class Shard:
             for job_id, claim in self.running
             for word in ("settle", job_id, claim, "{}", "1", 0)
         ]
-        head = ("r", "a", next(self.numbers), self.slots, "x", self.policy, len(self.running))
+        head = ("r", "a", next(self.numbers), self.slots, "x", self.policy, "", len(self.running))
         reply = self.say("cycle", *head, *endings)
         offers = reply[4]
         assert isinstance(offers, list)
