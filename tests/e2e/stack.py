@@ -107,6 +107,13 @@ def is_alive(pid: int) -> bool:
     return state not in {"Z", "X"}
 
 
+def parent_of(pid: int) -> int:
+    """Whose child it is; 0 when it is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
 def environ() -> dict[str, str]:
     """The environment of a child without any ORCH_ name of ours."""
     return {k: v for k, v in actors_environ({}).items() if not k.startswith("ORCH_")}
@@ -242,7 +249,9 @@ class Stack:
 
     def pids(self, role: str) -> list[int]:
         """The processes of one role; `server` is the private Valkey."""
-        return sorted(one.pid for one in self.processes() if one.role == role)
+        found = {one.pid for one in self.processes() if one.role == role}
+        # What was forked a moment ago looks like its parent, and has the lower pid where pids begin anew.
+        return sorted(pid for pid in found if parent_of(pid) not in found)
 
     def pid(self, role: str) -> int:
         """The only process of one role."""
