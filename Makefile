@@ -19,7 +19,7 @@ venv:
 demo: venv ## start a private stack, run jobs through a crash, a retry and a question, show what happened
 	@$(BIN)/orch demo $(ARGS)
 
-test: venv ## all tests, by WORKERS=2 processes; ARGS='-k claim' selects, ARGS=tests/core is one process
+test: venv ## the tests, by WORKERS=2 processes; ARGS='-k claim' selects, ARGS=tests/core is one process, ARGS=--thorough all
 	@$(BIN)/python -m pytest $(if $(findstring tests/,$(ARGS)),,-n $(WORKERS)) $(ARGS)
 
 check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
@@ -34,7 +34,7 @@ check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
 	@echo "== spelling: codespell"
 	@$(BIN)/codespell
 	@echo "== tests: pytest"
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test ARGS=--thorough
 
 generate: venv ## write the generated files (schemas, OpenAPI, events.md, state table, configuration pages)
 	@$(BIN)/python -m ops.generate

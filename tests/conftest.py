@@ -24,6 +24,7 @@ from redis.retry import Retry
 from orch.store.embedded import private_server
 from tests.spread import longest_first
 from tests.store.injection import Injection
+from tests.thorough import is_long
 
 MARKER = (
     "first_answers: it asserts what the first answer to a call says (a count, `ok`, a place in line), or"
@@ -40,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=float(os.environ.get("ORCH_TEST_TIMEOUTS") or 0),
         help="lose the answers of so many of a hundred calls that were carried out",
     )
+    parser.addoption(
+        "--thorough", action="store_true", help="the long tests too, as `make check` does"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,14 +58,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not (config.getoption("--thorough") or _is_chosen(config)):
+        left = [item for item in items if is_long(item.nodeid)]
+        items[:] = [item for item in items if not is_long(item.nodeid)]
+        config.hook.pytest_deselected(items=left)
     if hasattr(config, "workerinput"):
         items[:] = longest_first(items)
+
+
+def _is_chosen(config: pytest.Config) -> bool:
+    """Whether somebody named what to run."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    return not whole or bool(config.option.keyword or config.option.markexpr)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     injection = config.stash.get(INJECTION, None)
     if injection is None:
-        return None
+        is_whole = config.getoption("--thorough") or _is_chosen(config)
+        return None if is_whole else "long tests are left to `make check` (tests/thorough.py)"
     return f"timeouts: {injection.percent} % of all calls, ORCH_TEST_SEED={injection.seed}"
 
 

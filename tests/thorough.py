@@ -1,0 +1,59 @@
+"""Which tests only `make check` runs (`--thorough`): `make test` stays under six minutes on two cores.
+
+Each is the long form of something that a shorter test of `make test` proves too, or drives whole stacks in a
+rare way. Naming a file, a folder or `-k` on the command line runs what is named, these included.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+LONG: Final = (
+    "tests/actors/gateway/test_traces.py::test_a_head_that_never_ends",
+    "tests/adapters/test_http_limits.py",
+    "tests/bench/test_rig.py::test_one_run_measures",
+    "tests/cli/test_stack.py",
+    "tests/contract/test_guarded.py",
+    "tests/contract/test_hostile.py",
+    "tests/contract/test_openapi.py::test_no_request_drawn",
+    "tests/e2e/test_adapters.py",
+    "tests/e2e/test_any_process_may_die.py::test_a_killed_part_loses_nothing_and_serves_again",
+    "tests/e2e/test_bad_input.py",
+    "tests/e2e/test_control.py::test_a_command_given_while",
+    "tests/e2e/test_control.py::test_one_runner_is_drained",
+    "tests/e2e/test_dashboards.py",
+    "tests/e2e/test_demo.py::test_a_stack_that_dies",
+    "tests/e2e/test_demo.py::test_interrupted",
+    "tests/e2e/test_demo.py::test_kept",
+    "tests/e2e/test_http_agents.py::test_a_secret",
+    "tests/e2e/test_http_agents.py::test_without_its_server",
+    "tests/e2e/test_many.py",
+    "tests/e2e/test_metrics.py::test_a_server_that_does_not_answer",
+    "tests/e2e/test_observe.py",
+    "tests/e2e/test_reload.py::test_a_configuration_on_which_a_part_does_not_start",
+    "tests/e2e/test_reload.py::test_a_drain_that_takes_too_long",
+    "tests/e2e/test_reload.py::test_a_bad_configuration",
+    "tests/e2e/test_server_and_supervisor.py::test_a_home_locked",
+    "tests/e2e/test_server_and_supervisor.py::test_a_runner_asked",
+    "tests/e2e/test_server_and_supervisor.py::test_a_second_up",
+    "tests/e2e/test_server_and_supervisor.py::test_the_stack_is_asked",
+    "tests/e2e/test_server_and_supervisor.py::test_two_stacks",
+    "tests/e2e/test_tokens.py",
+    "tests/e2e/test_webhooks.py::test_a_notifier_that_is_killed",
+    "tests/e2e/test_webhooks.py::test_a_receiver_that_was_down",
+    "tests/features/test_features.py::test_every_scenario_fails",
+    "tests/lint/test_alerts.py::test_a_rule_that_is_broken",
+    "tests/shape/test_docs.py::test_the_blocks_of_a_page_run[docs/",
+    "tests/store/test_timeouts.py",
+)
+"""Beginnings of test names."""
+
+SECOND_ENGINES: Final = ("[fakeredis", "[redis", "-fakeredis", "-redis")
+"""`make test` asks the store on Valkey and on the model; Redis and fakeredis have to answer alike."""
+OF_ENGINES: Final = ("tests/sim/", "tests/store/")
+
+
+def is_long(name: str) -> bool:
+    """Whether the test of this node id is left to `make check`."""
+    engine = name.startswith(OF_ENGINES) and any(word in name for word in SECOND_ENGINES)
+    return engine or name.startswith(LONG)
