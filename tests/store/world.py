@@ -89,9 +89,14 @@ class Runner:
     number: int = 0
 
     async def cycle(
-        self, *endings: ClaimEnding, free: int | None = None, number: int | None = None
+        self,
+        *endings: ClaimEnding,
+        free: int | None = None,
+        number: int | None = None,
+        heard: int | None = None,
     ) -> Cycled:
-        """One call; the next number unless one is given, all slots free unless told."""
+        """One call; the next number unless one is given, all slots free unless told. With `heard` it rests if
+        it has room left, and may be handed a job."""
         if number is None:
             self.number += 1
         cycled = await self.store.claims.cycle(
@@ -101,6 +106,7 @@ class Runner:
             free=self.slots if free is None else free,
             random=f"r{self.number}",
             endings=endings,
+            heard=heard,
         )
         assert cycled is not None, "the server came back: reclaim first"
         return cycled
