@@ -54,12 +54,14 @@ async def test_it_is_told_again_until_it_was_heard_of_and_nothing_else_is_handed
 ) -> None:
     runner = await resting(world)
     await world.submit("one")
-    again = [(await runner.cycle(free=1, heard=0)).handed for _ in range(2)]
+    await world.submit("two")
+    assert await world.state("two") is State.READY
+    again = [(await runner.cycle(free=0, heard=0)).handed for _ in range(2)]
     assert [one and one.job_id for one in again] == ["one", "one"]
     (offer,) = await told(world, runner)
     assert again == [offer, offer]
-    await world.submit("two")
-    assert await world.state("two") is State.READY
+    await world.submit("three")
+    assert await world.state("three") is State.QUEUED
     cycled = await runner.cycle(free=1, heard=offer.epoch)
     assert cycled.handed is None
     assert [offer.job_id for offer in cycled.offers] == ["two"]
@@ -111,10 +113,10 @@ async def test_whom_operators_hold_back_is_handed_nothing(world: World, wish: st
 async def test_who_is_full_buried_or_silent_for_long_is_handed_nothing(world: World) -> None:
     full, silent, dead = [await resting(world, slots=1) for _ in range(3)]
     keys = world.connection.keys
+    await world.bury(dead)
     await world.redis("HSET", keys.held(full.runner_id), "other", "1.1.x")
     long_ago = await world.now_ms() - REST_MS_MAX - 1
     await world.redis("ZADD", keys.resting("default"), long_ago, silent.runner_id)
-    await world.bury(dead)
     await world.submit("job")
     assert [await told(world, one) for one in (full, silent)] == [[], []]
     assert await world.state("job") is State.READY
