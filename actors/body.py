@@ -25,6 +25,7 @@ from orch.store.connection import Connection
 from orch.store.leases import Instance
 from orch.store.store import Store, open_store
 from orch.system import SystemClock, SystemIds
+from orch.telemetry.ends import Ends
 from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
 from orch.telemetry.traces import Traces
@@ -58,6 +59,8 @@ class Body:
     place: Place
     traces: Traces | None = None
     """Where its spans go; None where nobody wants any."""
+    ends: Ends | None = None
+    """Who records the ends of jobs that its calls end on the way; None without traces."""
 
     @property
     def follow(self) -> Follow:
@@ -140,6 +143,8 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(beat)
         tasks.start_soon(body.follow, body.instance, as_it_stands)
+        if body.ends is not None:
+            tasks.start_soon(body.ends.run)
         yield tasks
         await body.stop.event.wait()
         tasks.cancel_scope.cancel()

@@ -20,6 +20,7 @@ from orch.store.connection import Traffic
 from orch.store.store import Store
 from orch.system import SystemClock, SystemIds, monotonic_s
 from orch.telemetry import exemplars
+from orch.telemetry.ends import Ends
 from orch.telemetry.exemplars import exemplar
 from orch.telemetry.health import Health
 from orch.telemetry.logs import configure_logs
@@ -93,7 +94,10 @@ async def run_role(
     instance = make_instance(role, settings, ids)
     traces = open_traces(role, instance.instance_id, os.environ)
     exemplars.use(None if traces is None else exemplar_of_task)
-    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place, traces)
+    ends = None if traces is None else Ends(traces, store.reading)
+    if ends is not None:
+        store.connection.ended = ends.put
+    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends)
     _describe(metrics, store, role)
     health.told_by(metrics)
     with telemetry_server(

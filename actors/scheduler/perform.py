@@ -11,7 +11,6 @@ from orch.ports import Clock
 from orch.store.connection import BlockingReader
 from orch.store.leases import Instance
 from orch.store.store import Store
-from orch.telemetry.ends import record_end
 from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
 from orch.telemetry.traces import Traces
@@ -33,7 +32,6 @@ class SchedulerActor:
         traces: Traces | None = None,
     ) -> None:
         self._store = store
-        self._traces = traces
         self._handled = metrics.counter("orch_scheduler_timers_total")
         self._firings = Firings(store.schedules, metrics, traces)
         self._reader = reader
@@ -63,9 +61,6 @@ class SchedulerActor:
         while True:
             due = await self._store.timers.due(most=BATCH_ITEMS_MAX)
             self._handled.inc(due.handled)
-            if self._traces is not None:
-                for job_id in due.expired:
-                    await record_end(self._traces, self._store.reading, job_id)
             if due.schedules:
                 await self._firings.carry_out(due.schedules)
             elif due.handled < BATCH_ITEMS_MAX:

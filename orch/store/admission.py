@@ -143,6 +143,7 @@ class Admission:
         )
         answers: list[list[Any]] = reply[1]
         self.submissions.gave_way(reply[2])
+        self._connection.ended(reply[3])
         return answers
 
     async def overflow(self, *, most: int) -> int:

@@ -9,7 +9,7 @@ restart, a failover or a restored backup is noticed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +123,8 @@ class Connection:
         # Half the deadline at most: a reply lost in silence must leave room to ask once more.
         self._commands = self._make(min(SOCKET_TIMEOUT_MS, deadline_ms // 2))
         self._blocking: list[Redis] = []
+        self.ended: Callable[[Sequence[str]], None] = lambda _job_ids: None
+        """Hears of jobs that a call of this process ended on the way: displaced, expired, many canceled."""
 
     def _client(self, socket_timeout_ms: int) -> Redis:
         sockets = Sockets.to(

@@ -100,7 +100,10 @@ class Control:
     async def proceed(self) -> int:
         """Goes on with cancels by filter, a bounded piece; returns how many are not at their end."""
         reply = await self._connection.call("proceed", CANCEL_LOOKS_MAX)
-        return 0 if reply[0] == "none" else int(reply[1])
+        if reply[0] == "none":
+            return 0
+        self._connection.ended(reply[2])
+        return int(reply[1])
 
     # -- an instance's side
 

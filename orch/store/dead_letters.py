@@ -82,6 +82,7 @@ class DeadLetters:
         flat = [word for pair in pairs for word in pair]
         reply = await self._connection.call("replay", *head, len(pairs), *flat)
         self._count(reply[1], reply[2])
+        self._connection.ended(reply[3])
         return [_answer(job_id, one) for job_id, one in zip(job_ids, reply[1], strict=True)]
 
     def _count(self, answers: Sequence[list[Any]], evicted: Sequence[Any]) -> None:

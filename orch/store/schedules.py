@@ -254,19 +254,9 @@ class Schedules:
     async def _fire(self, table: Timetable, firing: Firing, ask: Ask) -> Fired | None:
         spec = table.spec
         item = await self._item(ask) if firing.makes_job else ()
-        reply = await self._connection.call(
-            "fire",
-            *self._admission.head,
-            spec.tenant,
-            spec.schedule_id,
-            table.revision,
-            firing.expected_ms,
-            firing.fire_at_ms,
-            firing.next_at_ms or 0,
-            firing.missed,
-            spec.overlap.value,
-            *item,
-        )
+        head = (*self._admission.head, spec.tenant, spec.schedule_id, table.revision)
+        times = (firing.expected_ms, firing.fire_at_ms, firing.next_at_ms or 0, firing.missed)
+        reply = await self._connection.call("fire", *head, *times, spec.overlap.value, *item)
         if reply[0] == "unknown":
             raise no_such_schedule(spec.schedule_id)
         if reply[0] in {"moved", "early"}:
@@ -275,7 +265,9 @@ class Schedules:
             raise self._counted(refused_of(reply))
         if reply[0] == "duplicate":
             return await self._first(spec, str(reply[1]))
-        fired = Fired.model_validate_json(reply[-1])
+        if reply[0] == "ok":
+            self._connection.ended(reply[2])
+        fired = Fired.model_validate_json(reply[1])
         self._admission.submissions.fired(fired, is_copy=reply[0] == "same")
         if fired.by_hand and fired.result is Fate.REFUSED and fired.code is not None:
             raise Refused(fired.code, fired.message or "")

@@ -35,6 +35,7 @@ class Timers:
             return Due(0, int(reply[1]), ())
         places = [place.split(":") for place in reply[3]]
         handed = [(tenant, one) for tenant, one in places]
+        self._connection.ended(reply[4])
         return Due(int(reply[1]), int(reply[2]), handed, tuple(reply[4]))
 
     async def dispatch(self, pool: str, *, most: int) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import anyio
 
 from contracts.errors import OrchError
 from contracts.states import TERMINAL
@@ -21,6 +25,34 @@ class Jobs(Protocol):
     async def carried(self, job_id: str) -> Carried | None:
         """What travels with it."""
         ...
+
+
+WAITING_MAX: Final = 10_000
+"""Jobs whose end is still to be recorded; beyond it the oldest go without."""
+
+
+class Ends:
+    """Records, beside a process's work, the ends that its calls brought about on the way."""
+
+    def __init__(self, traces: Traces, jobs: Jobs) -> None:
+        self._traces = traces
+        self._jobs = jobs
+        self._waiting: deque[str] = deque(maxlen=WAITING_MAX)
+        self._news: anyio.Event | None = None
+
+    def put(self, job_ids: Sequence[str]) -> None:
+        """They are over."""
+        self._waiting.extend(job_ids)
+        if job_ids and self._news is not None:
+            self._news.set()
+
+    async def run(self) -> None:
+        """Until it is canceled."""
+        while True:
+            while self._waiting:
+                await record_end(self._traces, self._jobs, self._waiting.popleft())
+            self._news = anyio.Event()
+            await self._news.wait()
 
 
 async def record_end(traces: Traces, jobs: Jobs, job_id: str) -> None:

@@ -167,6 +167,12 @@ def test_a_failed_a_canceled_and_an_expired_job_have_an_end(scene: Scene) -> Non
     expired = only(scene.whole(waiting), "end job")
     assert (expired.error, expired.attributes["orch.job.state"]) == ("expired", "expired")
 
+    later = shell("true", labels={"of": "many"}, not_before_ms=soon_ms + 60_000)
+    many = [stack.client.submit(later).job_id for _ in range(2)]
+    command = ("control", "cancel", "pool:default", "--label", "of=many", "--wait")
+    assert stack.orch(*command).code == 0
+    assert {only(scene.whole(one), "end job").role for one in many} == {"scheduler"}
+
 
 @pytest.mark.req("MET-3", "CLI-2")
 def test_the_context_of_a_caller_comes_in_by_every_door(scene: Scene, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from contracts.record import Submitted
 from orch.core.asks import Ask
+from orch.core.bounds import Bounds
 from orch.core.tracing import Carried
+from tests.store.commanding import given
 from tests.store.world import World, ending, spec
 
 CARRIED = Carried(f"00-{'c' * 32}-{'d' * 16}-01", 'order "7"')
@@ -97,6 +99,26 @@ async def test_timers_name_the_jobs_that_they_ended(world: World) -> None:
     while not expired:
         expired += (await world.store.timers.due(most=9)).expired
     assert expired == ["late"]
+
+
+@pytest.mark.req("MET-3")
+@pytest.mark.first_answers
+async def test_whoever_ends_jobs_on_the_way_hears_which(world: World) -> None:
+    heard: list[str] = []
+    world.connection.ended = heard.extend
+    await world.pool()
+    world.bounds = Bounds(2, full_policy="drop-lru")
+    await world.submit_many("job", 2)
+    await world.submit("newcomer")
+    assert heard == ["job0000"]
+    world.bounds = Bounds(9)
+    for job_id in ("old", "new"):
+        await world.submit(job_id, session="s", session_policy="replace")
+    assert heard[1:] == ["old"]
+    await given(world, "cancel", "pool:default", filter={})
+    while await world.store.control.proceed():
+        pass
+    assert sorted(heard[2:]) == ["job0001", "new", "newcomer"]
 
 
 @pytest.mark.req("MET-3", "FBK-4")

@@ -6,7 +6,7 @@
 -- ARGV[4] random string the unguessable part of a claim, for a job that is handed over at once
 -- ARGV[5] count integer items, 1 to 1,000; then per item 14 arguments:
 -- ARGV[n] item strings id, digest, tenant, pool, class, spec, not_before, deadline, idempotency key, nonce, stream entry, request id, placed: empty, or JSON of the pool chosen and why; without a pool, of why none fits; ties, as session.lua reads them
--- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}}; answer {"new" | "duplicate", id, state, position, starts in}
+-- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}, {id of a job that ended…}}; answer {"new" | "duplicate", id, state, position, starts in}
 -- or {"refused", code, message, details}, for load also with retry_after_ms and the policy's label; -1: not known
 -- No flag on purpose: under OOM the server refuses the call before it starts, and that is backpressure.
 local ITEM = 14
@@ -356,5 +356,5 @@ local function admit(keys, argv)
     if answer[1] ~= 'refused' and begins then answer[4], answer[5] = 0, 0 end
     answer_request(call, items[n], answer)
   end
-  return done(call, answers, evictions_of(batch))
+  return done(call, answers, evictions_of(batch), call.retired)
 end

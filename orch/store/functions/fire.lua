@@ -12,7 +12,7 @@
 -- ARGV[10] missed integer times before it that are passed over
 -- ARGV[11] overlap string skip, queue or replace
 -- ARGV[n] item strings as in admit; or code and message of what refuses it already; none: it came too late
--- returns {"ok", incarnation, seq, said} | {"same", said} | {"moved"} | {"early"} | {"unknown"}; said: JSON, what came of it
+-- returns {"ok", incarnation, seq, said, {id of a job that ended…}} | {"same", said} | {"moved"} | {"early"} | {"unknown"}; said: JSON, what came of it
 -- or, where the item has an idempotency key that stands for a job: {"duplicate", id} | {"refused", code, message, details}
 -- No flag on purpose, as in admit. The time that is set is compared and set in the call that makes the job, whose
 -- id follows from tenant, schedule and time: any number of schedulers, late copies and repeats make one job. By hand
@@ -112,5 +112,5 @@ local function fire(keys, argv)
     redis.call('HSET', key, 'last', fire_at)
     set_next(call, wish.place, next_at)
   end
-  return done(call, said)
+  return done(call, said, call.retired)
 end

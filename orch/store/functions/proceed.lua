@@ -1,7 +1,7 @@
 -- proceed: goes on with the oldest cancel by filter, a bounded number of jobs further.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
 -- ARGV[1] most integer jobs to look at, 1 to 1,000
--- returns {"ok", incarnation, seq, left} | {"none"}; left: cancels that are not at their end
+-- returns {"ok", incarnation, seq, left, {id of a job that ended…}} | {"none"}; left: cancels that are not at their end
 -- flags: allow-oom
 -- How far it came stands in the record, so any number of schedulers may go on with it, and a repeat goes on
 -- too. Jobs that came after the command are not looked at: it ends.
@@ -97,5 +97,5 @@ local function proceed(keys, argv)
     if is_over then close_command(call, id, 'done') end
   end
   if is_over then redis.call('ZREM', shard .. 'canceling', id) end
-  return done(call, redis.call('ZCARD', shard .. 'canceling'))
+  return done(call, redis.call('ZCARD', shard .. 'canceling'), call.retired)
 end

@@ -6,7 +6,7 @@
 -- ARGV[4] by string JSON string, who
 -- ARGV[5] count integer dead letters, 1 to 1,000; then per letter 2 arguments:
 -- ARGV[n] letter strings id of the dead letter, id of the new job
--- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}}; answer {"new", id, state} | {"replayed", id} | {"unknown"} | {"alive", state} | what admit answers to one it refuses
+-- returns {"ok", incarnation, seq, {answer…}, {policy, evicted…}, {id of a job that ended…}}; answer {"new", id, state} | {"replayed", id} | {"unknown"} | {"alive", state} | what admit answers to one it refuses
 -- A dead letter is replayed once: asked again it answers with the job it became. The new job is bound
 -- neither by the old deadline nor by the old idempotency key: both belong to the first submission.
 local LETTER = 2
@@ -56,5 +56,5 @@ local function replay(keys, argv)
     answers[n] = replay_one(call, argv[base], argv[base + 1], policy, actor, by, batch)
   end
   finish_batch(call, batch, policy, actor)
-  return done(call, answers, evictions_of(batch))
+  return done(call, answers, evictions_of(batch), call.retired)
 end

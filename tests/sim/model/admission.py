@@ -84,7 +84,7 @@ def admit(call: Call, argv: Sequence[str]) -> Reply:
         _complete(item)
         body = _answer_body(item.answer, item.request_id).decode()
         _settle_request(call, item.request_id, item.entry_id, body)
-    return call.done([item.answer for item in items], _flat(batch.evicted))
+    return call.done([item.answer for item in items], _flat(batch.evicted), call.retired)
 
 
 def _flat(evicted: dict[str, int]) -> list[str | int]:
@@ -103,7 +103,7 @@ def replay(call: Call, argv: Sequence[str]) -> Reply:
         for old_id, new_id in zip(pairs[::2], pairs[1::2], strict=True)
     ]
     batch.finish()
-    return call.done(answers, _flat(batch.evicted))
+    return call.done(answers, _flat(batch.evicted), call.retired)
 
 
 def _replay(call: Call, old_id: str, new_id: str, actor: str, by: str, batch: Batch) -> Reply:

@@ -284,7 +284,7 @@ def proceed(call: Call, argv: Sequence[str]) -> Reply:
         canceling.remove(first[1])
         if record:
             _close(call, first[1], "done")
-    return call.done(len(canceling))
+    return call.done(len(canceling), call.retired)
 
 
 def _cancel_some(call: Call, command_id: str, record: dict[str, str], most: int) -> bool:

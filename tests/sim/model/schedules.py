@@ -182,7 +182,7 @@ def fire(call: Call, argv: Sequence[str]) -> Reply:
     if not by_hand:
         fields["last"] = wish.fire_at
         set_next(call, place, int(argv[8]))
-    return call.done(said)
+    return call.done(said, call.retired)
 
 
 def _count(fields: dict[str, str], name: str, by: int) -> None:
