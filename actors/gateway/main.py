@@ -21,7 +21,6 @@ from orch.blobs import Blobs
 from orch.core.tokens import SECRET_CHARS
 from orch.settings import Settings
 from orch.system import secret_letters
-from orch.telemetry.ends import record_end
 
 log = structlog.get_logger()
 
@@ -67,7 +66,6 @@ async def run(body: Body) -> None:
         agent_key=secret_letters(SECRET_CHARS) if s.auth == "tokens" else None,
         webhook_hosts=s.webhook_hosts_allowed,
         traces=body.traces,
-        ended=None if body.traces is None else partial(record_end, body.traces, body.store.reading),
     )
     app = create_app(services)
     fd = body.place.socket_fd

@@ -141,8 +141,6 @@ async def cancel_job(gate: Gate, caller: Caller, request: Request, job_id: JobId
     """Cancel the job, wherever it stands."""
     reason = await _reason(gate, request)
     record = await gate.services.store.steering.cancel(job_id, by=caller.name, note=reason)
-    if gate.services.ended is not None:
-        await gate.services.ended(job_id)
     return json_answer(record, status=202)
 
 

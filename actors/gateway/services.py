@@ -78,8 +78,6 @@ class Services:
     """Private hosts that webhooks may reach: the setting webhook_hosts_allowed."""
     traces: Traces | None = None
     """Where this process's spans go; None where nobody wants any."""
-    ended: Callable[[str], Awaitable[None]] | None = None
-    """Hears of a job that a caller ended, for its trace."""
 
 
 _NOBODY: Final = ""

@@ -124,7 +124,7 @@ class Connection:
         self._commands = self._make(min(SOCKET_TIMEOUT_MS, deadline_ms // 2))
         self._blocking: list[Redis] = []
         self.ended: Callable[[Sequence[str]], None] = lambda _job_ids: None
-        """Hears of jobs that a call of this process ended on the way: displaced, expired, many canceled."""
+        """Hears of jobs that a call of this process ended: canceled, displaced, expired."""
 
     def _client(self, socket_timeout_ms: int) -> Redis:
         sockets = Sockets.to(

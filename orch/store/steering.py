@@ -70,6 +70,7 @@ class Steering:
             "cancel", checked_id(job_id), _who(by, note), self._actor, self._policy
         )
         _raise_for(reply, job_id, Event.CANCEL)
+        self._connection.ended([job_id])
         return await self._reading.job(job_id)
 
     async def pause(self, job_id: str, *, by: str, note: str | None = None) -> JobRecord:

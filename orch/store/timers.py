@@ -17,8 +17,6 @@ class Due(NamedTuple):
     """-1: no timer is set."""
     schedules: Sequence[tuple[str, str]]
     """Tenant and id of each schedule whose time has come: for the caller to fire."""
-    expired: Sequence[str] = ()
-    """Jobs that this call ended."""
 
 
 class Timers:
@@ -36,7 +34,7 @@ class Timers:
         places = [place.split(":") for place in reply[3]]
         handed = [(tenant, one) for tenant, one in places]
         self._connection.ended(reply[4])
-        return Due(int(reply[1]), int(reply[2]), handed, tuple(reply[4]))
+        return Due(int(reply[1]), int(reply[2]), handed)
 
     async def dispatch(self, pool: str, *, most: int) -> int:
         """Gives free slots to waiting jobs; returns how many."""

@@ -315,7 +315,7 @@ async def test_the_last_time_before_the_end_is_carried_out_and_none_is_set_after
     assert await world.store.schedules.fire(await read(world), over) is not None
     shown = await world.store.schedules.get("default", "s")
     assert (shown.next_fire_at_ms, shown.last_fire_at_ms) == (None, at_ms)
-    assert await world.store.timers.due(most=9) == (0, -1, (), ())
+    assert await world.store.timers.due(most=9) == (0, -1, ())
 
 
 @pytest.mark.req("SCH-6")

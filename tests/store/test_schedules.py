@@ -134,7 +134,7 @@ async def test_a_paused_schedule_has_no_time_and_a_resumed_one_goes_on_from_now(
     await due_since(world, 30)
     paused = await world.store.schedules.pause("default", "s")
     assert (paused.paused, paused.next_fire_at_ms) == (True, None)
-    assert await world.store.timers.due(most=9) == (0, -1, (), ())
+    assert await world.store.timers.due(most=9) == (0, -1, ())
     again = await world.store.schedules.pause("default", "s")
     assert again.revision == paused.revision
     resumed = await world.store.schedules.resume("default", "s")

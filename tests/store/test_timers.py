@@ -107,14 +107,14 @@ async def test_a_deadline_meets_a_job_that_waits_for_a_decision_or_an_answer(
         "transient" if verb == "release" else "human"
     ]
     assert await world.redis("ZCARD", world.connection.keys.undecided) == 0
-    assert await world.store.timers.due(most=10) == (0, -1, (), ())
+    assert await world.store.timers.due(most=10) == (0, -1, ())
 
 
 @pytest.mark.req("SCH-3")
 async def test_a_deadline_of_a_job_that_is_over_is_forgotten(world: World) -> None:
     runner, offer = await world.running("job", deadline_ms=await world.now_ms() + HOUR_MS)
     await runner.end(ending("settle", offer))
-    assert await world.store.timers.due(most=10) == (0, -1, (), ())
+    assert await world.store.timers.due(most=10) == (0, -1, ())
     assert await world.redis("ZCARD", world.connection.keys.due) == 0
 
 
@@ -137,7 +137,7 @@ async def test_the_timer_of_an_answered_question_does_nothing(world: World) -> N
     runner, offer = await world.running("job")
     await runner.end(ending("ask", offer))
     await world.store.questions.answer("job", "q1", "approve", by="me")
-    assert await world.store.timers.due(most=10) == (0, -1, (), ())
+    assert await world.store.timers.due(most=10) == (0, -1, ())
 
 
 @pytest.mark.req("REA-1")
