@@ -195,6 +195,42 @@ async def test_five_thousand_canceled_jobs_in_the_way_are_stepped_over_in_bounde
     assert (bites, await order_of(world)) == (5, ["last"])
 
 
+async def with_stale_entries(world: World, count: int) -> None:
+    """At the head of the line, as cancel and retire leave them: the jobs are gone."""
+    line = f"{world.connection.keys.prefix}queue:default:batch:default"
+    await world.redis("LPUSH", line, *(f"gone-{n}:1" for n in range(count)))
+
+
+async def tokens(world: World) -> int:
+    """How often somebody was called to claim."""
+    length: int = await world.redis("XLEN", world.connection.keys.wake("default"))
+    return length
+
+
+@pytest.mark.req("SCH-7")
+@pytest.mark.first_answers
+async def test_who_stops_among_stale_entries_calls_somebody_to_go_on_there(world: World) -> None:
+    await world.pool()
+    await world.submit("last")
+    await with_stale_entries(world, BATCH_ITEMS_MAX + 500)
+    runner = await world.runner(slots=1)
+    assert ((await runner.cycle()).offers, await tokens(world)) == ([], 1)
+    found = (await runner.cycle()).offers
+    assert ([one.job_id for one in found], await tokens(world)) == (["last"], 1)
+
+
+@pytest.mark.req("SCH-7")
+@pytest.mark.first_answers
+async def test_nobody_is_called_for_a_line_that_has_come_to_its_end(world: World) -> None:
+    await world.pool()
+    await world.submit("last")
+    await with_stale_entries(world, BATCH_ITEMS_MAX + 500)
+    await world.store.steering.cancel("last", by="me")
+    runner = await world.runner(slots=1)
+    found = [((await runner.cycle()).offers, await tokens(world)) for _ in range(3)]
+    assert found == [([], 1), ([], 1), ([], 1)]
+
+
 @pytest.mark.req("SCH-3")
 async def test_a_job_that_is_paused_and_resumed_goes_to_the_end_under_a_new_ticket(
     world: World,

@@ -191,6 +191,8 @@ local function dispatch_pool(call, pool, most, policy, actor, claims, random)
   end
   local is_backlogged = call.pools[pool]
   if want > 0 then is_backlogged = somebody_waits(call, pool, policy) end
+  -- It stopped among stale entries: the next call goes on there, and nobody who rests would make it for a while.
+  if is_backlogged and served_all < want and looked >= want + DROPS_MAX then wake_runners(call, pool, 1) end
   save_turns(call, pool, policy, measure_pace(call, pool, served_all, is_backlogged, runners > 0 and not waits))
   if claims and random then hand_over(call, pool, claims) end
   return served_all - (claims and claims.straight or 0), runners

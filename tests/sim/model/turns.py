@@ -241,6 +241,8 @@ def dispatch_pool(
         served, seen = turns.serve(class_name, weight, most_now, actor, grants)
         done, looked = done + served, looked + seen
     backlogged = bool(turns.waiting(policy)) if want > 0 else (pool in call.lengthened or None)
+    if backlogged and done < want and looked >= want + STALE_MAX:
+        call.wake(pool, 1)
     measure(call, pool, done, backlogged=backlogged, is_served=runners > 0 and not waits)
     if grants is not None and hand is not None:
         grants.hand_over(pool)
