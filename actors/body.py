@@ -6,9 +6,9 @@ for metrics and health. What a role does with it is its own `main.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -59,8 +59,10 @@ class Body:
     place: Place
     traces: Traces | None = None
     """Where its spans go; None where nobody wants any."""
-    ends: Ends | None = None
-    """Who records the ends of jobs that its calls end on the way; None without traces."""
+    ends: tuple[Ends, ...] = ()
+    """Who records the ends of jobs that its calls end on the way, for each store; empty without traces."""
+    further: Mapping[int, Store] = field(default_factory=dict)
+    """A gateway's stores of other shards, by number."""
 
     @property
     def follow(self) -> Follow:
@@ -94,6 +96,15 @@ def make_store(settings: Settings, *, actor: str) -> Store:
     )
     connection = Connection(settings.redis_url, SystemClock(), shard=settings.shard)
     return open_store(connection, SystemIds(), policy, actor=actor, bounds=bounds_of(settings))
+
+
+def further_stores(role: str, settings: Settings) -> dict[int, Store]:
+    """Of the shards that a gateway answers for beside its own; any other role has none."""
+    numbers = {int(word) for word in settings.shards} if role == "gateway" else set[int]()
+    return {
+        shard: make_store(replace(settings, shard=shard), actor=role)
+        for shard in sorted(numbers - {settings.shard})
+    }
 
 
 def bounds_of(settings: Settings) -> Bounds:
@@ -143,8 +154,8 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(beat)
         tasks.start_soon(body.follow, body.instance, as_it_stands)
-        if body.ends is not None:
-            tasks.start_soon(body.ends.run)
+        for ends in body.ends:
+            tasks.start_soon(ends.run)
         yield tasks
         await body.stop.event.wait()
         tasks.cancel_scope.cancel()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
 
 import anyio
 import anyio.to_thread
 import structlog
 
-from actors.body import Body, Place, make_instance, make_store
+from actors.body import Body, Place, further_stores, make_instance, make_store
 from actors.instance import Stop, stop_on_signal
 from actors.pulse import pulse
 from contracts import metrics as words
@@ -29,6 +30,7 @@ from orch.telemetry.redaction import secrets_in
 from orch.telemetry.serve import telemetry_server
 from orch.telemetry.subject import exemplar_of_task
 from orch.telemetry.switch import open_traces
+from orch.telemetry.traces import Traces
 
 ROLES = words.ROLES
 
@@ -51,23 +53,46 @@ def secrets_of(settings: Settings) -> frozenset[str]:
     return secrets_in({}, *sent, urls=[settings.redis_url])
 
 
-def _describe(metrics: Metrics, store: Store, role: str) -> None:
+def _describe(metrics: Metrics, stores: Sequence[Store], role: str) -> None:
+    """What the process's own connections and submissions come to, those of all its shards together."""
     metrics.gauge("orch_build_info").labels(version=__version__, role=role).set(1)
-    watermark = store.connection.watermark
-    metrics.counted_elsewhere("orch_acked_writes_lost_total", lambda: watermark.lost_writes)
-    metrics.counted_elsewhere("orch_server_restarts_total", lambda: watermark.restarts)
+    marks = [store.connection.watermark for store in stores]
+    metrics.counted_elsewhere(
+        "orch_acked_writes_lost_total", lambda: sum(one.lost_writes for one in marks)
+    )
+    metrics.counted_elsewhere(
+        "orch_server_restarts_total", lambda: sum(one.restarts for one in marks)
+    )
     metrics.of_system()
-    _tell_of_traffic(metrics, store.connection.traffic)
-    submissions = store.admission.submissions
-    metrics.counted_by("orch_admission_submissions_total", lambda: submissions.by_result)
-    metrics.counted_by("orch_admission_refusals_total", lambda: submissions.refused_for_load)
-    metrics.counted_by("orch_admission_evictions_total", lambda: submissions.evicted)
+    _tell_of_traffic(metrics, [store.connection.traffic for store in stores])
+    came = [store.admission.submissions for store in stores]
+    metrics.counted_by(
+        "orch_admission_submissions_total", lambda: _sum(one.by_result for one in came)
+    )
+    metrics.counted_by(
+        "orch_admission_refusals_total", lambda: _sum(one.refused_for_load for one in came)
+    )
+    metrics.counted_by("orch_admission_evictions_total", lambda: _sum(one.evicted for one in came))
 
 
-def _tell_of_traffic(metrics: Metrics, traffic: Traffic) -> None:
-    metrics.counted_elsewhere("orch_redis_round_trips_total", lambda: traffic.round_trips)
-    metrics.counted_elsewhere("orch_redis_retries_total", lambda: traffic.retries)
-    metrics.counted_by("orch_redis_failures_total", lambda: traffic.failures)
+def _ends(traces: Traces, store: Store) -> Ends:
+    ends = Ends(traces, store.reading)
+    store.connection.ended = ends.put
+    return ends
+
+
+def _sum(counters: Iterable[Counter[str]]) -> Counter[str]:
+    return sum(counters, Counter[str]())
+
+
+def _tell_of_traffic(metrics: Metrics, traffics: Sequence[Traffic]) -> None:
+    metrics.counted_elsewhere(
+        "orch_redis_round_trips_total", lambda: sum(one.round_trips for one in traffics)
+    )
+    metrics.counted_elsewhere(
+        "orch_redis_retries_total", lambda: sum(one.retries for one in traffics)
+    )
+    metrics.counted_by("orch_redis_failures_total", lambda: _sum(one.failures for one in traffics))
     seconds = metrics.histogram("orch_redis_call_seconds")
     timed = {call: seconds.labels(call=call) for call in words.CALLS}
     other = timed["other"]
@@ -75,7 +100,8 @@ def _tell_of_traffic(metrics: Metrics, traffic: Traffic) -> None:
     def took(verb: str, duration_s: float) -> None:
         timed.get(verb, other).observe(duration_s, exemplar())
 
-    traffic.now, traffic.took = monotonic_s, took
+    for traffic in traffics:
+        traffic.now, traffic.took = monotonic_s, took
 
 
 async def run_role(
@@ -91,14 +117,16 @@ async def run_role(
     clock, ids, metrics, stop = SystemClock(), SystemIds(), Metrics(), Stop()
     health = Health(clock)
     store = make_store(settings, actor=role)
+    further = further_stores(role, settings)
+    stores = [store, *further.values()]
     instance = make_instance(role, settings, ids)
     traces = open_traces(role, instance.instance_id, os.environ)
     exemplars.use(None if traces is None else exemplar_of_task)
-    ends = None if traces is None else Ends(traces, store.reading)
-    if ends is not None:
-        store.connection.ended = ends.put
-    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends)
-    _describe(metrics, store, role)
+    ends = () if traces is None else tuple(_ends(traces, one) for one in stores)
+    body = Body(
+        settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends, further
+    )
+    _describe(metrics, stores, role)
     health.told_by(metrics)
     with telemetry_server(
         settings.metrics_host, settings.metrics_port, metrics.registry, health
@@ -109,6 +137,7 @@ async def run_role(
             announce(port)
             await _main_of(role)(body)
             tasks.cancel_scope.cancel()
-    await store.connection.aclose()
+    for one in stores:
+        await one.connection.aclose()
     if traces is not None:
         await anyio.to_thread.run_sync(traces.close)

@@ -91,29 +91,34 @@ class Server:
         return sum(self.client.scard(f"{keys}{one}") for one in (hour - 1, hour))
 
 
-def _flags(home: Path, port: int, mode: Mode) -> list[str]:
+def _flags(home: Path, port: int, mode: Mode, bus_port: int | None) -> list[str]:
     words = f"--port {port} --bind 127.0.0.1 --daemonize no --maxmemory-policy noeviction"
     words += " --hash-max-listpack-value 1024 --tcp-backlog 4096 --maxclients 20000"
     words += " --appendonly yes --appendfsync always" if mode == "always" else " --appendonly no"
+    words += f" --cluster-enabled yes --cluster-port {bus_port}" if bus_port is not None else ""
     return [*words.split(), "--save", "", "--dir", str(home), "--logfile", str(home / "server.log")]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def running_server(home: Path, mode: Mode) -> Iterator[Server]:
-    """A server of our own on a free port; gone when the context ends, or when this process does.
+def running_server(home: Path, mode: Mode, *, bus_port: int | None = None) -> Iterator[Server]:
+    """A server of our own on a free port; gone when the context ends, or when this process does. With a bus
+    port it is a node of a Cluster.
 
     Raises:
         RuntimeError: it did not answer in time.
     """
     home.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    process = start([str(engine().path), *_flags(home, port, mode)], log=home / "server.out")
+    port = free_port()
+    process = start(
+        [str(engine().path), *_flags(home, port, mode, bus_port)], log=home / "server.out"
+    )
     server = Server(process, port, mode)
     try:
         _until_ready(server)

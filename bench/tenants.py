@@ -51,7 +51,8 @@ def keyed(n: int) -> dict[str, Any]:
     return {**plain(1)(n), "concurrency_key": f"k{n}"}
 
 
-def _policy(ties: TiePolicy) -> SchedulingPolicy:
+def policy_of(ties: TiePolicy) -> SchedulingPolicy:
+    """The default classes, and these ties."""
     return scheduling_policy(
         ("interactive:8", "batch:1"),
         default_class="batch",
@@ -104,7 +105,7 @@ async def measured(
     store = open_store(
         connection,
         SystemIds(),
-        _policy(ties or TiePolicy()),
+        policy_of(ties or TiePolicy()),
         actor="bench",
         bounds=Bounds(queue_jobs_max=10**7),
     )

@@ -43,7 +43,8 @@ def _rows() -> tuple[Default, ...]:
     d = Default
     return (
         d("redis_url", None, "url", "Redis or Valkey to use; without one, `orch up` starts a private Valkey in the home."),
-        d("shard", 0, "number", "Which shard (hash tag {orch:N}) the actors serve.", 0, 1023),
+        d("shard", 0, "number", "Which shard (hash tag {orch:N}) the actors serve.", 0, limits.SHARD_MAX),
+        d("shards", (), "shards", "Further shards that the gateway answers for, beside `shard`: a token leads to the shard that has it, Orch-Shard names one.", 0, limits.SHARDS_MAX),
         d("appendfsync", "always", "word", "Persistence of the private Valkey; `everysec` may lose acknowledged writes and says so.", choices=("always", "everysec", "no")),
         d("host", "127.0.0.1", "address", "Where the gateway listens. Beyond loopback it needs tokens (auth), and TLS (tls_cert, tls_key) or plaintext."),
         d("port", 0, "port", "The gateway's port; 0 takes any free one.", 0, 65535),

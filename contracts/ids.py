@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from contracts.errors import ErrorCode, Refused
+from contracts.limits import SHARD_MAX
 
 ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _ID: Final = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
@@ -34,6 +35,11 @@ def checked_id(text: str, *, what: str = "job") -> str:
     raise Refused(
         ErrorCode.INVALID_ID, f"not a legal {what} id: {text[:80]!r}", details={"what": what}
     )
+
+
+def is_shard(text: str) -> bool:
+    """Whether `text` is the number of a shard, written in one way only."""
+    return bool(re.fullmatch(r"0|[1-9]\d{0,3}", text, re.ASCII)) and int(text) <= SHARD_MAX
 
 
 def is_variable(text: str) -> bool:

@@ -30,6 +30,10 @@ OBJECTIVE_CHARS_MAX: Final = 8_000
 LABELS_MAX: Final = 32
 LABEL_CHARS_MAX: Final = 256
 ID_CHARS_MAX: Final = 64
+SHARD_MAX: Final = 1_023
+"""The highest number of a shard."""
+SHARDS_MAX: Final = 64
+"""How many further shards one gateway answers for."""
 ARGV_MAX: Final = 1_024
 STEPS_MAX: Final = 256
 JSON_DEPTH_MAX: Final = 64

@@ -68,6 +68,7 @@ class Settings:
 
     redis_url: str | None = field(repr=False)
     shard: int
+    shards: tuple[str, ...]
     appendfsync: str
     host: str
     port: int

@@ -12,7 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from contracts.defaults import Default
-from contracts.ids import is_host_pattern, is_id, is_variable
+from contracts.ids import is_host_pattern, is_id, is_shard, is_variable
+from contracts.limits import SHARD_MAX
 from orch.addresses import address_of
 from orch.core.listening import is_address
 from orch.core.targets import is_rule
@@ -126,6 +127,7 @@ def _is_weighted(word: str) -> bool:
 _LISTS: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
     "names": ("names", is_id),
     "name:weight": ("name:weight with weights from 1 to 9999", _is_weighted),
+    "shards": (f"numbers of shards from 0 to {SHARD_MAX}", is_shard),
     "variables": ("names of variables", is_variable),
     "hosts": ("host names with *, addresses or networks", is_host_pattern),
     "rules": ("names, *.names, addresses or networks", is_rule),

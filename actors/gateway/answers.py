@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, BaseModel
 
-from actors.gateway.callers import Caller
+from actors.gateway.callers import Caller, gate_of
 from actors.gateway.services import Gateway
 from contracts import limits
 from contracts.errors import CATALOGUE, ErrorCode
@@ -39,7 +39,7 @@ _CALLED: Final = (
 
 
 async def _gateway(request: Request) -> Gateway:
-    return cast("Gateway", request.app.state.gateway)
+    return gate_of(request.scope)
 
 
 def legal_id(what: str) -> AfterValidator:

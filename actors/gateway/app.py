@@ -27,7 +27,8 @@ from actors.gateway import (
 from actors.gateway.callers import Callers, authorize
 from actors.gateway.guard import Guard
 from actors.gateway.heads import Heads, has_head
-from actors.gateway.services import Gateway, Services
+from actors.gateway.services import Services
+from actors.gateway.shards import Shards
 from actors.gateway.submission import Express
 from contracts.errors import ErrorCode, Misuse
 
@@ -54,7 +55,9 @@ def _operation_id(route: APIRoute) -> str:
 def _routes() -> FastAPI:
     app = FastAPI(
         title="Orch",
-        description="Durable execution of AI-agent work. HEAD answers as GET, but not for a stream.",
+        description="Durable execution of AI-agent work. HEAD answers as GET, but not for a stream. "
+        "A gateway of several shards takes the one that the token is of, or that the header Orch-Shard "
+        "names.",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -92,16 +95,16 @@ def _methods_of(path: str) -> frozenset[str]:
 def create_app(services: Services) -> FastAPI:
     """The application over these services; `serve.serve` runs it, with the hub it needs."""
     app = _routes()
-    gate = app.state.gateway = Gateway(services)
+    shards = app.state.shards = Shards(services)
     app.add_middleware(Heads)
-    app.add_middleware(Express, gate=gate)
-    app.add_middleware(Callers, gate=gate)
+    app.add_middleware(Express)
+    app.add_middleware(Callers, shards=shards)
     app.add_middleware(
         Guard,
         ids=services.ids,
         hosts=services.hosts,
-        refusals=gate.refusals,
-        figures=gate.figures,
+        refusals=shards.commons.refusals,
+        figures=shards.commons.figures,
     )
     return app
 

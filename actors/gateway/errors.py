@@ -78,7 +78,7 @@ def _refuse(
 ) -> Response:
     """The answer; operators hear of a refusal, whichever route it came from."""
     if isinstance(refused, Refused):
-        request.app.state.gateway.refusals.note(refused.code)
+        request.app.state.shards.commons.refusals.note(refused.code)
     return error_response(refused, request_id_of(request), headers=headers)
 
 

@@ -21,6 +21,7 @@ from orch.blobs import Blobs
 from orch.core.tokens import SECRET_CHARS
 from orch.settings import Settings
 from orch.system import secret_letters
+from orch.telemetry.health import Health
 
 log = structlog.get_logger()
 
@@ -56,6 +57,8 @@ async def run(body: Body) -> None:
     tls = tls_of(s)
     services = Services(
         store=body.store,
+        shard=s.shard,
+        further=body.further,
         blobs=Blobs(body.place.home / "blobs"),
         clock=body.clock,
         ids=body.ids,
@@ -74,14 +77,10 @@ async def run(body: Body) -> None:
     log.info("gateway_listens", address=sock.getsockname(), auth=s.auth, tls=tls is not None)
     body.health.expect("http")
     async with living(body) as tasks:
-        tasks.start_soon(
-            partial(
-                every,
-                TICK_MS * 5,
-                body.store.connection.ping,
-                clock=body.clock,
-                health=body.health,
-                what="ping",
-            )
-        )
+        # So that a server that begins anew is noticed, also while nobody calls.
+        ping = partial(every, TICK_MS * 5, clock=body.clock, what="ping")
+        tasks.start_soon(partial(ping, body.store.connection.ping, health=body.health))
+        for store in body.further.values():
+            # Judged by nobody: a shard that is away is no fault of this process.
+            tasks.start_soon(partial(ping, store.connection.ping, health=Health(body.clock)))
         await serve_http(app, sock, stop=body.stop.event, grace_ms=s.grace_ms, tls=tls)

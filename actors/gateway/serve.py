@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from actors.gateway.decide import HEADER_BYTES_MAX
 from actors.gateway.protocol import protocol_with
-from actors.gateway.services import Gateway
+from actors.gateway.shards import Shards
 from actors.listening import Tls
 from contracts import limits
 
@@ -93,14 +93,14 @@ async def serve(
 
     Open streams end at once, other requests may take the grace. The socket is closed at the end.
     """
-    gateway = cast("Gateway", app.state.gateway)
-    services = gateway.services
+    shards = cast("Shards", app.state.shards)
+    services = shards.first.services
     # An answer is two writes; without this the second waits 40 ms for the first one's ACK. asyncio
     # sets it only on sockets that name their protocol; accepted sockets inherit it from this one.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
-        http=protocol_with(services, gateway.refusals),
+        http=protocol_with(services, shards.commons.refusals),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -119,12 +119,13 @@ async def serve(
         config,
         stop=stop,
         on_start=task_status.started,
-        on_stop=gateway.drain,
-        on_tick=gateway.turned,
+        on_stop=shards.drain,
+        on_tick=shards.turned,
     )
     try:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(gateway.hub.run)
+            for gate in shards:
+                await tasks.start(gate.hub.run)
             await server.serve(sockets=[sock])
             tasks.cancel_scope.cancel()
     finally:

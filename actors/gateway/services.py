@@ -1,8 +1,8 @@
 """What the gateway needs from the house, and what its own parts share.
 
 `Services` is filled by the composition root; the protocols name exactly the store verbs that HTTP
-calls, so that a test may answer them from memory. `Gateway` is what every request finds at
-`app.state.gateway`.
+calls, so that a test may answer them from memory. `Gateway` is what a request gets: one shard, as this
+process serves it. `Commons` is what the shards of one process share.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final
 
 import anyio
 
-from actors.gateway.callers import Register
 from actors.gateway.figures import Figures
 from actors.gateway.gather import Answer, Gathering
 from actors.gateway.hub import Hub
 from actors.gateway.permits import Identity
 from actors.gateway.refusals import Refusals
+from actors.gateway.register import Register
 from actors.gateway.throttle import Seats, Throttle
 from actors.gateway.verbs import Blobs, Store
 from contracts import limits
@@ -63,10 +63,14 @@ class Services:
     """
 
     store: Store
+    """Of the shard below."""
     blobs: Blobs
     clock: Clock
     ids: Ids
     metrics: Metrics
+    shard: int = 0
+    further: Mapping[int, Store] = field(default_factory=dict)
+    """Stores of other shards that this gateway answers for as well."""
     health: Health | None = None
     """Of the process; without one nobody asks whether its loops turn."""
     checks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
@@ -84,12 +88,25 @@ _NOBODY: Final = ""
 """A tenant that no job has."""
 
 
-class Gateway:
-    """The shared parts of one gateway process."""
+class Commons:
+    """What all shards of one gateway process share: its figures, its bounds, its end."""
 
     def __init__(self, services: Services) -> None:
-        self.services = services
+        bounds, clock = services.bounds, services.clock
         self.figures = Figures(services.metrics)
+        self.refusals = Refusals(clock)
+        self.throttle = Throttle(clock, rate=bounds.http_rate, burst=bounds.http_burst)
+        self.streams = Seats(total=bounds.streams_max, each=bounds.caller_streams_max)
+        self.draining = anyio.Event()
+
+
+class Gateway:
+    """One shard, as this process serves it."""
+
+    def __init__(self, services: Services, commons: Commons) -> None:
+        self.services = services
+        self.figures, self.refusals = commons.figures, commons.refusals
+        self.streams, self.draining = commons.streams, commons.draining
         self.hub = Hub(
             feed=services.store.feed,
             reading=services.store.reading,
@@ -99,15 +116,11 @@ class Gateway:
             health=services.health,
         )
         self.gathering = Gathering(services.store.admission)
-        self.draining = anyio.Event()
-        self.refusals = Refusals(services.clock)
-        bounds, clock, key = services.bounds, services.clock, services.agent_key
-        self.throttle = Throttle(clock, rate=bounds.http_rate, burst=bounds.http_burst)
-        self.streams = Seats(total=bounds.streams_max, each=bounds.caller_streams_max)
-        self.figures.watches(streams=lambda: self.streams.taken, jobs=lambda: self.hub.watched)
-        store = services.store
+        store, key = services.store, services.agent_key
         self.register = (
-            None if key is None else Register(store.tokens, store.reading, clock, fresh_key=key)
+            None
+            if key is None
+            else Register(store.tokens, store.reading, services.clock, fresh_key=key)
         )
 
     async def own(self, caller: Identity, job_id: str) -> None:
@@ -134,13 +147,3 @@ class Gateway:
         except Refused:
             return Refused(answer.code, "the job id is taken", details={"path": "id"})
         return answer
-
-    def turned(self) -> None:
-        """The server's own loop came round; once a second."""
-        if self.services.health is not None:
-            self.services.health.cycled("http")
-
-    def drain(self) -> None:
-        """Not ready from now on; every open stream ends where it stands, to be resumed elsewhere."""
-        self.draining.set()
-        self.hub.resync()

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actors.gateway.answers import json_answer
 from actors.gateway.body import parse_json, read_body
-from actors.gateway.callers import caller_of
+from actors.gateway.callers import caller_of, gate_of
 from actors.gateway.errors import (
     IS_GIVEN,
     REQUEST_ID,
@@ -113,8 +113,8 @@ def submitting_of(gate: Gateway, request: Request) -> Submitting | None:
 class Express:
     """ASGI middleware, inside of the guard."""
 
-    def __init__(self, app: ASGIApp, *, gate: Gateway) -> None:
-        self._app, self._gate = app, gate
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Submit, or pass on."""
@@ -122,14 +122,14 @@ class Express:
         if keys is None:
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
+        request, gate = Request(scope, receive), gate_of(scope)
         try:
             caller = caller_of(scope)
             check(caller, OPERATION)
-            response = await submit(self._gate, caller, request, keys[0] if keys else None)
+            response = await submit(gate, caller, request, keys[0] if keys else None)
         except OrchError as error:
             if isinstance(error, Refused):
-                self._gate.refusals.note(error.code)
+                gate.refusals.note(error.code)
             response = error_response(error, request_id_of(request))
         await response(scope, receive, send)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from actors.gateway.callers import Tokens
 from actors.gateway.gather import Admission
+from actors.gateway.register import Tokens
 from contracts.control import Command, ControlList, ControlRecord
 from contracts.pools import PoolHealth, PoolList, ReplicaSetList
 from contracts.record import (

@@ -75,7 +75,7 @@ async def run(body: Body) -> None:
         return
     workshop = Workshop(
         leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,
-        python_workers=s.python_workers, url=body.place.url, token_for=badges.token_for,
+        python_workers=s.python_workers, url=body.place.url, shard=s.shard, token_for=badges.token_for,
         http_hosts=s.http_hosts_allowed,
         http_env={name: os.environ[name] for name in s.http_env_allowed if name in os.environ},
     )  # fmt: skip

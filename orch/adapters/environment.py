@@ -51,6 +51,7 @@ def job_variables(
         "ORCH_ARTIFACT_DIR": None if artifacts is None else str(artifacts),
         "ORCH_URL": workshop.url,
         "ORCH_TOKEN": workshop.token_for(run),
+        "ORCH_SHARD": str(workshop.shard) if workshop.shard else None,
         "TRACEPARENT": run.traceparent,
     }
     if step is not None:

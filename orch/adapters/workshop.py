@@ -52,6 +52,8 @@ class Workshop:
     python_workers: int = 2
     url: str | None = None
     """The gateway, for ORCH_URL."""
+    shard: int = 0
+    """Where the runner's jobs are, for ORCH_SHARD; the first needs no name."""
     token_for: Callable[[Run], str | None] = no_token
     """The scoped token of one attempt, for ORCH_TOKEN."""
     http_hosts: tuple[str, ...] = ("*",)

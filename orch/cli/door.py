@@ -34,6 +34,12 @@ class Door:
     home: Annotated[
         str | None, Parameter(help="The stack's home; default ORCH_HOME, else ~/.local/state/orch.")
     ] = None
+    shard: Annotated[
+        str | None,
+        Parameter(
+            help="Of a gateway that answers for several shards, this one; default ORCH_SHARD."
+        ),
+    ] = None
     as_json: Annotated[
         bool,
         Parameter(name="--json", negative="", help="Print the HTTP body on stdout, nothing else."),
@@ -48,7 +54,7 @@ class Door:
         """A client of the gateway; close it with `with`."""
         from orch.client import OrchSync, find_endpoint
 
-        return OrchSync(find_endpoint(self.url, self.home_path, os.environ))
+        return OrchSync(find_endpoint(self.url, self.home_path, os.environ, shard=self.shard))
 
     def ask(self, call: Call[T]) -> T | None:
         """One request. For a human its value; for a program the body is printed as it came, and None.
@@ -64,7 +70,7 @@ class Door:
 
     def command(self, *words: str) -> str:
         """A command line to type next, that reaches the same gateway."""
-        where = [("--url", self.url), ("--home", self.home)]
+        where = [("--url", self.url), ("--home", self.home), ("--shard", self.shard)]
         given = [word for flag, value in where if value is not None for word in (flag, value)]
         return shlex.join(["orch", *words, *given])
 

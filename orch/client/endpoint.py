@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from contracts.errors import ErrorCode, Refused, Unavailable
+from contracts.ids import is_shard
 from orch.core.tracing import context_of
 
 ENDPOINT_FILE: Final = "endpoint.json"
@@ -27,6 +28,8 @@ class Endpoint:
     """The gateway's own certificate (PEM file), where a home told it: then no other is trusted."""
     traceparent: str | None = None
     """The span that calls, as W3C writes it: what is submitted belongs to its trace."""
+    shard: str | None = None
+    """The shard that is meant, where a gateway answers for several and the token does not lead to one."""
 
     @property
     def is_loopback(self) -> bool:
@@ -40,11 +43,14 @@ class Endpoint:
             return False
 
 
-def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> Endpoint:
-    """The gateway to call, with ORCH_TOKEN and TRACEPARENT.
+def find_endpoint(
+    url: str | None, home: Path, environ: Mapping[str, str], *, shard: str | None = None
+) -> Endpoint:
+    """The gateway to call, with ORCH_TOKEN, ORCH_SHARD and TRACEPARENT; what is given comes first.
 
     Raises:
-        Refused: INVALID_REQUEST when a given address is no http(s) URL, or the token no header value.
+        Refused: INVALID_REQUEST when a given address is no http(s) URL, the token no header value, or the
+            shard no number of one.
         Unavailable: nobody said where it is and no stack runs in this home.
     """
     token = environ.get("ORCH_TOKEN") or None
@@ -52,11 +58,14 @@ def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> En
         raise Refused(
             ErrorCode.INVALID_REQUEST, "ORCH_TOKEN holds characters that no header may have"
         )
+    shard = shard or environ.get("ORCH_SHARD") or None
+    if shard is not None and not is_shard(shard):
+        raise Refused(ErrorCode.INVALID_REQUEST, f"not the number of a shard: {shard[:20]!r}")
     context = context_of(environ.get("TRACEPARENT"))
     traceparent = None if context is None else context.traceparent
     given = url or environ.get("ORCH_URL")
     if given:
-        return Endpoint(_checked(given), token, traceparent=traceparent)
+        return Endpoint(_checked(given), token, traceparent=traceparent, shard=shard)
     document = read_endpoint_file(home)
     if document is None or not isinstance(document.get("url"), str):
         raise Unavailable(
@@ -64,7 +73,7 @@ def find_endpoint(url: str | None, home: Path, environ: Mapping[str, str]) -> En
             f"no Orch runs in {home} (it has no {ENDPOINT_FILE})",
             hint=START_HINT,
         )
-    return Endpoint(_checked(document["url"]), token, cert_in(document), traceparent)
+    return Endpoint(_checked(document["url"]), token, cert_in(document), traceparent, shard)
 
 
 def cert_in(document: Mapping[str, Any]) -> str | None:

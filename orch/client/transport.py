@@ -28,6 +28,8 @@ def headers_of(endpoint: Endpoint) -> dict[str, str]:
         headers["Authorization"] = f"Bearer {endpoint.token}"
     if endpoint.traceparent is not None:
         headers["traceparent"] = endpoint.traceparent
+    if endpoint.shard is not None:
+        headers["Orch-Shard"] = endpoint.shard
     return headers
 
 

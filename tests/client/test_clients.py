@@ -123,7 +123,7 @@ async def test_both_clients_send_the_same_request_and_read_the_same_answer(
     gateway: FakeGateway, name: str, args: Any, kwargs: Any, route: tuple[str, str], body: Any
 ) -> None:
     gateway.on(*route, ok(body))
-    endpoint = Endpoint(gateway.url, token="secret")
+    endpoint = Endpoint(gateway.url, token="secret", shard="3")
     async with Orch(endpoint) as client:
         first = await getattr(client, name)(*args, **kwargs)
     with OrchSync(endpoint) as client_sync:
@@ -132,6 +132,7 @@ async def test_both_clients_send_the_same_request_and_read_the_same_answer(
     one, two = gateway.asked
     assert _essence(one) == _essence(two)
     assert one.headers["authorization"] == "Bearer secret"
+    assert one.headers["orch-shard"] == "3"
     assert one.verb in {"GET", "DELETE"} or one.headers["content-type"] == "application/json"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import redis
@@ -14,19 +16,26 @@ from contracts.states import STATE_CODES, TERMINAL, State
 from orch.core.ledger import attempts, parse_ledger, replay, state_of
 from orch.store.keys import OWNERS, Keys
 
-PREFIX: Final = Keys().prefix
+_SHARD: Final = re.compile(r"\{orch:(\d+)\}:job:")
+_KEY: Final = re.compile(r"\{orch:(\d+)\}:([^:]+):?(.*)", re.DOTALL)
 
 
-def job_ids(client: redis.Redis) -> list[str]:
-    """Every job on the server."""
-    start = Keys().job("")
+def job_ids(client: redis.Redis, shard: int = 0) -> list[str]:
+    """Every job of a shard on the server."""
+    start = Keys(shard).job("")
     return [key.removeprefix(start) for key in client.scan_iter(start + "*", count=1_000)]
 
 
 def ledger_faults(client: redis.Redis) -> list[str]:
     """Jobs whose ledger does not prove their state, or proves more than one end of an attempt."""
-    found = ((job_id, stored(client, job_id)) for job_id in job_ids(client))
-    return [fault for job_id, fields in found if fields for fault in _ledger(job_id, fields)]
+    keys = client.scan_iter("{orch:*}:job:*", count=1_000)
+    shards = {int(found[1]) for key in keys if (found := _SHARD.match(key)) is not None}
+    jobs = (
+        (job_id, stored(client, job_id, shard))
+        for shard in shards
+        for job_id in job_ids(client, shard)
+    )
+    return [fault for job_id, fields in jobs if fields for fault in _ledger(job_id, fields)]
 
 
 def ledgers(client: redis.Redis) -> list[dict[str, str]]:
@@ -34,9 +43,10 @@ def ledgers(client: redis.Redis) -> list[dict[str, str]]:
     return [fields for job_id in job_ids(client) if (fields := stored(client, job_id))]
 
 
-def stored(client: redis.Redis, job_id: str) -> dict[str, str]:
+def stored(client: redis.Redis, job_id: str, shard: int = 0) -> dict[str, str]:
     """The raw hash of a job."""
-    return {str(name): str(value) for name, value in client.hgetall(Keys().job(job_id)).items()}
+    fields = client.hgetall(Keys(shard).job(job_id))
+    return {str(name): str(value) for name, value in fields.items()}
 
 
 def _ledger(job_id: str, fields: dict[str, str]) -> Iterator[str]:
@@ -62,41 +72,53 @@ def key_faults(client: redis.Redis) -> list[str]:
 
 
 def _key(client: redis.Redis, key: str) -> str | None:
-    family, _, rest = key.removeprefix(PREFIX).partition(":")
-    owner = OWNERS.get(family)
-    if not key.startswith(PREFIX) or owner is None:
+    parts = _KEY.fullmatch(key)
+    owner = None if parts is None else OWNERS.get(parts[2])
+    if parts is None or owner is None:
         return f"{key}: of no known family"
-    if client.exists(key) == 0 or _OWNED_BY[owner](client, key, family, rest):
+    one = Stored(client, key, Keys(int(parts[1])), parts[2], parts[3])
+    if client.exists(key) == 0 or _OWNED_BY[owner](one):
         return None
     return f"{key}: its {owner} does not exist"
 
 
-def _by_job(client: redis.Redis, key: str, family: str, rest: str) -> bool:
-    job_id = client.get(key) if family == "idem" else rest
-    return client.exists(Keys().job(str(job_id))) == 1
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One key: of which family of which shard, and what follows the family's name."""
+
+    client: redis.Redis
+    key: str
+    keys: Keys
+    family: str
+    rest: str
 
 
-def _by_pool(client: redis.Redis, key: str, family: str, rest: str) -> bool:
-    return bool(client.sismember(Keys().pools, rest.partition(":")[0]))
+def _by_job(one: Stored) -> bool:
+    job_id = one.client.get(one.key) if one.family == "idem" else one.rest
+    return one.client.exists(one.keys.job(str(job_id))) == 1
 
 
-def _by_instance(client: redis.Redis, key: str, family: str, rest: str) -> bool:
-    return bool(client.hexists(Keys().instances, rest))
+def _by_pool(one: Stored) -> bool:
+    return bool(one.client.sismember(one.keys.pools, one.rest.partition(":")[0]))
 
 
-def _by_tenant(client: redis.Redis, key: str, family: str, rest: str) -> bool:
-    return bool(client.sismember(Keys().tenants, rest.partition(":")[0]))
+def _by_instance(one: Stored) -> bool:
+    return bool(one.client.hexists(one.keys.instances, one.rest))
 
 
-def _by_ttl(client: redis.Redis, key: str, family: str, rest: str) -> bool:
-    return client.pttl(key) > 0
+def _by_tenant(one: Stored) -> bool:
+    return bool(one.client.sismember(one.keys.tenants, one.rest.partition(":")[0]))
 
 
-def _by_shard(client: redis.Redis, key: str, family: str, rest: str) -> bool:
+def _by_ttl(one: Stored) -> bool:
+    return one.client.pttl(one.key) > 0
+
+
+def _by_shard(one: Stored) -> bool:
     return True
 
 
-_OWNED_BY: Final[dict[str, Callable[[redis.Redis, str, str, str], bool]]] = {
+_OWNED_BY: Final[dict[str, Callable[[Stored], bool]]] = {
     "job": _by_job,
     "pool": _by_pool,
     "instance": _by_instance,

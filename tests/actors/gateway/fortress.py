@@ -38,6 +38,8 @@ class Fortress:
     store: Store
     port: int
     redis_url: str
+    further: Mapping[int, Store]
+    """Of other shards on the same server."""
 
     async def token(
         self,
@@ -46,6 +48,7 @@ class Fortress:
         scopes: Iterable[Scope] = EVERYTHING,
         name: str = "somebody",
         expires_at_ms: int | None = None,
+        shard: int = 0,
     ) -> str:
         """A new token; it needs no waiting, since nobody has asked for it before."""
         token_id = secret_letters(10)
@@ -58,20 +61,32 @@ class Fortress:
             created_at_ms=1,
             expires_at_ms=expires_at_ms,
         )
-        await self.store.tokens.create(token_id, record)
+        await self.of(shard).tokens.create(token_id, record)
         return text
 
-    async def submit(self, **changes: Any) -> str:
+    def of(self, shard: int) -> Store:
+        """The store of a shard."""
+        return self.further.get(shard, self.store)
+
+    async def submit(self, *, shard: int = 0, **changes: Any) -> str:
         """A job that came in another way."""
-        (answer,) = await self.store.admission.admit([Ask({**SPEC, **changes})])
+        (answer,) = await self.of(shard).admission.admit([Ask({**SPEC, **changes})])
         assert isinstance(answer, Submitted), answer
         return answer.job_id
 
     async def call(
-        self, method: str, path: str, token: str | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        body: Any = None,
+        *,
+        shard: object = None,
     ) -> httpx2.Response:
         """One request; each answer is held against the contract."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        if shard is not None:
+            headers["Orch-Shard"] = str(shard)
         if body is not None:
             headers["Content-Type"] = "application/json"
         content = None if body is None else json.dumps(body)
@@ -90,13 +105,22 @@ async def fortress(
     agent_key: str | None = KEY,
     timing: Timing | None = None,
     bounds: Mapping[str, int] | None = None,
+    shards: Iterable[int] = (),
 ) -> AsyncIterator[Fortress]:
     """With `agent_key=None` it is an open house. Jobs are never run: there is no runner."""
     async with private_server(home, appendfsync="no") as server:
-        store = make_store(settings_of({"redis_url": server.url}), actor="gateway")
-        await store.timers.declare(["default"])
+        stores = {
+            shard: make_store(
+                settings_of({"redis_url": server.url, "shard": shard}), actor="gateway"
+            )
+            for shard in (0, *shards)
+        }
+        for one in stores.values():
+            await one.timers.declare(["default"])
+        store = stores.pop(0)
         services = Services(
             store=store,
+            further=stores,
             blobs=FakeBlobs(),
             clock=SystemClock(),
             ids=SystemIds(),
@@ -116,7 +140,8 @@ async def fortress(
             async with anyio.create_task_group() as tasks:
                 await tasks.start(partial(serve, app, sock, stop=stop, grace_ms=1_000))
                 async with client:
-                    yield Fortress(client, store, port, server.url)
+                    yield Fortress(client, store, port, server.url, stores)
                     stop.set()
         finally:
-            await store.connection.aclose()
+            for one in (store, *stores.values()):
+                await one.connection.aclose()

@@ -24,6 +24,7 @@ from prometheus_client import Counter
 from actors.gateway.app import create_app, openapi_document
 from actors.gateway.serve import bind, serve
 from actors.gateway.services import Bounds, Gateway, Services, Timing
+from actors.gateway.shards import Shards
 from contracts.errors import ErrorCode, Refused
 from orch.system import SystemClock, SystemIds
 from orch.telemetry.metrics import Metrics
@@ -89,8 +90,12 @@ class House:
 
     @property
     def gateway(self) -> Gateway:
-        gateway: Gateway = self.app.state.gateway
-        return gateway
+        return self.shards.first
+
+    @property
+    def shards(self) -> Shards:
+        shards: Shards = self.app.state.shards
+        return shards
 
     async def submit(self, **changes: Any) -> str:
         answer = await self.http.post("/v1/jobs", json={**SPEC, **changes})

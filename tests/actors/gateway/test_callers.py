@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from actors.gateway.callers import Register
 from actors.gateway.permits import Identity
+from actors.gateway.register import Register
 from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.limits import TOKEN_CACHE_MS
 from contracts.tokens import Scope, TokenRecord

@@ -50,7 +50,7 @@ async def test_further_checks_are_named_and_one_that_hangs_is_not_waited_for() -
 @pytest.mark.req("API-1", "API-5")
 async def test_a_gateway_that_drains_is_not_ready() -> None:
     async with running() as house:
-        house.gateway.drain()
+        house.shards.drain()
 
         unready = await house.http.get("/readyz")
 

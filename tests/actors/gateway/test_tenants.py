@@ -284,7 +284,7 @@ async def test_the_houses_own_numbers_are_not_for_a_tenant(tmp_path: Path) -> No
 def test_a_gateway_without_tokens_asks_nobody() -> None:
     app = create_app(services_over(FakeStore()))
 
-    assert app.state.gateway.register is None
+    assert app.state.shards.first.register is None
 
 
 async def listed(house: Fortress, path: str, token: str) -> set[str]:
