@@ -69,6 +69,7 @@ class Settings:
     redis_url: str | None = field(repr=False)
     shard: int
     appendfsync: str
+    ephemeral: bool
     host: str
     port: int
     auth: str
