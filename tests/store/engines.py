@@ -66,12 +66,12 @@ class Servers:
 
     def url(self, name: str) -> str:
         """The URL that leads to the engine's server."""
-        return self._cluster().url if name == CLUSTER else self.server(name)
+        return self.nodes().url if name == CLUSTER else self.server(name)
 
     def server(self, name: str) -> str:
         """The URL of that server itself: of a Cluster, the node that serves the first shard."""
         if name == CLUSTER:
-            return f"redis://127.0.0.1:{self._cluster().serving().port}"
+            return f"redis://127.0.0.1:{self.nodes().serving().port}"
         if name not in self._urls:
             program = next(engine for engine in engines() if engine.name == name)
             server = private_server(self._home / name, appendfsync="no", engine=program)
@@ -79,7 +79,8 @@ class Servers:
             self._urls[name] = started.url
         return self._urls[name]
 
-    def _cluster(self) -> Primaries:
+    def nodes(self) -> Primaries:
+        """The nodes of the Cluster."""
         if self._nodes is None:
             made = primaries(find_engine(), self._home / CLUSTER)
             self._nodes = self._stack.enter_context(made)
