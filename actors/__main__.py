@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
         if name == "doctor":
             command.add_argument("--json", action="store_true")
+            command.add_argument("--production-readiness", action="store_true")
         command.add_argument("--redis-url")
         command.add_argument("--metrics-port")
         command.add_argument("--pool")
@@ -82,7 +83,8 @@ def _run_role(options: argparse.Namespace, settings: Settings, home: Path) -> No
             os.write(options.ready_fd, json.dumps({"metrics_port": port}).encode())
             os.close(options.ready_fd)
 
-    place = Place(home, options.socket_fd, options.lifeline_fd, options.url)
+    is_alone = options.settings is None
+    place = Place(home, options.socket_fd, options.lifeline_fd, options.url, is_alone)
     run = partial(run_role, options.command, settings, place, announce=announce)
     anyio.run(run, backend_options={"use_uvloop": True})
 
@@ -126,9 +128,11 @@ def _settings(options: argparse.Namespace, home: Path) -> Settings:
 def _dispatch(options: argparse.Namespace, home: Path) -> int:
     settings = _settings(options, home)
     if options.command == "doctor":
-        from actors.doctor import report
+        from actors.doctor import tell
 
-        return report(settings, home, as_json=options.json)
+        return tell(
+            settings, home, as_json=options.json, for_production=options.production_readiness
+        )
     if options.command == "token":
         return act_on_tokens(options, settings, home)
     if options.command == "up":

@@ -14,14 +14,25 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import structlog
 
 from actors.desired import LISTEN_MS, Follow, as_it_stands, follow
-from actors.instance import Stop, about, depart, keep_beating, register, unless_stopped
+from actors.instance import (
+    Stop,
+    about,
+    depart,
+    keep_beating,
+    patiently,
+    register,
+    unless_stopped,
+)
 from contracts.errors import ErrorCode, Refused
 from orch.core.bounds import Bounds
 from orch.core.scheduling import TiePolicy, scheduling_policy
 from orch.settings import Settings
 from orch.store.connection import Connection
+from orch.store.examination import meet, ungreeted
+from orch.store.fitness import judge, refuse_unfit
 from orch.store.leases import Instance
 from orch.store.store import Store, open_store
 from orch.system import SystemClock, SystemIds
@@ -29,6 +40,8 @@ from orch.telemetry.ends import Ends
 from orch.telemetry.health import Health
 from orch.telemetry.metrics import Metrics
 from orch.telemetry.traces import Traces
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,8 @@ class Place:
     """Held by a runner and its guards; see orch.adapters.leases."""
     url: str | None = None
     """The gateway's address, for agents."""
+    is_alone: bool = False
+    """Nobody has looked at the server before: a supervisor does so for all of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +94,7 @@ def make_store(settings: Settings, *, actor: str) -> Store:
     Raises:
         Refused: INVALID_CONFIG, without a Redis URL or with a bad one.
     """
-    if settings.redis_url is None:
-        raise Refused(
-            ErrorCode.INVALID_CONFIG,
-            "an actor alone needs a server: give --redis-url or set ORCH_REDIS_URL",
-            details={"key": "redis_url"},
-        )
+    url = server_url(settings)
     policy = scheduling_policy(
         settings.classes,
         default_class=settings.default_class,
@@ -94,7 +104,7 @@ def make_store(settings: Settings, *, actor: str) -> Store:
             settings.key_running_max, settings.tenant_running_max, settings.session_policy
         ),
     )
-    connection = Connection(settings.redis_url, SystemClock(), shard=settings.shard)
+    connection = Connection(url, SystemClock(), shard=settings.shard)
     return open_store(connection, SystemIds(), policy, actor=actor, bounds=bounds_of(settings))
 
 
@@ -105,6 +115,51 @@ def further_stores(role: str, settings: Settings) -> dict[int, Store]:
         shard: make_store(replace(settings, shard=shard), actor=role)
         for shard in sorted(numbers - {settings.shard})
     }
+
+
+def server_url(settings: Settings) -> str:
+    """Where the server is.
+
+    Raises:
+        Refused: INVALID_CONFIG, nobody says.
+    """
+    if settings.redis_url is None:
+        raise Refused(
+            ErrorCode.INVALID_CONFIG,
+            "an actor alone needs a server: give --redis-url or set ORCH_REDIS_URL",
+            details={"key": "redis_url"},
+        )
+    return settings.redis_url
+
+
+async def look_at_server(settings: Settings, clock: SystemClock) -> None:
+    """Returns when the server can keep what Orch promises; the log says what may be lost all the same.
+
+    Raises:
+        Refused: DEPENDENCY_MISSING, it cannot; the message says what to set.
+        Unavailable: it cannot be asked now.
+    """
+    connection = ungreeted(server_url(settings), clock, shard=settings.shard)
+    try:
+        info, config = await meet(connection)
+    finally:
+        await connection.aclose()
+    findings = judge(info, config, ephemeral=settings.ephemeral)
+    refuse_unfit(findings)
+    for one in findings:
+        if one.severity == "warn":
+            log.warning("server_warning", check=one.name, found=one.found, fix=one.fix)
+
+
+async def come_in(body: Body) -> None:
+    """What comes before the first call of an actor: a look at the server, unless a supervisor had one. A
+    server that is away is waited for, as long as it takes.
+
+    Raises:
+        Refused: DEPENDENCY_MISSING, see `look_at_server`.
+    """
+    if body.place.is_alone:
+        await patiently("look", partial(look_at_server, body.settings, body.clock), body.clock)
 
 
 def bounds_of(settings: Settings) -> Bounds:
@@ -141,7 +196,12 @@ async def living(body: Body) -> AsyncIterator[anyio.abc.TaskGroup]:
     nobody hands on any more.
     """
     leases = body.store.leases
-    if not await unless_stopped(body.stop, partial(register, leases, body.instance, body.clock)):
+
+    async def be_known() -> None:
+        await come_in(body)
+        await register(leases, body.instance, body.clock)
+
+    if not await unless_stopped(body.stop, be_known):
         # Told to stop before Redis was ever there: there is nothing to do and nobody to say goodbye to.
         async with anyio.create_task_group() as tasks:
             tasks.cancel_scope.cancel()

@@ -28,7 +28,9 @@ from orch.store.store import Store
 
 log = structlog.get_logger()
 
-FIXED: Final = ("redis_url", "shard", "host", "port", "appendfsync", "tls_cert", "tls_key")
+FIXED: Final = (
+    "redis_url", "shard", "host", "port", "appendfsync", "ephemeral", "tls_cert", "tls_key",
+)  # fmt: skip
 """What a stack cannot change while it runs."""
 TRIAL_MS: Final = 30_000
 _LOOK_MS: Final = 100

@@ -20,7 +20,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
-from actors.body import make_store
+from actors.body import look_at_server, make_store
 from actors.burials import bury_predecessors, bury_processes
 from actors.children import Part
 from actors.desired import LISTEN_MS, follow
@@ -191,6 +191,8 @@ async def supervise(
 async def _run_stack(stack: Stack) -> None:
     stack.url = url_of(stack.listener, is_tls=tls_of(stack.settings) is not None)
     settings = replace(stack.settings, redis_url=stack.redis_url)
+    # Once for all parts: one that refused its server would be started again for ever.
+    await look_at_server(settings, stack.clock)
     store = make_store(settings, actor="supervisor")
     try:
         await store.timers.declare(settings.pools)

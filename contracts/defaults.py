@@ -46,6 +46,7 @@ def _rows() -> tuple[Default, ...]:
         d("shard", 0, "number", "Which shard (hash tag {orch:N}) the actors serve.", 0, limits.SHARD_MAX),
         d("shards", (), "shards", "Further shards that the gateway answers for, beside `shard`: a token leads to the shard that has it, Orch-Shard names one.", 0, limits.SHARDS_MAX),
         d("appendfsync", "always", "word", "Persistence of the private Valkey; `everysec` may lose acknowledged writes and says so.", choices=("always", "everysec", "no")),
+        d("ephemeral", False, "switch", "Work with a server that keeps nothing beyond its own end (appendonly no), which is refused otherwise; the private Valkey always keeps its data."),
         d("host", "127.0.0.1", "address", "Where the gateway listens. Beyond loopback it needs tokens (auth), and TLS (tls_cert, tls_key) or plaintext."),
         d("port", 0, "port", "The gateway's port; 0 takes any free one.", 0, 65535),
         d("auth", "none", "word", "Whether callers of the gateway need a bearer token: orch token create makes one.", choices=("none", "tokens")),

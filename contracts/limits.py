@@ -220,6 +220,17 @@ CALLS_KEPT: Final = 16
 SOCKET_PATH_BYTES_MAX: Final = 107
 """sun_path holds 108 bytes with its closing zero."""
 
+# What `orch doctor --production-readiness` asks for
+CLOCK_SKEW_MS_MAX: Final = SECOND_MS
+"""Between this machine and the server: timers go by the server's clock, tokens and deadlines by ours."""
+LISTPACK_VALUE_BYTES_MIN: Final = 1 * KIB
+"""hash-max-listpack-value of the server: with less, a job's hash takes up to five times the memory."""
+DISK_FREE_BYTES_MIN: Final = 1024 * MIB
+"""Left on the disk of the home."""
+DISK_FREE_PERCENT_MIN: Final = 10
+MEMORY_USED_PERCENT_MAX: Final = 80
+"""Of the server's maxmemory: at the bound nothing new is admitted."""
+
 FENCE_SHIFT: Final = 32
 """ORCH_FENCE = incarnation * 2**32 + n, below 2**53 so that JSON readers keep it exact."""
 INCARNATION_MAX: Final = 2**21 - 1

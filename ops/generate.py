@@ -1,9 +1,9 @@
 """Writes every generated file of the project: `make generate`; a test compares them with this.
 
-Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the error page, the
-page of settings and what else is made of them, the table of requirements and tests, the Grafana dashboards,
-metrics.lint.json, the tables of docs/metrics.md, the chart's copies of dashboards and rules, and the state
-diagram of docs/architecture.md.
+Generated are: JSON Schemas, the OpenAPI document, the event catalogue, the Lua tables, the users of the Redis
+server, the error page, the page of settings and what else is made of them, the table of requirements and
+tests, the Grafana dashboards, metrics.lint.json, the tables of docs/metrics.md, the chart's copies of
+dashboards and rules, and the state diagram of docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 from pydantic import BaseModel
 
 from actors.gateway.app import openapi_document
-from contracts import errors, events, metrics, published, record, spec, states, webhooks
+from contracts import doctor, errors, events, metrics, published, record, spec, states, webhooks
 from ops import compliance
 from ops.configuration import config_schema, configuration_page, env_example, values_schema
 from ops.dashboards import DASHBOARDS, text_of
 from ops.events_page import events_page
 from ops.files import write_atomically
 from ops.marks import by_word, marked_tests
+from ops.rights import users_acl
 from orch.lint import document as lint
 from orch.lint import queries as lint_queries
 from orch.store.library import generated_lua
@@ -190,10 +191,15 @@ def generated() -> Iterator[tuple[str, Callable[[], str]]]:
         f"{schemas}/webhook.json",
         lambda: _schema("webhook", "Webhook body", webhooks.WebhookBody),
     )
+    yield (
+        f"{schemas}/doctor.json",
+        lambda: _schema("doctor", "Report of orch doctor", doctor.DoctorReport),
+    )
     yield f"{schemas}/config.json", config_schema
     yield "contracts/openapi.json", lambda: _json(openapi_document())
     yield "contracts/events.md", _events_page
     yield "orch/store/functions/generated.lua", generated_lua
+    yield "ops/redis/users.acl", users_acl
     for one in DASHBOARDS:
         for folder in (lint_queries.DASHBOARDS, CHART_DASHBOARDS):
             yield f"{folder}/{one.name}.json", partial(text_of, one)

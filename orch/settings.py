@@ -70,6 +70,7 @@ class Settings:
     shard: int
     shards: tuple[str, ...]
     appendfsync: str
+    ephemeral: bool
     host: str
     port: int
     auth: str

@@ -33,12 +33,18 @@ LONG: Final = (
     "tests/e2e/test_reload.py::test_a_configuration_on_which_a_part_does_not_start",
     "tests/e2e/test_reload.py::test_a_drain_that_takes_too_long",
     "tests/e2e/test_reload.py::test_a_bad_configuration",
+    "tests/e2e/test_rights.py",
     "tests/e2e/test_server_and_supervisor.py::test_a_home_locked",
     "tests/e2e/test_server_and_supervisor.py::test_a_runner_asked",
     "tests/e2e/test_server_and_supervisor.py::test_a_second_up",
     "tests/e2e/test_server_and_supervisor.py::test_the_stack_is_asked",
     "tests/e2e/test_server_and_supervisor.py::test_two_stacks",
+    "tests/e2e/test_servers.py",
     "tests/e2e/test_tokens.py",
+    "tests/e2e/test_unfit_servers.py::test_a_server",
+    "tests/e2e/test_unfit_servers.py::test_a_stack_refuses_it_with_what_to_set_and_leaves_it_untouched[forgets",
+    "tests/e2e/test_unfit_servers.py::test_one_actor",
+    "tests/e2e/test_unfit_servers.py::test_orch_up",
     "tests/e2e/test_webhooks.py::test_a_notifier_that_is_killed",
     "tests/e2e/test_webhooks.py::test_a_receiver_that_was_down",
     "tests/features/test_features.py::test_every_scenario_fails",
@@ -48,8 +54,10 @@ LONG: Final = (
 )
 """Beginnings of test names."""
 
-SECOND_ENGINES: Final = ("[fakeredis", "[redis", "-fakeredis", "-redis")
-"""`make test` asks the store on Valkey and on the model; Redis and fakeredis have to answer alike."""
+SECOND_ENGINES: Final = (
+    "[fakeredis", "[redis", "[cluster", "-fakeredis", "-redis", "-cluster",
+)  # fmt: skip
+"""`make test` asks the store on Valkey and on the model; Redis, a Cluster and fakeredis answer alike."""
 OF_ENGINES: Final = ("tests/sim/", "tests/store/")
 
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import current_token
 
-from actors.body import Body, make_instance
+from actors.body import Body, come_in, make_instance
 from actors.instance import patiently, unless_stopped
 from actors.runner.figures import Figures
 from actors.runner.leftovers import fresh_scratch, sweep_processes
@@ -71,7 +71,11 @@ async def run(body: Body) -> None:
         await sweep_processes(body.store.claims)
         badges.key = await body.store.tokens.agent_key(secret_letters(SECRET_CHARS))
 
-    if not await unless_stopped(body.stop, partial(patiently, "sweep", prepare, body.clock)):
+    async def begin() -> None:
+        await come_in(body)
+        await patiently("sweep", prepare, body.clock)
+
+    if not await unless_stopped(body.stop, begin):
         return
     workshop = Workshop(
         leases=guards, blobs=blobs, clock=body.clock, scratch=scratch, grace_ms=s.grace_ms,

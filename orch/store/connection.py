@@ -110,7 +110,10 @@ class Connection:
         shard: int = 0,
         client: Callable[..., Redis] | None = None,
         deadline_ms: int = CALL_DEADLINE_MS,
+        greets: bool = True,
     ) -> None:
+        """Without `greets` nothing of ours is loaded or written: for looking at a server that may not do."""
+        self._greeting = self._greet if greets else None
         self.url = url
         self.keys = Keys(shard)
         self.clock = clock
@@ -140,7 +143,8 @@ class Connection:
             socket_connect_timeout=min(CONNECT_TIMEOUT_MS, socket_timeout_ms) / 1000,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
-            redis_connect_func=self._greet,
+            redis_connect_func=self._greeting,
+            driver_info=None,  # CLIENT SETINFO: Redis 7.0 has no such command, so no ACL could allow it
         )
         return Client(sockets)
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from contracts.errors import ErrorCode, Refused
 
-_FLOORS: Final = {"valkey": (7, 2), "redis": (7, 0)}
+FLOORS: Final = {"valkey": (7, 2), "redis": (7, 0)}
+"""The oldest server of each kind that Orch works with."""
 _VERSION: Final = re.compile(r"v=((\d+)\.(\d+)[.\d]*)")
 
 
@@ -61,7 +62,7 @@ def engines() -> Iterator[Engine]:
     """Every server program here that is new enough, in order of preference."""
     for path in _candidates():
         engine = _identified(path)
-        if engine is not None and _numbers(engine.version)[:2] >= _FLOORS[engine.name]:
+        if engine is not None and is_new_enough(engine.name, engine.version):
             yield engine
 
 
@@ -87,7 +88,12 @@ def _identified(path: Path) -> Engine | None:
         return None
     version = _VERSION.search(said)
     name = said.partition(" ")[0].lower()
-    return Engine(path, name, version[1]) if version and name in _FLOORS else None
+    return Engine(path, name, version[1]) if version and name in FLOORS else None
+
+
+def is_new_enough(name: str, version: str) -> bool:
+    """Whether a server of this kind and version has what Orch needs."""
+    return _numbers(version)[:2] >= FLOORS[name]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ class _Tls(_Led, redis.SSLConnection): ...
 
 def client_to(url: str, prefix: str, **options: Any) -> redis.Redis:
     """The client; `prefix` is that of the keys it will be asked about."""
+    options = {"driver_info": None, **options}  # as in `connection.py`
     address = address_of(url)
     if address is None:
         return redis.Redis.from_url(url, **options)

@@ -113,6 +113,7 @@ class Whereabouts:
             "host": seed.host,
             "port": seed.port,
             "protocol": 2,
+            "driver_info": None,  # as in `connection.py`
             "retry": retry(NoBackoff(), 0),
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,

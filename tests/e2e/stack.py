@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
 from redis.retry import Retry
 
 from actors.start import ROLES
@@ -31,6 +31,7 @@ from orch.cli.stack import actors_argv, actors_environ
 from orch.client import Endpoint, OrchSync
 from orch.core.ledger import parse_ledger
 from orch.store.keys import Keys
+from orch.store.plain import client_to
 from orch.system import monotonic_ms
 from tests.e2e.invariants import key_faults, ledger_faults, result_of, settled_once, stored
 from tests.e2e.specs import call
@@ -370,9 +371,11 @@ class Stack:
 
 
 def connect(url: str) -> redis.Redis:
-    """A client of our own, past Orch: it sees what is really stored."""
-    return redis.Redis.from_url(
-        url, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=DEADLINE_S
+    """A client of our own, past Orch: it sees what is really stored. It waits for a failover to end."""
+    is_led = "+" in url.partition(":")[0]
+    retry = Retry(ConstantBackoff(0.1), 100) if is_led else Retry(NoBackoff(), 0)
+    return client_to(
+        url, Keys().prefix, decode_responses=True, retry=retry, socket_timeout=DEADLINE_S
     )
 
 

@@ -5,48 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
-from contracts.errors import OrchError
 from contracts.events import EventType
 from contracts.states import State
 from orch.cli.stack import actors_argv
 from tests.e2e.conftest import StartStack
-from tests.e2e.specs import call, shell, step, steps
+from tests.e2e.specs import shell, step, steps
 from tests.e2e.stack import Stack, a_stack, environ, is_alive, wait_until
-
-
-class Submitter:
-    """Submits small jobs one after the other until told to stop; remembers what was acknowledged."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._submit)
-        self.acknowledged: dict[str, int] = {}
-        self.refused = 0
-
-    def __enter__(self) -> Submitter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _submit(self) -> None:
-        n = 0
-        while not self._stopped.is_set():
-            n += 1
-            try:
-                submitted = self._stack.client.submit(call("echo", n), f"key-{n}")
-            except OrchError:
-                self.refused += 1
-            else:
-                self.acknowledged[submitted.job_id] = n
+from tests.e2e.submitter import Submitter
 
 
 @pytest.mark.req("LSE-1", "REA-3", "ARC-1")

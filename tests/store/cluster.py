@@ -95,42 +95,87 @@ def _started(engine: Engine, port: int, *words: str) -> Iterator[Node]:
         made.kill()
 
 
-def _cluster_words() -> Sequence[str]:
-    return ("--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--appendonly", "yes")
+_PATIENT_MS = 10_000
+"""Of nodes that nobody kills: a busy machine must not make them give each other up."""
+_QUICK_MS = 500
+
+
+def _cluster_words(node_timeout_ms: int, appendfsync: str) -> Sequence[str]:
+    timeout = ("--cluster-node-timeout", str(node_timeout_ms))
+    return (
+        "--cluster-enabled",
+        "yes",
+        *timeout,
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        appendfsync,
+    )
 
 
 @dataclass(slots=True)
-class Cluster:
-    """Three primaries, and a replica of the one that serves the shard's slot."""
+class Primaries:
+    """Three nodes that share the slots."""
 
-    primaries: list[Node]
-    replica: Node
+    nodes: list[Node]
 
     @property
     def url(self) -> str:
         """An address that leads to the shard."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in self.primaries)
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in self.nodes)
 
     def serving(self, shard: int = 0) -> Node:
         """The primary of the shard's slot, as the cluster was made."""
-        return self.primaries[min(2, key_slot(Keys(shard).prefix.encode()) * 3 // SLOTS)]
+        slot = key_slot(Keys(shard).prefix.encode())
+        return next(one for one, end in zip(self.nodes, _BOUNDS[1:], strict=True) if slot < end)
+
+
+@dataclass(slots=True)
+class Cluster(Primaries):
+    """Three primaries, and a replica of the one that serves the first shard's slot."""
+
+    replica: Node
+
+
+_BOUNDS = (0, SLOTS // 3 + 1, SLOTS * 2 // 3 + 1, SLOTS)
+"""Where the slots of each of three nodes begin, and where all of them end."""
+
+
+def _joined(nodes: Sequence[Node]) -> None:
+    """They know each other, and the first three share the slots."""
+    for number, one in enumerate(nodes):
+        one.say("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        if number < 3:
+            one.say("CLUSTER", "ADDSLOTSRANGE", _BOUNDS[number], _BOUNDS[number + 1] - 1)
+
+
+def _serve(nodes: Sequence[Node]) -> bool:
+    return all("cluster_state:ok" in str(one.say("CLUSTER", "INFO")) for one in nodes)
+
+
+@contextmanager
+def primaries(engine: Engine, home: Path) -> Iterator[Primaries]:
+    """A Cluster of three nodes without replicas, which nothing disturbs."""
+    words = _cluster_words(_PATIENT_MS, "no")
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(node(engine, home, *words)) for _ in range(3)]
+        _joined(nodes)
+        until(lambda: _serve(nodes))
+        yield Primaries(nodes)
 
 
 @contextmanager
 def cluster(engine: Engine, home: Path) -> Iterator[Cluster]:
     """A Cluster that serves all slots and has its replica in step."""
+    words = _cluster_words(_QUICK_MS, "everysec")
     with ExitStack() as stack:
-        nodes = [stack.enter_context(node(engine, home, *_cluster_words())) for _ in range(4)]
-        bounds = [0, SLOTS // 3 + 1, SLOTS * 2 // 3 + 1, SLOTS]
-        for number, one in enumerate(nodes):
-            one.say("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
-            if number < 3:
-                one.say("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+        nodes = [stack.enter_context(node(engine, home, *words)) for _ in range(4)]
+        _joined(nodes)
         made = Cluster(nodes[:3], nodes[3])
         serving = made.serving().say("CLUSTER", "MYID")
         until(lambda: serving in str(made.replica.say("CLUSTER", "NODES")))
         made.replica.say("CLUSTER", "REPLICATE", serving)
-        until(lambda: all("cluster_state:ok" in str(n.say("CLUSTER", "INFO")) for n in nodes))
+        until(lambda: _serve(nodes))
         until(lambda: made.replica.is_in_step)
         yield made
 

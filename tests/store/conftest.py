@@ -18,6 +18,8 @@ from tests import driven
 from tests.sim.model.client import connect_model
 from tests.sim.model.server import ModelServer
 from tests.store.engines import (
+    CLUSTER,
+    IN_MEMORY,
     NAMES,
     Servers,
     connect_fake,
@@ -38,7 +40,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield started
 
 
-@pytest.fixture(params=[name for name in NAMES if not why_absent(name)])
+@pytest.fixture(params=[name for name in (*NAMES, CLUSTER) if not why_absent(name)])
 def engine(request: pytest.FixtureRequest) -> str:
     """The name of an engine that is here; test_engines.py says which is not, and why."""
     name: str = request.param
@@ -57,11 +59,11 @@ async def connection(
         made = connect_model(ModelServer(SystemClock().wall_ms, "0" * 40), SystemClock())
         await made.ping()
     else:
-        with redis.Redis.from_url(servers.url(engine), retry=Retry(NoBackoff(), 0)) as client:
+        with redis.Redis.from_url(servers.server(engine), retry=Retry(NoBackoff(), 0)) as client:
             client.flushall()
         made = Connection(servers.url(engine), SystemClock())
         await made.execute("PING")
-    if injection is not None and engine in {"fakeredis", "model"}:
+    if injection is not None and engine in IN_MEMORY:
         make_forgetful(made, injection)
     yield made
     await made.aclose()
@@ -79,12 +81,12 @@ async def world(connection: Connection, request: pytest.FixtureRequest) -> Async
 
 
 @pytest.fixture
-def link(connection: Connection, tmp_path: Path) -> Iterator[Link]:
+def link(connection: Connection, engine: str, servers: Servers, tmp_path: Path) -> Iterator[Link]:
     """A link that can lose replies, to the world's own server."""
-    if not connection.url.startswith("unix://"):
-        pytest.skip("fakeredis has no link that could lose anything")
+    if engine in IN_MEMORY:
+        pytest.skip("an engine in memory has no link that could lose anything")
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(lossy_link(connection.url, tmp_path)) as made,
+        portal.wrap_async_context_manager(lossy_link(servers.server(engine), tmp_path)) as made,
     ):
         yield made

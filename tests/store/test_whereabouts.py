@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +12,11 @@ from contracts.errors import Unavailable
 from contracts.states import State
 from orch.ports import Heard
 from orch.store.connection import Connection
-from orch.store.engine import Engine, engines, find_engine
+from orch.store.engine import find_engine
 from orch.store.keeper import Keeper
 from orch.system import SystemClock
-from tests.store.cluster import Cluster, Node, Watched, cluster, free_port, node, watched
+from tests.store.certificates import guarded_server
+from tests.store.cluster import Cluster, Node, Watched, cluster, watched
 from tests.store.world import World, ending
 
 pytestmark = [
@@ -110,60 +109,17 @@ async def test_a_cluster_that_promotes_a_replica_is_followed_by_calls_and_beats(
     assert connection.watermark.restarts == 1
 
 
-def _certificates(folder: Path) -> None:
-    """An authority, a server's certificate for loopback, a client's certificate."""
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
-    openssl(*new, "-x509", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=authority")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
-    for name in ("server", "client"):
-        openssl(*new, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
-            "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", f"{name}.crt",
-        )  # fmt: skip
-
-
-def _with_tls() -> Engine | None:
-    """A server program that speaks TLS, which misses a certificate here; the one in the wheel does not."""
-    # Not from a file: to a server with a file the stand-ins of --timeouts give a socket.
-    config = b"port 0\ntls-port 1\n"
-    for engine in engines():
-        said = subprocess.run(
-            [engine.path, "-"], input=config, capture_output=True, check=False, timeout=10
-        ).stdout
-        if b"No tls-cert-file" in said:
-            return engine
-    return None
-
-
 @pytest.mark.req("DEP-2")
 async def test_over_tls_both_sides_show_certificates_and_a_stranger_is_refused(
     tmp_path: Path,
 ) -> None:
-    engine = _with_tls()
-    if engine is None or shutil.which("openssl") is None:
-        pytest.skip("no server program with TLS here, or no openssl")
-    _certificates(tmp_path)
-    port = free_port()
-    keys = {
-        "tls-cert-file": "server.crt",
-        "tls-key-file": "server.key",
-        "tls-ca-cert-file": "ca.crt",
-    }
-    words = [word for key, name in keys.items() for word in (f"--{key}", str(tmp_path / name))]
-    with node(engine, tmp_path, "--tls-port", str(port), *words):
-        trust = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/ca.crt"
-        mine = f"&ssl_certfile={tmp_path}/client.crt&ssl_keyfile={tmp_path}/client.key"
-        connection = Connection(trust + mine, SystemClock())
+    with guarded_server(tmp_path) as server:
+        connection = Connection(server.url(server.trust, server.mine), SystemClock())
         try:
             await a_life(World(connection), "job")
         finally:
             await connection.aclose()
-        for url in (trust, f"rediss://127.0.0.1:{port}?{mine[1:]}"):
+        for url in (server.url(server.trust), server.url(server.mine)):
             stranger = Connection(url, SystemClock(), deadline_ms=500)
             try:
                 with pytest.raises(Unavailable):

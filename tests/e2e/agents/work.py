@@ -18,6 +18,14 @@ def slow_echo(value: object, ms: int) -> object:
     return value
 
 
+def told_echo(value: object, path: str) -> object:
+    """Leaves a line in a file each time it runs."""
+    with open(path, "a") as file:
+        file.write(f"{value}\n")
+    threading.Event().wait(0.01)
+    return value
+
+
 async def async_echo(value: object) -> object:
     """The same for `isolation: inline`."""
     return value
