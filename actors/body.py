@@ -23,6 +23,7 @@ from orch.core.scheduling import TiePolicy, scheduling_policy
 from orch.settings import Settings
 from orch.store.connection import Connection
 from orch.store.leases import Instance
+from orch.store.libraries import Libraries
 from orch.store.store import Store, open_store
 from orch.system import SystemClock, SystemIds
 from orch.telemetry.ends import Ends
@@ -61,6 +62,8 @@ class Body:
     """Where its spans go; None where nobody wants any."""
     ends: Ends | None = None
     """Who records the ends of jobs that its calls end on the way; None without traces."""
+    libraries: Libraries | None = None
+    """The server's function libraries; None where there is only a model of a server."""
 
     @property
     def follow(self) -> Follow:

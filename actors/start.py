@@ -17,6 +17,7 @@ from contracts import metrics as words
 from orch import __version__
 from orch.settings import Settings
 from orch.store.connection import Traffic
+from orch.store.libraries import Libraries
 from orch.store.store import Store
 from orch.system import SystemClock, SystemIds, monotonic_s
 from orch.telemetry import exemplars
@@ -97,7 +98,10 @@ async def run_role(
     ends = None if traces is None else Ends(traces, store.reading)
     if ends is not None:
         store.connection.ended = ends.put
-    body = Body(settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends)
+    libraries = Libraries(store.connection)
+    body = Body(
+        settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends, libraries
+    )  # fmt: skip
     _describe(metrics, store, role)
     health.told_by(metrics)
     with telemetry_server(
