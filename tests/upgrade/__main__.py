@@ -41,7 +41,7 @@ def table(rows: list[tuple[object, ...]]) -> Iterator[str]:
 
 def _passage_row(one: Passage) -> tuple[object, ...]:
     both = {one.leaves.library, one.comes.library} <= set(one.libraries)
-    gone = "kept" if one.removed_ms is None else f"{one.removed_ms / 1_000:.1f} s later"
+    gone = "kept" if one.removed_ms is None else f"after {one.removed_ms / 1_000:.1f} s"
     return (
         f"{one.leaves.label} -> {one.comes.label}", f"{one.took_ms / 1_000:.1f} s",
         f"{one.begun[one.leaves.label]} and {one.begun[one.comes.label]}",

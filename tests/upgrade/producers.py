@@ -50,7 +50,8 @@ class Books:
     longest_ms: Counter[str] = field(default_factory=Counter)
     """The longest wait for an answer, by door."""
     refused: list[str] = field(default_factory=list)
-    stop: bool = False
+    stopped: set[str] = field(default_factory=set)
+    """Doors at which nobody submits any more."""
 
     def write(self, job_id: str, kind: str, door: str, took_ms: int) -> None:
         """One accepted job."""
@@ -90,7 +91,7 @@ class Producers:
     async def produce(self, door: str, *, most_open: int, pause_s: float) -> None:
         """Submits until told to stop, as long as not too many jobs are open."""
         draw = Draw(self._scene, door, self._turns)
-        while not self.books.stop:
+        while door not in self.books.stopped:
             if len(self.books.open) < most_open:
                 spec = draw.next()
                 began_ms = monotonic_ms()

@@ -175,8 +175,10 @@ class Story:
         if shape.back:
             await self._await_removal(self.outcome.passages[-1])
             await self._pass(new, old, shape.roles[::-1])
+            # It calls this version's functions and is no instance: it would load them again.
+            self.books.stopped.add("direct")
             await self._phase()
-        self.books.stop = True
+        self.books.stopped.update(shape.doors)
 
     async def _pass(self, leaves: Version, comes: Version, roles: tuple[str, ...]) -> None:
         """Role by role; a runner of each version stays until jobs have ended on both."""
@@ -192,6 +194,8 @@ class Story:
                 await self.house.leave(going)
                 self.say(f"{leaves.label} -> {comes.label}: {role}")
         passage.took_ms = monotonic_ms() - began_ms
+        if comes.removes_libraries:
+            self._tasks.start_soon(self._watch_removal, passage)
 
     async def _stand_in_the_middle(self, passage: Passage) -> None:
         from_ms = await self._now_ms()
@@ -216,7 +220,6 @@ class Story:
         with anyio.move_on_after(REST_S):
             while self.books.open:
                 await anyio.sleep(_LOOK_S)
-        # Producers of this version are no instances: while they are there, their library may come back.
         await self.producers.aclose()
         await self._await_removal(self.outcome.passages[-1])
 
@@ -233,17 +236,22 @@ class Story:
                     self._version_of[name] = pids[pid]
             await anyio.sleep(_LOOK_S)
 
+    async def _watch_removal(self, passage: Passage) -> None:
+        """How long the library stays when its last user has just left."""
+        began_ms = monotonic_ms()
+        while passage.leaves.library in await self._libraries():
+            await anyio.sleep(_LOOK_S)
+        passage.removed_ms = monotonic_ms() - began_ms
+
     async def _await_removal(self, passage: Passage) -> None:
-        """The library of the version that left is gone, if anybody who is left removes any."""
-        if passage.removed_ms is not None or not passage.comes.removes_libraries:
+        """It is gone and did not come back, if anybody who is left removes libraries."""
+        if not passage.comes.removes_libraries:
             return
-        began_ms, limit_s = monotonic_ms(), 4 * self.shape.keep_ms / 1_000 + 5
-        with anyio.move_on_after(limit_s):
-            while passage.leaves.library in await self._libraries():
+        with anyio.move_on_after(4 * self.shape.keep_ms / 1_000 + 5):
+            while passage.removed_ms is None:
                 await anyio.sleep(_LOOK_S)
-            passage.removed_ms = monotonic_ms() - began_ms
-            return
-        self._fault(f"{passage.leaves.library} of {passage.leaves.label} is still there")
+        if passage.leaves.library in await self._libraries():
+            self._fault(f"{passage.leaves.library} of {passage.leaves.label} is still there")
 
     async def _libraries(self) -> list[str]:
         found: list[Any] = await self.redis.execute_command("FUNCTION", "LIST")
