@@ -51,6 +51,8 @@ class Shape:
         "reaper", "scheduler", "fallback", "admission", "notifier", "runner", "gateway",
     )  # fmt: skip
     """In the order in which they are replaced; on the way back the other way round."""
+    already: tuple[str, ...] = ()
+    """Roles that the new version plays from the beginning."""
     runners: int = 2
     doors: tuple[str, ...] = ("http", "direct", "raw")
     kinds: tuple[str, ...] = tuple(KINDS)
@@ -163,6 +165,8 @@ class Story:
     async def _tell(self, old: Version, new: Version) -> None:
         shape = self.shape
         await self.house.open(old, shape.roles, runners=shape.runners)
+        for role in shape.already:
+            await self.house.start(new, role)
         self.say(f"{old.label} runs: {len(self.house.actors)} processes")
         for door in shape.doors:
             produce = partial(

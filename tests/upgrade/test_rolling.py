@@ -20,8 +20,8 @@ from tests.upgrade.story import Outcome, Shape, tell
 from tests.upgrade.versions import Version, other_version, this_version, twin
 
 QUICK = Shape(
-    roles=("reaper", "runner"), runners=1, doors=("direct",),
-    kinds=("inline", "quick", "session"), jobs=12, pause_s=0.02, back=False, keep_ms=1_000,
+    roles=("runner",), already=("reaper",), runners=1, doors=("direct",),
+    kinds=("inline", "quick", "session"), jobs=8, pause_s=0.02, back=False, keep_ms=1_000,
 )  # fmt: skip
 """Jobs that need nobody but a runner, and the reaper: a few seconds."""
 
