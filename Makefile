@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos observe venv
+.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade observe venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -72,6 +72,9 @@ mutants: venv ## plants known faults in Orch and shows that the simulation notic
 
 chaos: venv ## faults on real processes and servers, five minutes; MINUTES= SEED=, writes build/chaos.json
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+upgrade: venv ## two versions change places on one server under load, there and back; OLD=<commit>, else the last tag, else this code twice
+	@$(BIN)/python -m tests.upgrade $(if $(OLD),--old $(OLD)) $(ARGS)
 
 observe: venv ## the local stack under a real Prometheus, and Grafana where installed, until Ctrl-C
 	@$(BIN)/python -m ops.observe $(ARGS)

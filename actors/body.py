@@ -34,6 +34,7 @@ from orch.store.connection import Connection
 from orch.store.examination import meet, ungreeted
 from orch.store.fitness import judge, refuse_unfit
 from orch.store.leases import Instance
+from orch.store.libraries import Libraries
 from orch.store.store import Store, open_store
 from orch.system import SystemClock, SystemIds
 from orch.telemetry.ends import Ends
@@ -78,6 +79,8 @@ class Body:
     """Who records the ends of jobs that its calls end on the way, for each store; empty without traces."""
     further: Mapping[int, Store] = field(default_factory=dict)
     """A gateway's stores of other shards, by number."""
+    libraries: Libraries | None = None
+    """The server's function libraries; None where there is only a model of a server."""
 
     @property
     def follow(self) -> Follow:

@@ -18,6 +18,7 @@ from contracts import metrics as words
 from orch import __version__
 from orch.settings import Settings
 from orch.store.connection import Traffic
+from orch.store.libraries import Libraries
 from orch.store.store import Store
 from orch.system import SystemClock, SystemIds, monotonic_s
 from orch.telemetry import exemplars
@@ -123,9 +124,11 @@ async def run_role(
     traces = open_traces(role, instance.instance_id, os.environ)
     exemplars.use(None if traces is None else exemplar_of_task)
     ends = () if traces is None else tuple(_ends(traces, one) for one in stores)
+    libraries = Libraries(store.connection)
     body = Body(
-        settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends, further
-    )
+        settings, store, clock, ids, health, metrics, stop, instance, place, traces, ends, further,
+        libraries,
+    )  # fmt: skip
     _describe(metrics, stores, role)
     health.told_by(metrics)
     with telemetry_server(

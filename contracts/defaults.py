@@ -92,6 +92,7 @@ def _rows() -> tuple[Default, ...]:
         d("crashes_max", limits.CRASHES_MAX, "crashes", "A job that lost this many runners becomes a dead letter.", 1, 100),
         d("question_ttl_ms", 7 * limits.DAY_MS, "ms", "How long a question waits for its answer.", 1_000, 366 * limits.DAY_MS),
         d("retention_ms", 3 * limits.DAY_MS, "ms", "How long a finished job's record is kept.", limits.MINUTE_MS, 366 * limits.DAY_MS),
+        d("library_keep_ms", 10 * limits.MINUTE_MS, "ms", "How long a function library that no process of Orch uses stays on the server.", 1_000, 366 * limits.DAY_MS),
         d("http_hosts_allowed", ("*",), "hosts", "Hosts that http jobs may call: names with `*`, addresses, networks. `*` alone allows all, private addresses too.", 1, limits.HTTP_NAMES_MAX),
         d("http_env_allowed", (), "variables", "Variables of a runner's environment that http jobs may send as header values.", 0, limits.HTTP_NAMES_MAX),
         d("webhook_hosts_allowed", (), "rules", "Hosts (`name`, `*.name`, address or network) that webhooks may reach though they are private, and by plain http.", 0, limits.WEBHOOK_RULES_MAX),

@@ -173,6 +173,12 @@ RESTING_LOOKS: Final = 8
 """Resting runners that one submission looks at before it leaves the job to all of them."""
 TICK_MS: Final = 1_000
 """No actor polls faster than this when nothing happens."""
+LIBRARY_LOOK_MS_MAX: Final = MINUTE_MS
+"""A reaper looks at least so often which function libraries are in use."""
+LIBRARY_BACK_MS: Final = DAY_MS
+"""How long one stays that came back after it was removed: somebody uses it who is no instance."""
+LIBRARIES_REMEMBERED: Final = 64
+"""Removed libraries that a reaper would know again."""
 TOKEN_CACHE_MS: Final = 2 * SECOND_MS
 """How long a gateway may go by what it knew of a token: a revoked one is refused after that at the latest."""
 HEAD_WAIT_MS: Final = 10 * SECOND_MS

@@ -87,7 +87,7 @@ COMMAND_NAMES: Final = (
 """Of the control stream; `other` is what is no command."""
 CYCLES: Final = (
     "beat", "follow", "mailbox", "timers", "commands", "cycle", "listen", "look", "announce", "finish_burials", "sweep",
-    "retire", "census", "notifier", "ping", "feed", "http",
+    "retire", "libraries", "census", "notifier", "ping", "feed", "http",
 )  # fmt: skip
 """The loops of all actors, by which health is judged; docs/metrics.md says whose they are."""
 CALLS: Final = (

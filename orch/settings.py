@@ -116,6 +116,7 @@ class Settings:
     crashes_max: int
     question_ttl_ms: int
     retention_ms: int
+    library_keep_ms: int
     http_hosts_allowed: tuple[str, ...]
     http_env_allowed: tuple[str, ...]
     webhook_hosts_allowed: tuple[str, ...]

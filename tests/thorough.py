@@ -51,6 +51,7 @@ LONG: Final = (
     "tests/lint/test_alerts.py::test_a_rule_that_is_broken",
     "tests/shape/test_docs.py::test_the_blocks_of_a_page_run[docs/",
     "tests/store/test_timeouts.py",
+    "tests/upgrade/test_rolling.py::test_versions_change_places",
 )
 """Beginnings of test names."""
 

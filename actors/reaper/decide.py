@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from contracts.events import EventType
+from contracts.limits import LIBRARIES_REMEMBERED, LIBRARY_BACK_MS
 from contracts.record import LedgerEvent
 from contracts.states import State
 
@@ -80,6 +81,52 @@ def silent(observation: Observation) -> list[tuple[str, Watched]]:
         return []
     found = [(i, w) for i, w in observation.instances.items() if w.is_silent]
     return sorted(found, key=lambda pair: (-pair[1].silent_ms, pair[0]))
+
+
+# -- which function libraries nobody needs
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What a reaper remembers of the server's function libraries between two looks."""
+
+    unused: Mapping[str, int] = field(default_factory=dict)
+    """Since when each has had no user, on the reaper's own clock."""
+    removed: tuple[str, ...] = ()
+    """Those that it removed and that no instance has used since, oldest first."""
+
+    def without(self, name: str) -> Shelf:
+        """After its removal."""
+        return replace(self, removed=(*self.removed, name)[-LIBRARIES_REMEMBERED:])
+
+
+def libraries_used(abouts: Mapping[str, Mapping[str, Any]], own: str) -> frozenset[str] | None:
+    """The libraries of all known instances; None while any may be in use: an instance is of a version that
+    does not say, or the data were lost and not even `own`, the reaper asking, is known."""
+    if own not in abouts or any("library" not in about for about in abouts.values()):
+        return None
+    return frozenset(str(about["library"]) for about in abouts.values())
+
+
+def shelved(
+    before: Shelf, stored: Iterable[str], used: frozenset[str] | None, *, now_ms: int
+) -> Shelf:
+    """What is remembered after one more look; in doubt all waiting begins anew."""
+    if used is None:
+        return replace(before, unused={})
+    unused = {name: before.unused.get(name, now_ms) for name in stored if name not in used}
+    return Shelf(unused, tuple(name for name in before.removed if name not in used))
+
+
+def removable(shelf: Shelf, *, keep_ms: int, now_ms: int) -> list[str]:
+    """Libraries to remove now. One that came back is used by somebody who is no instance, such as a producer
+    of another version: it is left for longer, so that he does not load it all the time."""
+    patience_ms = {name: max(keep_ms, LIBRARY_BACK_MS) for name in shelf.removed}
+    return [
+        name
+        for name, since_ms in sorted(shelf.unused.items())
+        if now_ms - since_ms >= patience_ms.get(name, keep_ms)
+    ]
 
 
 # -- who tells of the cluster, and what

@@ -9,6 +9,7 @@ from typing import Final
 from actors.body import Body, living
 from actors.instance import every
 from actors.reaper.census import LOOK_MS, Exporter
+from actors.reaper.libraries import Librarian, look_every_ms
 from actors.reaper.perform import Reaper
 from actors.reaper.samples import Samples
 from actors.reaper.sweep import Sweeper
@@ -37,6 +38,12 @@ async def run(body: Body) -> None:
         ("retire", MINUTE_MS, reaper.retire),
         ("census", LOOK_MS, exporter.look),
     ]
+    if body.libraries is not None:
+        librarian = Librarian(
+            body.libraries, body.store.leases, body.clock,
+            instance_id=body.instance.instance_id, keep_ms=s.library_keep_ms,
+        )  # fmt: skip
+        duties.append(("libraries", look_every_ms(s.library_keep_ms), librarian.look))
     async with living(body) as tasks:
         for what, period_ms, act in duties:
             tasks.start_soon(

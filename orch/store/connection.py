@@ -260,12 +260,20 @@ class Connection:
         self.traffic.round_trips += 1
         return await _said(self._commands, *command)
 
-    async def load(self) -> None:
-        """Loads the function library; loading the same text again changes nothing."""
+    async def once(self, *command: str | int | float) -> Any:
+        """One command, not repeated; for callers that come again by themselves.
+
+        Raises:
+            OrchError: what the server said instead; redis-py's error is the cause.
+        """
         try:
-            await self._said("FUNCTION", "LOAD", "REPLACE", library().code)
+            return await self._said(*command)
         except RedisError as error:
             raise translate(error) from error
+
+    async def load(self) -> None:
+        """Loads the function library; loading the same text again changes nothing."""
+        await self.once("FUNCTION", "LOAD", "REPLACE", library().code)
 
     async def ping(self) -> None:
         """One round trip, not repeated.
@@ -273,10 +281,7 @@ class Connection:
         Raises:
             Unavailable: the server did not answer.
         """
-        try:
-            await self._said("PING")
-        except RedisError as error:
-            raise translate(error) from error
+        await self.once("PING")
 
     def reader(self, block_ms_max: int) -> BlockingReader:
         """A socket of its own for blocking reads; its timeout lies above the longest block."""

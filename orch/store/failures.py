@@ -200,6 +200,11 @@ def is_missing_function(error: RedisError) -> bool:
     return isinstance(error, ResponseError) and "unction not found" in str(error)
 
 
+def is_missing_library(error: BaseException | None) -> bool:
+    """Whether a library that was to be removed is gone already."""
+    return isinstance(error, ResponseError) and "ibrary not found" in str(error)
+
+
 def is_slot_elsewhere(error: RedisError) -> bool:
     """Whether another node of a Cluster serves the slot."""
     return isinstance(_as_said(error), MovedError)

@@ -10,6 +10,7 @@ import orjson
 
 from contracts.errors import ErrorCode, Refused
 from orch.store.connection import Connection
+from orch.store.library import library
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Leases:
             "role": instance.role,
             "pool": instance.pool,
             "slots": instance.slots,
+            # Who calls which functions: what no instance names any more, the reaper removes.
+            "library": library().name,
             **instance.about,
         }
         reply = await self._connection.call(

@@ -284,7 +284,8 @@ def test_every_part_tells_the_age_of_each_of_its_cycles_and_is_ready(load: Load)
         "notifier-1": common | {"notifier"},
         "gateway-1": common | {"http", "ping"},
         "runner-default-1": common | {"cycle", "listen"},
-        "reaper-1": common | {"look", "announce", "finish_burials", "sweep", "retire", "census"},
+        "reaper-1": common
+        | {"look", "announce", "finish_burials", "sweep", "retire", "libraries", "census"},
     }
     assert total(load.scrapes, "orch_ready") == len(load.scrapes)
 
