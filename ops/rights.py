@@ -45,7 +45,10 @@ ROLES: Final[Mapping[str, Role]] = {
         "xreadgroup xrange get set smembers",
     ),
     "runner": Role("cycle reclaim note emit", "xreadgroup xadd hsetnx"),
-    "reaper": Role("bury announce retire repair realign recount census", "exists llen xpending"),
+    "reaper": Role(
+        "bury announce retire repair realign recount census",
+        "exists llen xpending function|list function|delete",
+    ),
     "fallback": Role("decide", "xreadgroup"),
     "notifier": Role("collect deliver", "xreadgroup"),
     "gateway": Role(
