@@ -12,7 +12,8 @@ from ops.rights import _ALL, _ALL_VERBS, ROLES, SUPERVISOR, commands_of, users_a
 from orch.store.library import library
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-SENT: Final = re.compile(r"(?:\bexecute|\.read)\(\s*\"([A-Z]{2,})\"")
+SENT: Final = re.compile(r"(?:\b(?:execute|once)|\.read)\(\s*\"([A-Z]{2,})\"(?:, \"([A-Z]{2,})\")?")
+CONTAINERS: Final = frozenset({"acl", "config", "function"})
 DANGEROUS: Final = frozenset(
     """
     acl bgrewriteaof bgsave client cluster config copy debug eval evalsha failover flushall flushdb function
@@ -32,8 +33,11 @@ def test_each_function_is_called_by_somebody() -> None:
 @pytest.mark.req("DEP-2")
 def test_each_command_that_python_sends_is_allowed_to_the_user_of_all_roles() -> None:
     files = [*(ROOT / "orch/store").glob("*.py"), *(ROOT / "actors").rglob("*.py")]
-    sent = {word.lower() for path in files for word in SENT.findall(path.read_text())}
+    found = [words for path in files for words in SENT.findall(path.read_text())]
+    lowered = [(one.lower(), two.lower()) for one, two in found]
+    sent = {f"{one}|{two}" if one in CONTAINERS else one for one, two in lowered}
     assert len(sent) > 20, "they are found"
+    assert "function|delete" in sent
     assert sent <= commands_of([*ROLES.values(), SUPERVISOR])
 
 
