@@ -130,6 +130,7 @@ SPOILS: dict[str, tuple[str | re.Pattern[str], str]] = {
     "a commit without its version": (re.compile(r"(checkout@[0-9a-f]{40}) # v[\d.]+"), r"\1"),
     "a token left behind": ("persist-credentials: false", "persist-credentials: true"),
     "a token left by default": ("with:\n          persist-credentials: false\n", "with: {}\n"),
+    "an input that is none": ('python-version: "3.11"', 'python-verison: "3.11"'),
     "an expression in a program": ("make lint", 'make lint ARGS="${{ github.head_ref }}"'),
     "no such target": ("make lint", "make lnit"),
     "no such variable": ("make lint", "make lint FATS=1"),

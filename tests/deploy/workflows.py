@@ -23,6 +23,14 @@ TRIGGERS = {"pull_request", "push", "schedule", "workflow_dispatch"}
 WRITERS = {("release.yaml", "publish")}
 """The jobs that may write anything."""
 MINUTES_MAX = 360
+INPUTS = {
+    "actions/checkout": {"persist-credentials"},
+    "actions/setup-python": {"python-version"},
+    "actions/upload-artifact": {"name", "path", "if-no-files-found", "retention-days"},
+    "actions/download-artifact": {"name", "path"},
+    "actions/attest-build-provenance": {"subject-checksums"},
+}
+"""What is asked of each action, read in its action.yml at the pinned commit: GitHub only warns of a typo."""
 PINNED = re.compile(r"uses: (?:\./[\w./-]+|[\w-]+(?:/[\w.-]+)+@[0-9a-f]{40} # v\d+(?:\.\d+)*)$")
 CALL = re.compile(r"(?:^|[;&|(]\s*)make\s+([^\n;&|]*)", re.MULTILINE)
 
@@ -123,6 +131,14 @@ def pins(one: Workflow) -> Iterator[str]:
         yield "uses something where these rules do not see it"
 
 
+def inputs(one: Workflow) -> Iterator[str]:
+    for name, step in one.steps():
+        action = str(step.get("uses", "./")).partition("@")[0]
+        if not action.startswith("./"):
+            unread = set(step.get("with", {})) - INPUTS.get(action, set())
+            yield from (f"{name}: {action} with {word}: read its inputs" for word in sorted(unread))
+
+
 def credentials(one: Workflow) -> Iterator[str]:
     for name, step in one.steps():
         is_checkout = str(step.get("uses", "")).startswith("actions/checkout@")
@@ -153,7 +169,7 @@ def call_faults(words: str) -> Iterator[str]:
 
 
 Rule = Callable[[Workflow], Iterator[str]]
-OF_ALL: tuple[Rule, ...] = (secrets, pins, credentials, expressions, calls)
+OF_ALL: tuple[Rule, ...] = (secrets, pins, inputs, credentials, expressions, calls)
 OF_WORKFLOWS: tuple[Rule, ...] = (
     rights, writers_run_nothing_of_ours, triggers, bounds, shells, *OF_ALL,
 )  # fmt: skip
