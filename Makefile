@@ -8,6 +8,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade observe venv
+.PHONY: lint wheel sbom licences checksums gate release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -22,7 +23,7 @@ demo: venv ## start a private stack, run jobs through a crash, a retry and a que
 test: venv ## the tests, by WORKERS=2 processes; ARGS='-k claim' selects, ARGS=tests/core is one process, ARGS=--thorough all
 	@$(BIN)/python -m pytest $(if $(findstring tests/,$(ARGS)),,-n $(WORKERS)) $(ARGS)
 
-check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
+lint: venv ## the quick half of check: format, lint, imports, types, spelling
 	@echo "== format: ruff format --check"
 	@$(BIN)/ruff format --check .
 	@echo "== lint: ruff check"
@@ -33,6 +34,8 @@ check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
 	@$(BIN)/python -m mypy
 	@echo "== spelling: codespell"
 	@$(BIN)/codespell
+
+check: lint ## everything CI runs: format, lint, imports, types, spelling, tests
 	@echo "== tests: pytest"
 	@$(MAKE) --no-print-directory test ARGS=--thorough
 
@@ -75,6 +78,24 @@ chaos: venv ## faults on real processes and servers, five minutes; MINUTES= SEED
 
 upgrade: venv ## two versions change places on one server under load, there and back; OLD=<commit>, else the last tag, else this code twice
 	@$(BIN)/python -m tests.upgrade $(if $(OLD),--old $(OLD)) $(ARGS)
+
+wheel: venv ## dist/orch-*.whl, the same bytes wherever this commit is built
+	@$(BIN)/python -m ops.release.wheel
+
+sbom: venv ## dist/orch.cdx.json: every package that we ship, with hashes and licence (CycloneDX 1.6)
+	@$(BIN)/python -m ops.release.sbom
+
+licences: venv ## the licence of every package that we ship; fails on one that ops/licences.toml does not allow
+	@$(BIN)/python -m ops.release.licences
+
+checksums: venv ## dist/SHA256SUMS over all that lies in dist/
+	@$(BIN)/python -m ops.release.checksums
+
+gate: venv ## is what lies in dist/ the release of this commit? TAG=v1.2.3 for a real one
+	@$(BIN)/python -m ops.release.gate $(if $(TAG),--tag '$(TAG)')
+
+release: ## licences, wheel, sbom, checksums and gate, in this order; TAG=v1.2.3 for a real one
+	@for step in licences wheel sbom checksums gate; do $(MAKE) --no-print-directory $$step || exit; done
 
 observe: venv ## the local stack under a real Prometheus, and Grafana where installed, until Ctrl-C
 	@$(BIN)/python -m ops.observe $(ARGS)

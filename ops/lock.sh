@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes both lock files from pyproject.toml: universal, with hashes, without addresses.
+# Writes the lock files from pyproject.toml: universal, with hashes, without addresses.
 # Needs uv (`UV=/path/to/uv`, else on PATH); `--upgrade` takes newer versions, otherwise pins stay.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,3 +9,4 @@ lock() {
 }
 lock pyproject.toml --output-file requirements.lock "$@"
 lock pyproject.toml --group dev --constraints requirements.lock --output-file requirements-dev.lock "$@"
+lock --group ci --output-file requirements-ci.lock "$@" # an environment of its own

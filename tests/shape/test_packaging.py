@@ -60,7 +60,8 @@ def lock_faults(text: str) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.req("REL-1")
+@pytest.mark.parametrize("name", [*LOCKS, "requirements-ci.lock"])
 def test_a_lock_holds_pins_and_hashes_and_no_address(name: str) -> None:
     assert lock_faults((ROOT / name).read_text()) == []
 
@@ -88,6 +89,13 @@ def test_a_lock_satisfies_what_the_project_asks_for(name: str, dev: bool) -> Non
         if not need.specifier.contains(pins.get(key, "0"), prereleases=True)
     ]
     assert unmet == []
+
+
+@pytest.mark.req("REL-1")
+def test_the_linters_of_ci_are_locked_too() -> None:
+    pins = pins_of("requirements-ci.lock")
+    needs = map(Requirement, PROJECT["dependency-groups"]["ci"])
+    assert [str(need) for need in needs if not need.specifier.contains(pins[need.name])] == []
 
 
 def test_development_uses_exactly_what_is_shipped() -> None:
