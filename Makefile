@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos observe venv
+.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos observe drill venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -75,3 +75,6 @@ chaos: venv ## faults on real processes and servers, five minutes; MINUTES= SEED
 
 observe: venv ## the local stack under a real Prometheus, and Grafana where installed, until Ctrl-C
 	@$(BIN)/python -m ops.observe $(ARGS)
+
+drill: venv ## exercises of the runbooks, each on a stack of its own: a list; NAME=restore plays one
+	@$(BIN)/python -m ops.drills $(NAME)
