@@ -1,7 +1,7 @@
-"""`python -m ops.drills` lists the drills, `python -m ops.drills restore` plays one, or several one after the other.
+"""`python -m ops.drills` lists the drills, `python -m ops.drills restore` plays one; several names, several.
 
-Exit code 0: each claim held. 1: one did not, and the line that begins with FAILED says which. 7: this machine lacks
-what a drill needs, and the line that begins with LACKING says what. 6: there is no drill of that name.
+Exit code 0: each claim held. 1: one did not, and the line that begins with FAILED says which. 7: this machine
+lacks what a drill needs, and the line that begins with LACKING says what. 6: there is no drill of that name.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _outcome(drill: Drill, say: Say, ending_s: float) -> tuple[int, str]:
         say(f"LACKING: {lacking}")
         return ExitCode.DEPENDENCY_MISSING, "not possible on this machine"
     except WENT_WRONG as error:
-        say(f"FAILED: {error or type(error).__name__}")
+        say(f"FAILED: {str(error) or type(error).__name__}")
         return ExitCode.JOB_FAILED, "failed"
     return ExitCode.OK, "passed"
 

@@ -1,7 +1,7 @@
 """How does a drill start programs so that they end with it, however it ends?
 
-A child gets a session of its own, so that Ctrl-C reaches the drill alone and the order of taking down is ours; and
-it asks the kernel for a signal when the drill dies, so that even a kill of the drill leaves no server behind.
+A child gets a session of its own, so that Ctrl-C reaches the drill alone and the order of taking down is
+ours; and it asks the kernel for a signal when the drill dies: even a kill of that leaves no server behind.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
 
 
 def environ_of(code: Path = ROOT) -> dict[str, str]:
-    """The environment of a program of ours: Orch from that folder, and nothing that the user has set for another
-    stack."""
+    """The environment of a program of ours: Orch from that folder, nothing set for another stack."""
     kept = actors_environ({"PYTHONPATH": str(code)})
     return {key: value for key, value in kept.items() if not key.startswith(("ORCH_", "OTEL_"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -54,12 +55,17 @@ def _submit_until_it_hurts(scene: Scene, house: Stack, load: Load) -> list[str]:
         load.results[name] = n
         load.specs.append(spec)  # whatever the answer: it is repeated later
         try:
-            house.ask(lambda client, spec=spec: client.submit(spec), within_s=0)
+            _submit(house, spec)
         except (Failed, OrchError) as error:
             scene.saw(f"after {n} more, a submission is not accepted: {error}")
             return accepted
         accepted.append(name)
     raise Failed("the disk does not get full")
+
+
+def _submit(house: Stack, spec: Mapping[str, object]) -> None:
+    """Once, without patience."""
+    house.ask(lambda client: client.submit(spec), within_s=0)
 
 
 def _look(scene: Scene, house: Stack, disk: Room) -> None:

@@ -1,7 +1,7 @@
 """The work of a drill: small jobs with a result of their own each, and whether each of them ended once.
 
-Each job has an id and an idempotency key, so that all may be submitted again at any time: that is what producers
-are asked to do after a loss, and what the runbooks rely on.
+Each job has an id and an idempotency key, so that all may be submitted again at any time: that is what
+producers are asked to do after a loss, and what the runbooks rely on.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Load:
         )
 
     def all_done_once(self, stack: Stack, within_s: float = 2 * WITHIN_S) -> None:
-        """Claims that each was completed, by one attempt, with its own result, and that its ledger says so."""
+        """Claims that each was completed by one attempt, with its own result, and that its ledger says so."""
         want = len(self.specs)
         self.scene.until(
             f"all {want} jobs of {self.tenant} are completed",

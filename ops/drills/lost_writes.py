@@ -1,4 +1,4 @@
-"""Drill of ops/runbooks/writes-lost.md: a server that syncs every second comes back with what it had before."""
+"""Drill of ops/runbooks/writes-lost.md: a server that syncs once a second comes back with what it had."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A small file system of a drill's own, which can be really full: a tmpfs that only the drill's programs see.
 
-It is mounted in a mount namespace which a sleeping child holds open. Programs enter it with `nsenter`; the drill
-looks in through /proc. When the child ends, namespace and file system are gone: nothing is ever mounted on the
-machine itself. Root may do it, and others where the kernel lets them have user namespaces.
+It is mounted in a mount namespace which a sleeping child holds open. Programs enter it with `nsenter`; the
+drill looks in through /proc. When the child ends, namespace and file system are gone: nothing is ever mounted
+on the machine itself. Root may do it, and others where the kernel lets them have user namespaces.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ops.drills.scene import Lacking, Scene, waited
 
 _CHUNK: Final = 4_096
 _TRY_S: Final = 10.0
-_HOW: Final = "run it as root, or on a kernel that lets you have user namespaces (`unshare --mount --map-root-user true`)"
+_HOW: Final = "run it as root, or where `unshare --mount --map-root-user true` works"
 
 
 @dataclass(frozen=True, slots=True)

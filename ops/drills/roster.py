@@ -1,6 +1,6 @@
 """Which drills are there, of which page is each, and where does it stand?
 
-A drill is named by its function as `module:function` and imported when it is played.
+Each is the function `play` of the module of its name, which is imported when it is played.
 """
 
 from __future__ import annotations
@@ -24,27 +24,30 @@ class Drill:
     page: str
     """In ops/runbooks/."""
     about: str
-    where: str
+
+    @property
+    def module(self) -> str:
+        """The module of ops/drills."""
+        return self.name.replace("-", "_")
 
     @property
     def play(self) -> Play:
         """The exercise itself."""
-        module, _, function = self.where.partition(":")
-        return cast(Play, getattr(import_module(f"ops.drills.{module}"), function))
+        return cast(Play, import_module(f"ops.drills.{self.module}").play)
 
 
 _ALL: Final = (
-    Drill("deploy", "deploy.md", "a server that would lose jobs is noticed and mended, then the house works", "deploy:play"),
-    Drill("upgrade", "upgrade.md", "two versions side by side, back once, then forward", "upgrade:play"),
-    Drill("drain", "drain-node.md", "one of two nodes is emptied, taken away, and comes back", "drain:play"),
-    Drill("sentinel", "failover.md", "the primary dies under Sentinels; later a planned failover", "failovers:under_sentinels"),
-    Drill("cluster", "failover.md", "the shard's node of a Cluster dies; later a planned failover", "failovers:in_a_cluster"),
-    Drill("restore", "restore.md", "a backup under load, all data lost, and the way back", "restore:play"),
-    Drill("aof", "aof-damage.md", "the append-only file is torn, then ends in garbage", "aof:play"),
-    Drill("disk", "full-disk.md", "the disk of the server is full, and gets room", "disk:play"),
-    Drill("lost-writes", "writes-lost.md", "a server comes back with what it had before", "lost_writes:play"),
-    Drill("dead-letters", "dead-letters.md", "an endpoint is down, comes back, dead letters are replayed", "dead_letters:play"),
-    Drill("stuck-command", "commands-open.md", "a runner stands still and a drain waits for it", "stuck_command:play"),
+    Drill("deploy", "deploy.md", "an unfit server is noticed and mended, then the house works"),
+    Drill("upgrade", "upgrade.md", "two versions side by side, back once, then forward"),
+    Drill("drain", "drain-node.md", "one of two nodes is emptied, taken away, comes back"),
+    Drill("sentinel", "failover.md", "a primary dies under Sentinels; a planned failover"),
+    Drill("cluster", "failover.md", "a node of a Cluster dies; a planned failover"),
+    Drill("restore", "restore.md", "a backup under load, all data lost, and the way back"),
+    Drill("aof", "aof-damage.md", "the append-only file is torn, then ends in garbage"),
+    Drill("disk", "full-disk.md", "the disk of the server is full, and gets room"),
+    Drill("lost-writes", "writes-lost.md", "a server comes back with what it had before"),
+    Drill("dead-letters", "dead-letters.md", "an endpoint comes back, dead letters are replayed"),
+    Drill("stuck-command", "commands-open.md", "a runner stands still, a drain waits for it"),
 )  # fmt: skip
 
 DRILLS: Final = MappingProxyType({drill.name: drill for drill in _ALL})

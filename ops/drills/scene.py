@@ -1,7 +1,7 @@
 """One drill while it runs: where it works, what it says and claims, and that nothing of it stays.
 
-A claim that does not hold ends the drill (`Failed`); what this machine lacks ends it too (`Lacking`). Whatever
-was opened is closed on the way out, last opened first, and a process that is left after that is a failure.
+A claim that does not hold ends the drill (`Failed`); what this machine lacks ends it too (`Lacking`). What
+was opened is closed on the way out, last opened first; a process that is left after that is a failure.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _sweep(root: Path, ending_s: float) -> list[str]:
 
 
 def below(root: Path) -> dict[int, str]:
-    """Living processes that work in this folder or on a home in it, and their command lines; never ourselves."""
+    """Living processes that work in this folder or on a home in it, with their command lines; never us."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

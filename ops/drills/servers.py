@@ -1,7 +1,7 @@
 """Servers of a drill's own, as an operator runs them beside Orch: one, a pair under Sentinels, a Cluster.
 
-They are made of the server program that Orch would use itself, listen on loopback, and end with the drill. A port
-stays a server's over its death, so that it can be started again where everybody looks for it.
+They are made of the server program that Orch would use itself, listen on loopback, and end with the drill. A
+port stays a server's over its death, so that it can be started again where everybody looks for it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _PORTS: Final = (20_000, 22_700)
 """Below what the kernel lends to clients, the ports of a Cluster's bus (10,000 higher) included."""
 _HOST: Final = "127.0.0.1"
 _DURABLE: Final = (
-    "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "1024",
+    "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction",
+    "--hash-max-listpack-value", "1024",
 )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Stack:
-    """A home; `code` is the folder that Orch itself comes from, `before` words of a program that starts it."""
+    """A home; `code` is where Orch itself comes from, `before` words of a program that starts it."""
 
     scene: Scene
     name: str

@@ -1,7 +1,7 @@
 """Drill of ops/runbooks/upgrade.md: the next version starts beside this one, takes over, and this one leaves.
 
-The next version is a copy of this checkout with another version number and another text of the function library,
-so that both libraries stand on the server at once.
+The next version is a copy of this checkout with another version number and another text of the function
+library, so that both libraries stand on the server at once.
 """
 
 from __future__ import annotations

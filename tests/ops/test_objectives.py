@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from actors.start import ROLES
 from contracts import metrics
+from ops.drills.deploy import CONNECTIONS
 from orch.lint.promql import names_in, plain
 from orch.lint.queries import RULES
 from tests.lint.saying import said
@@ -21,7 +23,7 @@ OBJECTIVES = "ops/slo.md"
 CAPACITY = "docs/capacity.md"
 PROMISES = ("Acceptance", "Start", "Loss", "Recovery")
 SOURCES = ("docs/performance.md", "docs/reliability.md", "perf/budget.json", "contracts/limits.py")
-ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| \[[^]]+\]\(([^)#]+)(?:#[^)]*)?\) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| \[[^]]+\]\(([^)#]+)(?:#([^)]*))?\) \|$", re.MULTILINE)
 NUMBER = re.compile(r"\d[\d,_]*(?:\.\d+)?")
 
 
@@ -101,17 +103,25 @@ def test_the_queries_are_promql_and_name_only_what_the_contract_has(checkout: Pa
 # ---------------------------------------------------------------- capacity
 
 
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def _numbers(text: str) -> set[float]:
     return {float(found.replace(",", "").replace("_", "")) for found in NUMBER.findall(text)}
 
 
 def unfounded(page: Page) -> list[str]:
-    """Figures that their source does not have."""
+    """Figures that their source does not have, below the heading that the link names."""
     faults = []
-    for what, figure, link in ROW.findall(page.text):
+    for what, figure, link, anchor in ROW.findall(page.text):
         source = (Path(ROOT, page.name).parent / link).resolve().relative_to(ROOT).as_posix()
         if source in SOURCES:
-            missing = _numbers(figure) - _numbers((ROOT / source).read_text(encoding="utf-8"))
+            text = (ROOT / source).read_text(encoding="utf-8")
+            below = next(
+                (t for head, t in parts_of(Page(source, text)).items() if slug(head) == anchor), ""
+            )
+            missing = _numbers(figure) - _numbers(below if anchor else text)
             faults += [f"{what}: {source} does not say {number:g}" for number in sorted(missing)]
     return faults
 
@@ -119,14 +129,24 @@ def unfounded(page: Page) -> list[str]:
 @pytest.mark.req("DOC-1")
 def test_every_figure_of_capacity_stands_in_its_source() -> None:
     page = pages()[CAPACITY]
-    links = [link for _, _, link in ROW.findall(page.text)]
+    links = [link for _, _, link, _ in ROW.findall(page.text)]
     assert all(any(link.endswith(Path(one).name) for link in links) for one in SOURCES)
     assert unfounded(page) == []
 
 
+@pytest.mark.req("DOC-1")
+def test_the_table_of_connections_is_what_a_drill_counts() -> None:
+    rows = re.findall(r"^\| (\w+) \| (\d+) \|$", pages()[CAPACITY].text, re.MULTILINE)
+    assert {role: int(count) for role, count in rows} == CONNECTIONS
+    assert CONNECTIONS.keys() == {*ROLES, "supervisor"}
+    with_one_runner, each = sum(CONNECTIONS.values()), CONNECTIONS["runner"]
+    said = f"connections = {with_one_runner} for a house with one runner, {each} more for each"
+    assert said in pages()[CAPACITY].text
+
+
 @pytest.mark.parametrize(
     ("was", "becomes"),
-    [("34,946", "34,947"), ("2.25 and 5.35", "2.25 and 4.35"), ("| 973 |", "| 1 |")],
+    [("34,946", "34,947"), ("2.25 and 5.35", "2.25 and 4.35"), ("| 973 |", "| 974 |")],
 )
 def test_a_figure_that_its_source_does_not_have_is_noticed(was: str, becomes: str) -> None:
     page = pages()[CAPACITY]

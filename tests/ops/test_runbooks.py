@@ -1,4 +1,4 @@
-"""Pages of operations: each is listed, has its parts, and names a drill that there is; each drill has its page.
+"""Pages of operations: each is listed, has its parts, and names a drill that there is.
 
 That the commands, metrics and log lines of these pages exist is looked at by tests/shape/test_docs.py and
 tests/lint/test_alerts.py, as for every page."""
@@ -101,6 +101,6 @@ def test_a_page_that_lacks_something_is_noticed(was: str, becomes: str) -> None:
 def test_every_drill_can_be_played_and_says_of_which_page_it_is(name: str) -> None:
     drill = DRILLS[name]
     assert callable(drill.play)
-    module = Path(ROOT, "ops", "drills", f"{drill.where.partition(':')[0]}.py")
+    module = Path(ROOT, "ops", "drills", f"{drill.module}.py")
     first = module.read_text(encoding="utf-8").partition("\n")[0]
     assert f"ops/runbooks/{drill.page}" in first
