@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade observe venv
+.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade drill observe venv
 .PHONY: lint wheel sbom licences checksums gate release
 
 help: ## this list
@@ -99,3 +99,6 @@ release: ## licences, wheel, sbom, checksums and gate, in this order; TAG=v1.2.3
 
 observe: venv ## the local stack under a real Prometheus, and Grafana where installed, until Ctrl-C
 	@$(BIN)/python -m ops.observe $(ARGS)
+
+drill: venv ## exercises of the runbooks, each on a stack of its own: a list; NAME=restore plays one
+	@$(BIN)/python -m ops.drills $(NAME)

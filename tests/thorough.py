@@ -50,6 +50,8 @@ LONG: Final = (
     "tests/e2e/test_webhooks.py::test_a_receiver_that_was_down",
     "tests/features/test_features.py::test_every_scenario_fails",
     "tests/lint/test_alerts.py::test_a_rule_that_is_broken",
+    "tests/ops/test_drills.py::test_a_drill_that_is_interrupted",
+    "tests/ops/test_drills.py::test_a_long_drill",
     "tests/shape/test_docs.py::test_the_blocks_of_a_page_run[docs/",
     "tests/store/test_timeouts.py",
     "tests/upgrade/test_rolling.py::test_versions_change_places",

@@ -182,7 +182,10 @@ def test_the_table_of_runbooks_has_every_alert_with_its_severity_and_no_other() 
         for name, rule in alerts().items()
     ]
     assert rows == wanted
-    assert {path.name for path in RUNBOOKS.glob("*.md")} - {"README.md"} == {row[2] for row in rows}
+    # Pages of operations without an alert are the other table's: tests/ops/test_runbooks.py.
+    assert {path.name for path in RUNBOOKS.glob("*.md") if "\n## Orch" in path.read_text()} == {
+        row[2] for row in rows
+    }
 
 
 def headings() -> Iterator[str]:

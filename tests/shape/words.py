@@ -60,7 +60,8 @@ def vocabulary() -> frozenset[str]:
     written |= set(LIMITS) | {"force_stopped", "duration_ms", "rolled_back"}
     words |= {word for name in attributes() for word in name.split(".")}
     written |= {subject.JOB_ID, subject.TRACE_ID, subject.CORRELATION_ID}
-    written |= {"job_admitted", "attempt_ended", "outcome_decided"}
+    words |= log_names()
+    written |= {"aof_rewrite_in_progress", "master_link_status"}  # of a server's INFO
     written |= {"traces_not_exported", "spans_not_exported"}
     return frozenset(words | written)
 
@@ -70,6 +71,16 @@ def words_of_bench() -> frozenset[str]:
     """What the page of the comparison may name besides: anything that its programs do."""
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "bench").rglob("*.py"))
     return frozenset(word for text in sources for word in re.findall(r"\w+", text))
+
+
+@cache
+def log_names() -> frozenset[str]:
+    """What log lines of the actors are called: the first word of each call of a logger."""
+    sources = (path for folder in ("actors", "orch") for path in (ROOT / folder).rglob("*.py"))
+    call = re.compile(r"\blog\.(?:debug|info|warning|error)\(\s*\"([a-z_]+)\"")
+    return frozenset(
+        name for path in sources for name in call.findall(path.read_text(encoding="utf-8"))
+    )
 
 
 def attributes() -> frozenset[str]:
