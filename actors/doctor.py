@@ -1,7 +1,7 @@
 """`python -m actors doctor`: what only the actors can see: the engine, the server, the files of the home.
 
-It asks, and leaves the verdicts to `orch.store.fitness`, `orch.store.readiness` and `orch.core.premises`. Where
-a stack runs in the home it is looked at as it was started, flags included.
+It asks, and leaves the verdicts to `orch.store.fitness`, `orch.store.readiness` and `orch.core.premises`.
+Where a stack runs in the home it is looked at as it was started, flags included.
 """
 
 from __future__ import annotations
