@@ -50,6 +50,7 @@ LONG: Final = (
     "tests/features/test_features.py::test_every_scenario_fails",
     "tests/lint/test_alerts.py::test_a_rule_that_is_broken",
     "tests/shape/test_docs.py::test_the_blocks_of_a_page_run[docs/",
+    "tests/store/test_rights.py::test_on_a_cluster",
     "tests/store/test_timeouts.py",
 )
 """Beginnings of test names."""
