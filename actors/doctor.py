@@ -1,7 +1,7 @@
 """`python -m actors doctor`: what only the actors can see: the engine, the server, the files of the home.
 
-It asks, and leaves the verdicts to `orch.store.fitness`, `orch.store.readiness` and `orch.core.premises`. The
-server is the one that the settings name, else that of the stack which runs in the home.
+It asks, and leaves the verdicts to `orch.store.fitness`, `orch.store.readiness` and `orch.core.premises`.
+Where a stack runs in the home it is looked at as it was started, flags included.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import anyio
 
-from contracts.errors import ExitCode, OrchError
+from contracts.errors import ExitCode, OrchError, Refused
 from orch.core.findings import Finding, failing, report, well
 from orch.core.premises import Seen, judge_premises
-from orch.settings import Settings
+from orch.settings import Settings, settings_of
 from orch.store.engine import find_engine
 from orch.store.examination import examine, meet, ungreeted
 from orch.store.fitness import judge
+from orch.store.home import socket_path
 from orch.store.readiness import judge_server
 from orch.system import SystemClock
 
@@ -51,14 +53,14 @@ def tell(settings: Settings, home: Path, *, as_json: bool, for_production: bool)
 
 def findings(settings: Settings, home: Path, *, for_production: bool) -> Iterator[Finding]:
     """What there is to say; the server is asked in a loop of its own."""
-    if settings.redis_url is None:
+    house = _house(settings, home)
+    if house.is_private:
         yield _engine()
     yield well("home", str(home))
     if for_production:
-        yield from judge_premises(settings, _seen(settings, home))
-    place = _server_of(settings, home)
-    if place is not None:
-        yield from anyio.run(_server, place, settings.shard, for_production)
+        yield from judge_premises(house.settings, _seen(house, home))
+    if house.url is not None:
+        yield from anyio.run(_server, house, house.url, for_production)
 
 
 def _engine() -> Finding:
@@ -70,35 +72,57 @@ def _engine() -> Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A server, and whether those who use it said that it may forget."""
+class _House:
+    """What is looked at."""
 
-    url: str
-    ephemeral: bool
+    settings: Settings
+    """In force: those of the stack that runs in the home, whose flags nobody else knows; else our own."""
+    url: str | None
+    """Of the server: the one that our own settings name comes first, it may be an administrator's."""
+    is_private: bool
+    """Whether the server is the home's own, or would be."""
+    retention_origin: str
 
 
-def _server_of(settings: Settings, home: Path) -> _Place | None:
-    """The one that the settings name, else that of the stack which runs in the home."""
-    if settings.redis_url is not None:
-        return _Place(settings.redis_url, settings.ephemeral)
-    with suppress(OSError, ValueError, KeyError, TypeError):
+def _house(settings: Settings, home: Path) -> _House:
+    running = _running(home)
+    in_force = settings if running is None else running
+    url = settings.redis_url or in_force.redis_url
+    origin = settings.origin("retention_ms")
+    if in_force.retention_ms != settings.retention_ms:
+        origin = "as the stack was told"
+    return _House(in_force, url, url is None or _is_private(url, home), origin)
+
+
+def _is_private(url: str, home: Path) -> bool:
+    if not url.startswith("unix:"):
+        return False
+    try:
+        return url == f"unix://{quote(str(socket_path(home)))}"
+    except Refused:
+        return False  # there is no place for a socket, so there is no server of ours
+
+
+def _running(home: Path) -> Settings | None:
+    """The settings of the stack that runs in the home, if one does."""
+    with suppress(OSError, ValueError, KeyError, TypeError, Refused):
         document = json.loads((home / "endpoint.json").read_bytes())
         os.kill(int(document["pid"]), 0)
-        # Flags of `orch up` are known to its parts only, and in these files.
-        written = [json.loads(path.read_bytes()) for path in (home / "settings").glob("*.json")]
-        ephemeral = settings.ephemeral or any(one.get("ephemeral") for one in written)
-        return _Place(str(document["redis_url"]), ephemeral)
+        written = sorted((home / "settings").glob("*.json"), key=lambda one: one.stat().st_mtime)
+        values = json.loads(written[-1].read_bytes()) if written else {}
+        return settings_of({**values, "redis_url": str(document["redis_url"])})
     return None
 
 
-async def _server(place: _Place, shard: int, for_production: bool) -> list[Finding]:
-    connection = ungreeted(place.url, SystemClock(), shard=shard, deadline_ms=_PATIENCE_MS)
+async def _server(house: _House, url: str, for_production: bool) -> list[Finding]:
+    s = house.settings
+    connection = ungreeted(url, SystemClock(), shard=s.shard, deadline_ms=_PATIENCE_MS)
     try:
         if for_production:
-            found = list(judge_server(await examine(connection), place.url))
+            found = list(judge_server(await examine(connection), url))
         else:
             info, config = await meet(connection)
-            found = list(judge(info, config, ephemeral=place.ephemeral))
+            found = list(judge(info, config, ephemeral=s.ephemeral))
     except OrchError as error:
         return [failing("redis", error.message, error.hint or "Look into the server's log.")]
     finally:
@@ -109,7 +133,7 @@ async def _server(place: _Place, shard: int, for_production: bool) -> list[Findi
 # ---------------------------------------------------------------- the machine
 
 
-def _seen(settings: Settings, home: Path) -> Seen:
+def _seen(house: _House, home: Path) -> Seen:
     # Costs the import of the whole gateway, which only this question needs.
     from actors.gateway.main import SPARE_FILES  # noqa: PLC0415
 
@@ -121,15 +145,15 @@ def _seen(settings: Settings, home: Path) -> Seen:
         home_mode=_mode(home),
         secret_modes={
             str(path): mode
-            for path in _secret_files(settings, home)
+            for path in _secret_files(house.settings, home)
             if (mode := _mode(path)) is not None
         },
         free_bytes=disk.free,
         disk_bytes=disk.total,
         files_max=_UNLIMITED if files_max == resource.RLIM_INFINITY else files_max,
         files_wanted=SPARE_FILES,
-        retention_origin=settings.origin("retention_ms"),
-        has_own_server=settings.redis_url is not None,
+        retention_origin=house.retention_origin,
+        has_own_server=not house.is_private,
     )
 
 

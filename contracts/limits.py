@@ -230,7 +230,7 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 CLOCK_SKEW_MS_MAX: Final = SECOND_MS
 """Between this machine and the server: timers go by the server's clock, tokens and deadlines by ours."""
 LISTPACK_VALUE_BYTES_MIN: Final = 1 * KIB
-"""hash-max-listpack-value of the server: with less, a job's hash takes up to five times the memory."""
+"""hash-max-listpack-value of the server: with less, a job's hash takes about twice the memory."""
 DISK_FREE_BYTES_MIN: Final = 1024 * MIB
 """Left on the disk of the home."""
 DISK_FREE_PERCENT_MIN: Final = 10

@@ -65,7 +65,7 @@ def _mib(count: int) -> str:
 
 def _listpack(said: Examined) -> Finding:
     least = limits.LISTPACK_VALUE_BYTES_MIN
-    fix = f"Set hash-max-listpack-value {least}: jobs take a fifth of the memory."
+    fix = f"Set hash-max-listpack-value {least}: jobs take about half the memory."
     value = (said.config or {}).get("hash-max-listpack-value")
     if value is None:
         return warning("listpack", _NOT_TOLD, f"{fix} {_ASK_AGAIN}")

@@ -138,6 +138,23 @@ def test_without_an_address_it_looks_at_the_server_of_the_stack_in_the_home(
     assert asked() == {"engine", "home"}
     endpoint = {"redis_url": server_url, "pid": os.getpid()}
     (tmp_path / "endpoint.json").write_text(json.dumps(endpoint))
-    assert asked() > {"engine", "home", "redis", "fsync"}
+    assert asked() > {"home", "redis", "fsync"}
     (tmp_path / "endpoint.json").write_text(json.dumps({**endpoint, "pid": 2**22}))
     assert asked() == {"engine", "home"}, "a stack that died left it behind"
+
+
+@pytest.mark.req("CLI-3")
+def test_a_running_stack_is_judged_by_what_it_was_told_and_not_by_our_own_settings(
+    server_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "settings").mkdir()
+    told_it = {"auth": "tokens", "retention_ms": 7_200_000}
+    (tmp_path / "settings" / "x.json").write_text(json.dumps(told_it))
+    endpoint = {"redis_url": server_url, "pid": os.getpid()}
+    (tmp_path / "endpoint.json").write_text(json.dumps(endpoint))
+    (tmp_path / "endpoint.json").chmod(0o600)
+    looked = findings(settings_of({}), tmp_path, for_production=True)
+    found = {one.name: one for one in looked}
+    assert found["callers"].severity == "ok"
+    assert found["retention"].found.endswith("2 hours (as the stack was told)")
+    assert found["server choice"].severity == "ok", "its socket is in another home"

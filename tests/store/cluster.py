@@ -154,9 +154,9 @@ def _serve(nodes: Sequence[Node]) -> bool:
 
 
 @contextmanager
-def primaries(engine: Engine, home: Path) -> Iterator[Primaries]:
+def primaries(engine: Engine, home: Path, *more: str) -> Iterator[Primaries]:
     """A Cluster of three nodes without replicas, which nothing disturbs."""
-    words = _cluster_words(_PATIENT_MS, "no")
+    words = (*_cluster_words(_PATIENT_MS, "no"), *more)
     with ExitStack() as stack:
         nodes = [stack.enter_context(node(engine, home, *words)) for _ in range(3)]
         _joined(nodes)

@@ -15,12 +15,12 @@ from redis.retry import Retry
 from contracts.metrics import ROLES as ACTORS
 from ops.rights import ROLES, commands_of, within
 from orch.store.connection import Connection
-from orch.store.engine import engines
+from orch.store.engine import engines, find_engine
 from orch.store.keys import Keys
 from orch.store.leases import Instance, Leases
 from orch.store.library import library
 from orch.system import SystemClock
-from tests.store.cluster import Node, node
+from tests.store.cluster import Node, node, primaries
 from tests.store.engines import why_absent
 
 pytestmark = pytest.mark.first_answers  # a server of its own
@@ -139,3 +139,15 @@ def test_a_function_stops_where_its_caller_lacks_a_command(server: Node) -> None
         pytest.raises(ResponseError, match=r"can't run this command|ACL failure"),
     ):
         client.execute_command(*repair)
+
+
+@pytest.mark.req("DEP-2", "SEC-3")
+async def test_on_a_cluster_a_user_finds_its_shard_and_nothing_is_denied(tmp_path: Path) -> None:
+    with primaries(find_engine(), tmp_path, "--aclfile", str(USERS)) as nodes:
+        url = nodes.url.replace("://", "://orch-reaper:change-me@")
+        connection = Connection(url, SystemClock())
+        try:
+            assert await Leases(connection).beats() == {}
+        finally:
+            await connection.aclose()
+        assert [one.say("ACL", "LOG") for one in nodes.nodes] == [[], [], []]
