@@ -75,7 +75,7 @@ async def rollout(world: World) -> AsyncIterator[Rollout]:
     await world.connection.load()
 
 
-@pytest.mark.req("DEP-2")
+@pytest.mark.req("REA-1")
 async def test_every_instance_registers_the_library_whose_functions_it_calls(
     rollout: Rollout,
 ) -> None:
@@ -87,7 +87,7 @@ async def test_every_instance_registers_the_library_whose_functions_it_calls(
     }  # fmt: skip
 
 
-@pytest.mark.req("DEP-2")
+@pytest.mark.req("REA-1")
 async def test_libraries_of_orch_are_listed_and_those_of_other_programs_are_not(
     rollout: Rollout,
 ) -> None:
@@ -104,7 +104,7 @@ async def test_a_library_is_removed_once_and_the_second_time_it_was_gone(rollout
     assert await rollout.libraries.names() == [library().name]
 
 
-@pytest.mark.req("DEP-2")
+@pytest.mark.req("REA-1")
 async def test_two_versions_live_side_by_side_and_the_old_library_goes_after_its_last_user(
     rollout: Rollout,
 ) -> None:
@@ -118,7 +118,7 @@ async def test_two_versions_live_side_by_side_and_the_old_library_goes_after_its
     assert await rollout.looks(1) == [library().name]
 
 
-@pytest.mark.req("DEP-2")
+@pytest.mark.req("REA-1")
 async def test_nothing_goes_while_an_instance_lives_that_does_not_say_what_it_uses(
     rollout: Rollout,
 ) -> None:
@@ -169,7 +169,7 @@ async def test_any_number_of_reapers_may_do_it_and_a_new_one_waits_its_own_time(
     assert await rollout.libraries.names() == [library().name]
 
 
-@pytest.mark.req("DEP-2")
+@pytest.mark.req("REA-1")
 @pytest.mark.parametrize(
     "engine", [n for n in ("valkey", "redis") if not why_absent(n)], indirect=True
 )

@@ -75,14 +75,14 @@ def test_the_same_code_under_another_hash_is_another_version(
     assert (this.schema, this.settings) == (same_code.schema, same_code.settings)
 
 
-@pytest.mark.req("DEP-2", "LSE-1")
+@pytest.mark.req("LSE-1", "REA-1")
 async def test_runners_of_two_versions_share_the_jobs_of_one_server(
     tmp_path: Path, this: Version, same_code: Version
 ) -> None:
     sound(await tell(same_code, this, QUICK, tmp_path))
 
 
-@pytest.mark.req("DEP-2", "LSE-1", "RUN-6", "REA-3")
+@pytest.mark.req("LSE-1", "RUN-6", "REA-1")
 @pytest.mark.timeout(600)
 async def test_versions_change_places_there_and_back_and_no_job_is_stuck_or_doubled(
     tmp_path: Path, this: Version
@@ -114,7 +114,7 @@ def has(client: redis.Redis, version: Version) -> bool:
     return bool(found)
 
 
-@pytest.mark.req("DEP-2", "REA-3")
+@pytest.mark.req("REA-3")
 @pytest.mark.usefixtures("flush")
 def test_a_late_process_of_the_old_version_loads_its_library_again(
     server_url: str, same_code: Version
