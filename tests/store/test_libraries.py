@@ -77,12 +77,12 @@ async def rollout(world: World) -> AsyncIterator[Rollout]:
     if "model" in world.connection.url:
         pytest.skip("the model runs no Lua")
     await world.redis("FUNCTION", "FLUSH")
-    await world.connection.load()
+    await world.redis("FUNCTION", "LOAD", "REPLACE", library().code)
     made = Rollout(world)
     await world.store.leases.register(Instance("reaper-1", "reaper", {}))
     yield made
     await world.redis("FUNCTION", "FLUSH")
-    await world.connection.load()
+    await world.redis("FUNCTION", "LOAD", "REPLACE", library().code)
 
 
 @pytest.mark.req("REA-1")
