@@ -202,7 +202,7 @@ def is_missing_function(error: RedisError) -> bool:
 
 def is_missing_library(error: BaseException | None) -> bool:
     """Whether a library that was to be removed is gone already."""
-    return isinstance(error, ResponseError) and "brary not found" in str(error)
+    return isinstance(error, ResponseError) and "library not found" in str(error).lower()
 
 
 def is_slot_elsewhere(error: RedisError) -> bool:

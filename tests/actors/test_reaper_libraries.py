@@ -24,7 +24,7 @@ def after(*looks: Look, before: Shelf | None = None) -> Shelf:
     return shelf
 
 
-@pytest.mark.req("DEP-2")
+@pytest.mark.req("REA-1")
 @pytest.mark.parametrize(
     ("looks", "gone"),
     [

@@ -36,8 +36,8 @@ LOST = {
 SPOKEN = {**QUICK, "spec": '{"name":"session","session":"s","adapter":{"name":"command"}}'}
 
 
-def acts(job_id: str, fence: int = 5, *kinds: str) -> list[Trace]:
-    return [Trace(job_id, 1, fence, what) for what in kinds or ("begin", "end")]
+def acts(job_id: str, fence: int = 5, *did: str) -> list[Trace]:
+    return [Trace(job_id, 1, fence, what) for what in did or ("begin", "end")]
 
 
 @dataclass(frozen=True)
