@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos observe venv
+.PHONY: help demo test check generate chart up down clean bench bench-quick bench-guard contract sim mutants chaos observe venv
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | \
@@ -38,6 +38,9 @@ check: venv ## everything CI runs: format, lint, imports, types, spelling, tests
 
 generate: venv ## write the generated files (schemas, OpenAPI, events.md, state table, configuration pages)
 	@$(BIN)/python -m ops.generate
+
+chart: venv ## pack the Helm chart into dist/, the same bytes each time; ARGS='--out folder'
+	@$(BIN)/python -m ops.chart $(ARGS)
 
 up: venv ## start the local stack in the background and wait until it is ready
 	@$(BIN)/orch up --detach --wait $(ARGS)
