@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,10 +149,17 @@ def size_mb(tag: str) -> float:
     return float(found["Size"]) / 1e6
 
 
-def say(image: str, *words: str, entry: str | None = None, options: Sequence[str] = ()) -> str:
+def say(
+    image: str, *words: str, entry: str | None = None, network: str = "none", **env: object
+) -> str:
     """What a container says that runs to its end."""
-    given = [*_LOCKED, *([f"--entrypoint={entry}"] if entry else []), *options]
-    return run(program("podman"), *_RUN, "run", "--rm", "--network=none", *given, image, *words)
+    given = [*_LOCKED, f"--network={network}", *_given(entry, env)]
+    return run(program("podman"), *_RUN, "run", "--rm", *given, image, *words)
+
+
+def _given(entry: str | None, env: Mapping[str, object]) -> list[str]:
+    told = [f"--env={name}={value}" for name, value in env.items()]
+    return [*([f"--entrypoint={entry}"] if entry else []), *told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +211,8 @@ class Box:
 @contextmanager
 def box(image: str, *words: str, entry: str | None = None, **env: object) -> Iterator[Box]:
     """A container on this machine's own network, removed at the end."""
-    given = [*_LOCKED, *([f"--entrypoint={entry}"] if entry else [])]
-    given += [f"--env={name}={value}" for name, value in env.items()]
-    name = run(
-        program("podman"), *_RUN, "run", "--detach", "--network=host", *given, image, *words
-    ).strip()
+    given = [*_LOCKED, "--network=host", *_given(entry, env)]
+    name = run(program("podman"), *_RUN, "run", "--detach", *given, image, *words).strip()
     try:
         yield Box(name)
     finally:
