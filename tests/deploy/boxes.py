@@ -125,6 +125,24 @@ def build(context: Path, tag: str, *words: str, file: str = "Dockerfile") -> Non
     )
 
 
+@contextmanager
+def cleared() -> Iterator[None]:
+    """Images that come up meanwhile are gone at the end, also those of a build's steps; the base stays."""
+    buildah = program("buildah")
+    before = _images(buildah)
+    try:
+        yield
+    finally:
+        while left := _images(buildah) - before:
+            for image in left:  # one that others are built on has to wait for them
+                subprocess.run([buildah, "rmi", "--force", image], capture_output=True, check=False)
+            assert _images(buildah) - before != left, "no image could be removed"
+
+
+def _images(buildah: str) -> set[str]:
+    return set(run(buildah, "images", "--all", "--quiet", "--no-trunc").split())
+
+
 def inspect(tag: str) -> dict[str, Any]:
     """What buildah knows of an image."""
     found: dict[str, Any] = json.loads(run(program("buildah"), "inspect", "--type", "image", tag))
@@ -216,11 +234,13 @@ def box(image: str, *words: str, entry: str | None = None, **env: object) -> Ite
     try:
         yield Box(name)
     finally:
-        with suppress(subprocess.SubprocessError):
-            subprocess.run(
-                [program("podman"), *_RUN, "rm", "--force", "--time=1", "--volumes", name],
-                capture_output=True, timeout=CALL_S, check=False,
-            )  # fmt: skip
+        # One that was killed a moment ago may refuse the first time.
+        removal = [program("podman"), *_RUN, "rm", "--force", "--time=1", "--volumes", name]
+        ended = (
+            subprocess.run(removal, capture_output=True, timeout=CALL_S, check=False)
+            for _ in range(3)
+        )
+        assert any(one.returncode == 0 for one in ended), f"{name} could not be removed"
 
 
 def children(pid: int) -> dict[int, str]:

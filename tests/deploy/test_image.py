@@ -32,9 +32,9 @@ from tests.deploy.boxes import (
     build,
     checkout,
     children,
+    cleared,
     config,
     layers,
-    run,
     say,
     size_mb,
 )
@@ -59,13 +59,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """All images, built once; the base is kept for the next time, being nobody's."""
     program("podman")
     base_image(tmp_path_factory.mktemp("base"))
-    context = checkout(tmp_path_factory.mktemp("one"), mode=0o644, at_s=1_700_000_000)
-    build(context, AGENT, "--layers", "--target", "agent", file="docker/Dockerfile")
-    build(context, ORCH, "--layers", file="docker/Dockerfile")
-    build(EXAMPLES / "agent", MINE, f"--build-arg=BASE={AGENT}")
-    build(EXAMPLES / "sidecar", SERVED)
-    yield
-    run(program("buildah"), "rmi", "--force", ORCH, AGENT, MINE, SERVED)
+    with cleared():
+        context = checkout(tmp_path_factory.mktemp("one"), mode=0o644, at_s=1_700_000_000)
+        build(context, AGENT, "--layers", "--target", "agent", file="docker/Dockerfile")
+        build(context, ORCH, "--layers", file="docker/Dockerfile")
+        build(EXAMPLES / "agent", MINE, f"--build-arg=BASE={AGENT}")
+        build(EXAMPLES / "sidecar", SERVED)
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +207,9 @@ def test_two_builds_of_different_checkouts_have_the_same_layers(
 ) -> None:
     context = checkout(tmp_path / "two", mode=0o600, at_s=1_000_000_000)
     build(context, AGAIN, "--layers", "--no-cache", file="docker/Dockerfile")
-    try:
-        assert layers(AGAIN) == layers(ORCH)
-        # buildah writes the name of the container that it built in, when the format is Docker's.
-        assert {**config(AGAIN), "Hostname": ""} == {**config(ORCH), "Hostname": ""}
-    finally:
-        run(program("buildah"), "rmi", AGAIN)
+    assert layers(AGAIN) == layers(ORCH)
+    # buildah writes the name of the container that it built in, when the format is Docker's.
+    assert {**config(AGAIN), "Hostname": ""} == {**config(ORCH), "Hostname": ""}
 
 
 # ---------------------------------------------------------------- how it lives
