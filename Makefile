@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade drill observe venv
+.PHONY: help demo test check generate chart up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade drill observe venv
 .PHONY: lint wheel sbom licences checksums gate release
 
 help: ## this list
@@ -41,6 +41,9 @@ check: lint ## everything CI runs: format, lint, imports, types, spelling, tests
 
 generate: venv ## write the generated files (schemas, OpenAPI, events.md, state table, configuration pages)
 	@$(BIN)/python -m ops.generate
+
+chart: venv ## pack the Helm chart into dist/, the same bytes each time; ARGS='--out folder'
+	@$(BIN)/python -m ops.chart $(ARGS)
 
 up: venv ## start the local stack in the background and wait until it is ready
 	@$(BIN)/orch up --detach --wait $(ARGS)

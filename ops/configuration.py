@@ -17,6 +17,7 @@ from orch.values import word_of
 
 BY_CHART: Final[Mapping[str, str]] = {
     "redis_url": "redis",
+    "shard": "shard",
     "appendfsync": "valkey",
     "host": "gateway",
     "port": "gateway.port",
@@ -213,6 +214,7 @@ def values_schema(path: Path, renamed: Mapping[str, str] = RENAMED) -> str:
             if key not in BY_CHART
         },
     }
+    properties["shard"].update(_span(DEFAULTS["shard"], "minimum", "maximum"))
     slots = properties["runners"]["items"]["properties"]["slots"]
     slots.update(_span(DEFAULTS["slots"], "minimum", "maximum"))
     properties["gateway"]["properties"]["auth"]["enum"] = list(DEFAULTS["auth"].choices or ())

@@ -33,12 +33,12 @@ class Told:
 
 Reader = Callable[[str], Iterator[Told]]
 
-_TEMPLATES: Final = tuple(
-    f"charts/orch/templates/{name}.yaml"
-    for name in ("gateway", "roles", "runners", "networkpolicy")
-)
+_CONTAINER: Final = "charts/orch/templates/_container.tpl"
+_HELPERS: Final = "charts/orch/templates/_helpers.tpl"
+_SCALING: Final = "charts/orch/templates/scaling.yaml"
 _METRICS_PORT_IN: Final = [
-    (file, "metrics_port") for file in (*_TEMPLATES, "docker/Dockerfile", "docker/prometheus.yaml")
+    (file, "metrics_port")
+    for file in (_HELPERS, "docker/Dockerfile", "docker/healthy", "docker/prometheus.yaml")
 ]
 
 OTHERWISE: Final[Mapping[tuple[str, str], str]] = {
@@ -50,9 +50,11 @@ OTHERWISE: Final[Mapping[tuple[str, str], str]] = {
     ("docker/compose.yaml", "port"): "8080",
     ("docker/compose.yaml", "auth"): "tokens",
     ("docker/compose.yaml", "plaintext"): "true",
-    ("charts/orch/templates/gateway.yaml", "host"): "0.0.0.0",
-    ("charts/orch/templates/gateway.yaml", "tls_cert"): "/etc/orch/tls/tls.crt",
-    ("charts/orch/templates/gateway.yaml", "tls_key"): "/etc/orch/tls/tls.key",
+    ("docker/compose.yaml", "allowed_hosts"): "gateway",
+    (_CONTAINER, "host"): "0.0.0.0",
+    (_CONTAINER, "metrics_host"): "0.0.0.0",
+    (_CONTAINER, "tls_cert"): "/etc/orch/tls/tls.crt",
+    (_CONTAINER, "tls_key"): "/etc/orch/tls/tls.key",
     ("charts/orch/values.yaml", "port"): "8080",
     ("charts/orch/values.yaml", "auth"): "tokens",
     ("charts/orch/values.yaml", "plaintext"): "true",
@@ -237,9 +239,13 @@ def chart_schema(text: str) -> Iterator[Told]:
     """charts/orch/values.schema.json: its settings, and the values that are settings."""
     properties = _document(text)["properties"]
     yield from _properties(properties["settings"]["properties"])
-    slots = properties["runners"]["items"]["properties"]["slots"]
-    for word in ("minimum", "maximum"):
-        yield Told(_at(slots, word), "slots", word, word_of(slots.get(word)))
+    numbers = {
+        "shard": properties["shard"],
+        "slots": properties["runners"]["items"]["properties"]["slots"],
+    }
+    for key, schema in numbers.items():
+        for word in ("minimum", "maximum"):
+            yield Told(_at(schema, word), key, word, word_of(schema.get(word)))
     auth = properties["gateway"]["properties"]["auth"]
     yield Told(_at(auth, "enum"), "auth", "choices", word_of(_plain(auth["enum"])))
 
@@ -249,6 +255,7 @@ def chart_values(text: str) -> Iterator[Told]:
     values = _document(text)
     gateway, redis = values["gateway"], values["redis"]
     yield Told(_at(redis, "url"), "redis_url", "default", word_of(redis["url"]))
+    yield Told(_at(values, "shard"), "shard", "default", word_of(values["shard"]))
     for name, key in (
         ("port", "port"),
         ("auth", "auth"),
@@ -259,12 +266,9 @@ def chart_values(text: str) -> Iterator[Told]:
     for runner in values["runners"]:
         for key in ("pool", "slots", "capabilities"):
             yield Told(_at(runner, key), key, "default", word_of(_plain(runner[key])))
-        yield Told(
-            _at(runner["keda"], "jobsPerRunner"),
-            "slots",
-            "default",
-            word_of(runner["keda"]["jobsPerRunner"]),
-        )
+        for scaler in (runner["keda"], runner["hpa"]):
+            jobs = scaler["jobsPerRunner"]
+            yield Told(_at(scaler, "jobsPerRunner"), "slots", "default", word_of(jobs))
     for key, value in values["settings"].items():
         yield Told(_at(values["settings"], key), key, "default", word_of(_plain(value)))
 
@@ -273,7 +277,7 @@ _ASSIGNED: Final = (
     r"\bORCH_([A-Z_]+)(?:=|: |, value: )(\$\{ORCH_\w+:-[^}]*\}|\"[^\"]*\"|\{\{.*?\}\}|[^\s\"{}\\]+)"
 )
 _METRICS_PORT: Final = (
-    r"(?:metrics, containerPort: |^EXPOSE (?=9)|127\.0\.0\.1:(?=\d+/livez)|^        port: |\[\{port: (?=9))"
+    r"(?:\"orch\.metricsPort\" -\}\}|^EXPOSE (?=9)|ORCH_METRICS_PORT:-|^        port: )"
     r"(\d+)"
 )
 _NOT_SETTINGS: Final = frozenset({"HOME", "VERSION", "URL", "TOKEN"})
@@ -282,8 +286,10 @@ _NOT_SETTINGS: Final = frozenset({"HOME", "VERSION", "URL", "TOKEN"})
 def assignments(text: str) -> Iterator[Told]:
     """Variables that a Dockerfile, a compose file or a template gives a value; what a template makes of
     another value is skipped, but for its `default N`."""
-    for line, found in _lines(text, r"\bdefault (\d+) \.keda\.jobsPerRunner"):
+    for line, found in _lines(text, r"\bdefault (\d+) \.(?:keda|hpa)\.jobsPerRunner"):
         yield Told(line, "slots", "default", found[1])
+    for line, found in _lines(text, r"\bdig \"grace_ms\" (\d+)"):
+        yield Told(line, "grace_ms", "default", found[1])
     for line, found in _lines(text, _METRICS_PORT):
         yield Told(line, "metrics_port", "default", found[1])
     for line, found in _lines(text, _ASSIGNED):
@@ -304,9 +310,10 @@ PLACES: Final[Mapping[str, tuple[Reader, tuple[str, ...]]]] = {
     "contracts/schemas/v1/config.json": (config_schema, WHOLE),
     "charts/orch/values.schema.json": (chart_schema, IN_CHART),
     "charts/orch/values.yaml": (chart_values, ()),
-    **dict.fromkeys(_TEMPLATES, (assignments, ())),
+    **dict.fromkeys((_CONTAINER, _HELPERS, _SCALING), (assignments, ())),
     "docker/Dockerfile": (assignments, ()),
     "docker/compose.yaml": (assignments, ()),
+    "docker/healthy": (assignments, ()),
     "docker/prometheus.yaml": (assignments, ()),
 }
 """File to its reader and the settings that it must have; pages are read by `prose` besides."""

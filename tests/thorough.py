@@ -16,6 +16,7 @@ LONG: Final = (
     "tests/contract/test_guarded.py",
     "tests/contract/test_hostile.py",
     "tests/contract/test_openapi.py::test_no_request_drawn",
+    "tests/deploy/test_image.py",
     "tests/deploy/test_wheel.py::test_a_stranger",
     "tests/e2e/test_adapters.py",
     "tests/e2e/test_any_process_may_die.py::test_a_killed_part_loses_nothing_and_serves_again",

@@ -24,21 +24,31 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- /* Pods of one component: list root component. */ -}}
+{{- define "orch.componentSelector" -}}
+{{ include "orch.selector" (index . 0) }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "orch.componentLabels" -}}
+{{ include "orch.labels" (index . 0) }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- /* The component whose pods hold a role: list root role. */ -}}
+{{- define "orch.componentOf" -}}
+{{- if (index . 0).Values.allInOne.enabled }}all-in-one{{ else }}{{ index . 1 }}{{ end }}
+{{- end }}
+
 {{- define "orch.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}{{ default (include "orch.fullname" .) .Values.serviceAccount.name }}{{ else }}{{ default "default" .Values.serviceAccount.name }}{{ end }}
 {{- end }}
 
+{{- /* The image of the release, or a runner's own: dict root own. */ -}}
 {{- define "orch.image" -}}
-{{- $image := .Values.image -}}
-{{- if $image.digest }}{{ printf "%s@%s" $image.repository $image.digest }}{{ else }}{{ printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) }}{{ end }}
-{{- end }}
-
-{{- define "orch.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
+{{- $image := .root.Values.image -}}
+{{- if dig "repository" "" (default dict .own) }}{{ $image = .own }}{{ end -}}
+{{- if $image.digest }}{{ printf "%s@%s" $image.repository $image.digest }}{{ else }}{{ printf "%s:%s" $image.repository (default .root.Chart.AppVersion $image.tag) }}{{ end }}
 {{- end }}
 
 {{- define "orch.containerSecurity" -}}
@@ -47,83 +57,71 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* Alive is the process alone: an outage of Redis restarts nobody. Ready is the last good cycle. */ -}}
-{{- define "orch.probes" -}}
-startupProbe:
-  httpGet: {path: /livez, port: metrics}
-  periodSeconds: 2
-  failureThreshold: 60
-livenessProbe:
-  httpGet: {path: /livez, port: metrics}
-  periodSeconds: 15
-  timeoutSeconds: 5
-readinessProbe:
-  httpGet: {path: /readyz, port: metrics}
-  periodSeconds: 5
-  timeoutSeconds: 5
+{{- define "orch.metricsPort" -}}9464{{- end }}
+
+{{- define "orch.scheme" -}}
+{{- if .Values.gateway.tlsSecret }}https{{ else }}http{{ end }}
 {{- end }}
 
-{{- define "orch.env" -}}
-- name: ORCH_REDIS_URL
-{{- if .Values.valkey.enabled }}
-  value: {{ printf "redis://%s-valkey:6379" (include "orch.fullname" .) | quote }}
-{{- else if .Values.redis.existingSecret }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.redis.existingSecret }}
-      key: {{ .Values.redis.existingSecretKey }}
-{{- else }}
-  value: {{ required "redis.url, redis.existingSecret or valkey.enabled says where Redis is" .Values.redis.url | quote }}
-{{- end }}
-{{- range $key, $value := .Values.settings }}
-- name: {{ printf "ORCH_%s" (upper $key) }}
-  value: {{ if kindIs "slice" $value }}{{ join "," $value | quote }}{{ else if kindIs "float64" $value }}{{ printf "%.0f" $value | quote }}{{ else }}{{ toString $value | quote }}{{ end }}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
+{{- /* How pods of this cluster reach the gateway. */ -}}
+{{- define "orch.url" -}}
+{{- printf "%s://%s-gateway.%s.svc:%v" (include "orch.scheme" .) (include "orch.fullname" .) .Release.Namespace .Values.gateway.service.port }}
 {{- end }}
 
-{{- define "orch.blobs" -}}
-{{- if or .Values.blobs.existingClaim .Values.blobs.create }}
-persistentVolumeClaim:
-  claimName: {{ default (printf "%s-blobs" (include "orch.fullname" .)) .Values.blobs.existingClaim }}
-{{- else }}
-emptyDir: {}
-{{- end }}
+{{- /* A runner's own name: its `name`, else its pool, as Kubernetes takes it. */ -}}
+{{- define "orch.runnerName" -}}
+{{- default .pool .name | lower | replace "_" "-" | replace "." "-" | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* What every pod says of where it runs. */ -}}
-{{- define "orch.placement" -}}
-{{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with .Values.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.topologySpreadConstraints }}
-topologySpreadConstraints: {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- define "orch.graceSeconds" -}}
+{{- div (add (int (dig "grace_ms" 5000 .Values.settings)) 999) 1000 }}
 {{- end }}
 
-{{- define "orch.pod" -}}
-automountServiceAccountToken: false
-serviceAccountName: {{ include "orch.serviceAccount" . }}
-securityContext: {{- include "orch.podSecurity" . | nindent 2 }}
-{{- with .Values.image.pullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- include "orch.placement" . }}
+{{- /* The time that a pod has from SIGTERM to SIGKILL: dict root role given. A runner lets its jobs end within the grace, stops
+the rest within another, and tells how it ended; a gateway is taken out of its Service first. */ -}}
+{{- define "orch.termination" -}}
+{{- $grace := include "orch.graceSeconds" .root | int -}}
+{{- $needed := 15 -}}{{- $least := 30 -}}
+{{- if eq .role "gateway" }}{{ $needed = add $grace 10 }}{{ end -}}
+{{- if or (eq .role "runner") (eq .role "all-in-one") }}{{ $needed = add (mul 2 $grace) 10 }}{{ $least = 60 }}{{ end -}}
+{{- $given := int (default 0 .given) -}}
+{{- if and $given (lt $given (int $needed)) }}
+{{- fail (printf "terminationGracePeriodSeconds: %d of the %s is too short for settings.grace_ms: at least %d" $given .role $needed) }}
+{{- end -}}
+{{- if $given }}{{ $given }}{{ else }}{{ max $needed $least }}{{ end -}}
 {{- end }}
 
-{{- define "orch.podMetadata" -}}
-{{- with .Values.podAnnotations }}
-annotations: {{- toYaml . | nindent 2 }}
+{{- /* What would render, and not work. */ -}}
+{{- define "orch.check" -}}
+{{- $v := .Values -}}
+{{- if not (or $v.valkey.enabled $v.redis.existingSecret $v.redis.url) }}
+{{- fail "redis.url, redis.existingSecret or valkey.enabled says where Redis is" }}
+{{- end }}
+{{- if or (regexMatch "://[^/?]*:[^/?@]*@" $v.redis.url) (contains "password=" $v.redis.url) }}
+{{- fail "redis.url holds a password: put the whole URL into a secret, and name that as redis.existingSecret" }}
+{{- end }}
+{{- if and $v.redis.existingSecretKeys (not $v.redis.existingSecret) }}
+{{- fail "redis.existingSecretKeys are keys of redis.existingSecret, which is empty" }}
+{{- end }}
+{{- if eq $v.gateway.auth "none" }}
+{{- fail "gateway.auth: a gateway that others can reach needs tokens" }}
+{{- end }}
+{{- if not (or $v.gateway.tlsSecret $v.gateway.plaintext) }}
+{{- fail "gateway.tlsSecret is empty and gateway.plaintext is false: the gateway would not start" }}
+{{- end }}
+{{- $seen := dict -}}
+{{- range $v.runners }}
+{{- $name := include "orch.runnerName" . }}
+{{- if hasKey $seen $name }}
+{{- fail (printf "runners: two are called %s; give one of them a name" $name) }}
+{{- end }}
+{{- $_ := set $seen $name true }}
+{{- $scaled := or (dig "keda" "enabled" false .) (dig "hpa" "enabled" false .) }}
+{{- if and (dig "keda" "enabled" false .) (dig "hpa" "enabled" false .) }}
+{{- fail (printf "runners: %s has keda and hpa, and can have one" $name) }}
+{{- end }}
+{{- if and $v.allInOne.enabled (or $scaled .agent) }}
+{{- fail (printf "runners: %s cannot have keda, hpa or agent with allInOne.enabled" $name) }}
+{{- end }}
 {{- end }}
 {{- end }}
