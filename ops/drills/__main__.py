@@ -6,6 +6,7 @@ lacks what a drill needs, and the line that begins with LACKING says what. 6: th
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from contracts.errors import ExitCode, OrchError
+from ops.drills.children import environ_of
 from ops.drills.roster import DRILLS, Drill
 from ops.drills.scene import ENDING_S, Failed, Lacking, Scene, scene
 from orch.system import monotonic_ms
@@ -84,6 +86,8 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     for one in _SIGNALS:
         signal.signal(one, _leave)
+    for name in set(os.environ) - environ_of().keys():  # what is set for another stack
+        del os.environ[name]
     try:
         sys.exit(main(sys.argv[1:], lambda line: print(line, flush=True)))
     except KeyboardInterrupt:

@@ -9,16 +9,18 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from contracts.errors import OrchError, Unavailable
+from contracts.errors import ExitCode, OrchError, Unavailable
 from ops.drills.children import ROOT, end, environ_of, start
 from ops.drills.scene import Failed, Scene, pause, waited
+from orch.cli.main import run
 from orch.cli.stack import tail
 from orch.client import OrchSync, find_endpoint, read_endpoint_file
 from orch.demo.processes import Process, children_of
@@ -31,7 +33,6 @@ SINGLE_ROLES: Final = 6
 _ORCH: Final = (sys.executable, "-m", "orch.cli.main")
 _ANSWER_S: Final = 2.0
 _PATIENCE_S: Final = 30.0
-_CALL_S: Final = 90.0
 _QUICK: Final = {"grace-ms": "1000"}
 
 
@@ -175,16 +176,19 @@ class Stack:
         """
         argv = [*words, "--home", str(self.home)]
         self.scene.typed(["orch", *argv])
-        done = subprocess.run(
-            [*_ORCH, *argv], cwd=self.scene.root, env=environ_of(self.code), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=_CALL_S, check=False,
-        )  # fmt: skip
-        if done.returncode not in codes:
-            said = (done.stdout + done.stderr).strip()
-            raise Failed(f"orch {' '.join(words)} ended with {done.returncode}: {said}")
+        out, err = StringIO(), StringIO()
+        # Here, and not as a program of its own: starting Python for each would take longer than the drill.
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(argv)
+        ended = Ended(code, out.getvalue(), err.getvalue())
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        if code not in codes:
+            said = (ended.out + ended.err).strip()
+            raise Failed(f"orch {' '.join(words)} ended with {code}: {said}")
         if show:
-            self.scene.saw(done.stdout)
-        return Ended(done.returncode, done.stdout, done.stderr)
+            self.scene.saw(ended.out)
+        return ended
 
     def ask(self, question: Callable[[OrchSync], T], within_s: float = _PATIENCE_S) -> T:
         """What the gateway answers; asked again while it, or its server, is away.

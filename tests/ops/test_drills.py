@@ -19,7 +19,7 @@ from ops.drills.roster import DRILLS, Drill, Play
 from ops.drills.scene import Failed, Lacking, Scene, below, waited
 from tests.shape.pages import ROOT
 
-QUICK = ("dead-letters", "stuck-command")
+QUICK = ("dead-letters", "lost-writes")
 """Some seconds each; `make check` plays the others too (tests/thorough.py)."""
 DRILL_S = 240
 
@@ -42,7 +42,8 @@ def plays(name: str, ground: Path) -> None:
     drill = started(name, ground)
     said, _ = drill.communicate(timeout=DRILL_S)
     if drill.returncode == 7:
-        assert os.environ.get("CI") != "true", said
+        # Root may mount, and `.ci/run` installs what a drill takes; others may not be allowed to.
+        assert os.environ.get("CI") != "true" or os.geteuid() != 0, said
         pytest.skip(said.splitlines()[-2])
     assert drill.returncode == 0, said
     assert "each of the" in said, "it counted the ends of its jobs"
