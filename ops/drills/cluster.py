@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ops.drills.failover import LEASE_MS, TAKEOVER_S, begin, end, go_on, hand_over, strike
+from ops.drills.failover import (
+    LEASE_MS,
+    TAKEOVER_S,
+    begin,
+    end,
+    go_on,
+    hand_over,
+    is_replica,
+    strike,
+)
 from ops.drills.scene import Scene
 from ops.drills.servers import cluster
 from ops.drills.stack import stack
@@ -24,13 +33,10 @@ def play(scene: Scene) -> None:
     nodes.serving.start()
     scene.until(
         "it is in step with the new one",
-        lambda: (
-            nodes.serving.fact("replication", "role") == "slave"
-            and nodes.serving.fact("replication", "master_link_status") == "up"
-        ),
+        lambda: is_replica(nodes.serving),
     )
     scene.step("a planned failover, with nothing handed out meanwhile: back to the first node")
-    hand_over(scene, house, lambda: nodes.serving.say("CLUSTER", "FAILOVER"))
+    hand_over(scene, house, lambda: nodes.serving.say("CLUSTER", "FAILOVER"), nodes.replica)
     scene.until(
         "it is the primary again",
         lambda: nodes.serving.fact("replication", "role") == "master",

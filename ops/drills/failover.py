@@ -49,10 +49,27 @@ def end(scene: Scene, house: Stack, load: Load) -> None:
     load.all_done_once(house, TAKEOVER_S)
 
 
-def hand_over(scene: Scene, house: Stack, give: Callable[[], object]) -> None:
-    """Nothing is taken in or given out, then the servers change places."""
+def hand_over(scene: Scene, house: Stack, give: Callable[[], object], old: Server) -> None:
+    """The gates are closed, the servers change places; returns when nobody works with the old one."""
+    restarts = house.largest("orch_server_restarts_total")
     house.orch("control", "pause", "*", "--wait", show=False)
     scene.saw(f"the server said {give()}")
+    # Sentinels name the new primary first. Till the old one is told, connections stay there, and are
+    # acknowledged what the new one will never have.
+    scene.until("the old primary is a replica", lambda: is_replica(old), TAKEOVER_S)
+    scene.until(
+        "the house has moved (orch_server_restarts_total)",
+        lambda: house.largest("orch_server_restarts_total") > restarts,
+        TAKEOVER_S,
+    )
+
+
+def is_replica(server: Server) -> bool:
+    """Whether it says so itself, and is in step with its primary."""
+    return (
+        server.fact("replication", "role") == "slave"
+        and server.fact("replication", "master_link_status") == "up"
+    )
 
 
 def go_on(scene: Scene, house: Stack) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from ops.drills.failover import LEASE_MS, TAKEOVER_S, begin, end, go_on, hand_over, strike
+from ops.drills.failover import (
+    LEASE_MS,
+    TAKEOVER_S,
+    begin,
+    end,
+    go_on,
+    hand_over,
+    is_replica,
+    strike,
+)
 from ops.drills.scene import Scene
-from ops.drills.servers import watched
+from ops.drills.servers import SERVICE, watched
 from ops.drills.stack import stack
 
 
@@ -20,13 +29,12 @@ def play(scene: Scene) -> None:
     trio.primary.start()
     scene.until(
         "it is in step with the new one",
-        lambda: (
-            trio.primary.fact("replication", "role") == "slave"
-            and trio.primary.fact("replication", "master_link_status") == "up"
-        ),
+        lambda: is_replica(trio.primary),
     )
     scene.step("a planned failover, with nothing handed out meanwhile: back to the first server")
-    hand_over(scene, house, lambda: trio.sentinels[0].say("SENTINEL", "FAILOVER", "orch"))
+    hand_over(
+        scene, house, lambda: trio.sentinels[0].say("SENTINEL", "FAILOVER", SERVICE), trio.replica
+    )
     scene.until(
         "it is the primary again", lambda: trio.primary_port() == trio.primary.port, TAKEOVER_S
     )

@@ -23,7 +23,7 @@ from ops.drills.scene import Failed, Scene, pause, waited
 from orch.cli.main import run
 from orch.cli.stack import tail
 from orch.client import OrchSync, find_endpoint, read_endpoint_file
-from orch.demo.processes import Process, children_of
+from orch.demo.processes import SERVER, Process, children_of
 from orch.system import monotonic_ms
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ SINGLE_ROLES: Final = 6
 """Parts of a stack besides its runners."""
 _ORCH: Final = (sys.executable, "-m", "orch.cli.main")
 _ANSWER_S: Final = 2.0
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 60.0
 _QUICK: Final = {"grace-ms": "1000"}
 
 
@@ -136,11 +136,8 @@ class Stack:
         """As a power cut: the server first, so that it cannot save, then the rest."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)  # or it would start the server again
-        parts = self.parts()
-        for part in [
-            *parts.get("server", []),
-            *(p for k, v in parts.items() if k != "server" for p in v),
-        ]:
+        parts = sorted(self.parts().items(), key=lambda one: one[0] != SERVER)
+        for part in (part for _, processes in parts for part in processes):
             with suppress(ProcessLookupError):
                 os.kill(part.pid, signal.SIGKILL)
         end(self._process, signal.SIGKILL)
