@@ -23,6 +23,7 @@ LONGEST_FIRST: tuple[str, ...] = (
     "tests/e2e/test_dashboards.py",
     "tests/e2e/test_observe.py",
     "tests/ops/test_drills.py",
+    "tests/upgrade/test_rolling.py",
 )
 """Files that take more than some seconds, roughly by length; one that is missing costs time, nothing else."""
 

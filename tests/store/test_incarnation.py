@@ -168,6 +168,17 @@ async def test_data_of_a_newer_orch_refuse_an_older_writer(world: World) -> None
     assert await world.contents() == before
 
 
+@pytest.mark.first_answers
+async def test_from_the_first_newer_writer_on_an_older_one_is_refused_also_without_a_restart(
+    world: World,
+) -> None:
+    seen = (await world.hello(0, SCHEMA))[1]
+    newer = await world.hello(seen, SCHEMA + 1)
+    assert newer[:2] == ["ok", seen]
+    assert await world.hello(seen, SCHEMA) == ["newer_schema", SCHEMA + 1]
+    assert (await world.hello(seen, SCHEMA + 1))[:2] == ["ok", seen]
+
+
 async def test_a_real_client_of_an_older_orch_cannot_even_connect(tmp_path: Path) -> None:
     async with private_server(tmp_path, appendfsync="no") as server, client_of(server) as world:
         await world.redis("HSET", world.connection.keys.meta, "schema", SCHEMA + 1)

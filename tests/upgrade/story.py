@@ -125,6 +125,8 @@ class Story:
         self.outcome = Outcome(shape)
         self.scene = Scene(root / "effects.txt", root / "inline.txt")
         self._version_of: dict[str, str] = {}
+        self._known_ms: dict[str, int] = {}
+        """When an instance of each version was last known to the server."""
         self._phases = 0
 
     async def whole(self, old: Version, new: Version) -> Outcome:
@@ -233,19 +235,21 @@ class Story:
         """Which version each instance that ever lived belongs to, by its process."""
         while True:
             pids = {one.process.pid: one.version.label for one in self.house.actors}
+            asked_ms = monotonic_ms()
             known: dict[Any, Any] = await self.redis.hgetall(KEYS.instances)
             for name, about in known.items():
                 pid = json.loads(about)["pid"]
                 if name not in self._version_of and pid in pids:
                     self._version_of[name] = pids[pid]
+                if name in self._version_of:
+                    self._known_ms[self._version_of[name]] = asked_ms
             await anyio.sleep(_LOOK_S)
 
     async def _watch_removal(self, passage: Passage) -> None:
-        """How long the library stays when its last user has just left."""
-        began_ms = monotonic_ms()
+        """How long the library stays when its last user has left the server."""
         while passage.leaves.library in await self._libraries():
             await anyio.sleep(_LOOK_S)
-        passage.removed_ms = monotonic_ms() - began_ms
+        passage.removed_ms = monotonic_ms() - self._known_ms[passage.leaves.label]
 
     async def _await_removal(self, passage: Passage) -> None:
         """It is gone and did not come back, if anybody who is left removes libraries."""
@@ -254,6 +258,10 @@ class Story:
         with anyio.move_on_after(4 * self.shape.keep_ms / 1_000 + 5):
             while passage.removed_ms is None:
                 await anyio.sleep(_LOOK_S)
+        if passage.removed_ms is not None and passage.removed_ms < self.shape.keep_ms:
+            self._fault(
+                f"{passage.leaves.library} was removed {passage.removed_ms} ms after its last user"
+            )
         if passage.leaves.library in await self._libraries():
             self._fault(f"{passage.leaves.library} of {passage.leaves.label} is still there")
 

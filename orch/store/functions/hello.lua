@@ -84,6 +84,9 @@ local function hello(keys, argv)
     incarnation = math.max(incarnation, seen) + 1
     begin_incarnation(shard, incarnation, run_id, schema)
     if began < 0 then began = tonumber(stored[3] or '0') end
+  elseif schema > newest then
+    -- Also on a server that runs on: from here on the older version's writers are refused.
+    redis.call('HSET', shard .. 'meta', 'schema', schema)
   end
   return { 'ok', incarnation, tonumber(stored[3] or '0'), run_id, began, way_of(shard, incarnation) }
 end

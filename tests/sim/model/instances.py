@@ -36,6 +36,8 @@ def hello(call: Call, argv: Sequence[str]) -> Reply:
         incarnation = max(incarnation, seen) + 1
         _begin(call, incarnation, schema)
         began = seq if began < 0 else began
+    elif schema > int(meta.get("schema", "0")):
+        meta["schema"] = str(schema)
     oldest = max(1, incarnation - INCARNATIONS_TOLD_MAX + 1)
     runs = ((n, meta.get(f"run:{n}")) for n in range(incarnation, oldest - 1, -1))
     way = " ".join(f"{n}:{run_id}" for n, run_id in runs if run_id is not None)
