@@ -115,7 +115,7 @@ def _rows() -> tuple[ErrorEntry, ...]:
         ErrorEntry(e.TENANT_MISMATCH, 403, x.UNSAFE, False, "The spec's tenant is not the token's.", "Leave tenant out or use the token's."),
         ErrorEntry(e.UNAVAILABLE, 503, x.DEPENDENCY_MISSING, True, "Redis or the gateway cannot be reached now.", "`orch doctor` names what is missing; `orch up` starts a local stack."),
         ErrorEntry(e.HOME_IN_USE, None, x.BAD_INPUT, False, "The home directory is locked by another stack.", "Stop the other stack (`orch down --home …`) or choose another --home."),
-        ErrorEntry(e.DEPENDENCY_MISSING, None, x.DEPENDENCY_MISSING, False, "A program or package that is needed is not there.", "`orch doctor` names it and how to get it."),
+        ErrorEntry(e.DEPENDENCY_MISSING, None, x.DEPENDENCY_MISSING, False, "A program, package or server that is needed is not there, or cannot keep what Orch promises.", "`orch doctor` names it and how to get it."),
         ErrorEntry(e.INVALID_CONFIG, None, x.BAD_INPUT, False, "A setting is unknown or out of its bounds; details names key, value and bound.", "docs/configuration.md lists every key."),
         ErrorEntry(e.TIMEOUT, None, x.JOB_FAILED, True, "What was waited for did not happen in the time given.", "Wait longer with --timeout."),
         ErrorEntry(e.JOB_FAILED, None, x.JOB_FAILED, False, "The job of this event stream ended in `failed`: no answer's status, but the stream's last frame.", "`orch explain ID` says what happened; a dead letter can be replayed."),
