@@ -129,7 +129,7 @@ def test_the_values_fit_their_schema(case: str) -> None:
 TYPOS: list[dict[str, Any]] = [
     {"gatewai": {}}, {"runners": [{"slots": 1}]}, {"settings": {"ORCH_SLOTS": 1}}, {"settings": {"shard": 1}},
     {"redis": {"existingSecretKeys": {"gatewey": "x"}}}, {"redis": {"url": "http://r:6379"}}, {"shard": 1024},
-    {"gateway": {"resources": {"limit": {}}}}, {"roles": {"admissions": {"enabled": False}}},
+    {"gateway": {"resources": {"limit": {}}}}, {"roles": {"gardener": {"enabled": False}}},
     {"runners": [{"pool": "a", "keda": {"enabld": True}}]}, {"runners": [{"pool": "a_"}]},
     {"runners": [{"pool": "a", "sidecar": "both"}]}, {"networkPolicy": {"redisPort": 6379}},
     {"monitoring": {"servicemonitor": {"enabled": True}}}, {"allInOne": True},

@@ -141,6 +141,9 @@ def test_alive_is_the_process_and_ready_is_its_last_good_cycle(case: str) -> Non
         assert one["livenessProbe"]["httpGet"] == {"path": "/livez", **asked}
         assert one["readinessProbe"]["httpGet"] == {"path": "/readyz", **asked}
         assert asked["port"] in {port["name"] for port in one["ports"]}
+        # A gateway opens its door when it has found Redis: an outage at its start restarts it no sooner.
+        seconds = one["startupProbe"]["periodSeconds"] * one["startupProbe"]["failureThreshold"]
+        assert seconds >= (3_600 if is_gateway else 60)
 
 
 # ---------------------------------------------------------------- the end

@@ -267,6 +267,16 @@ def test_a_process_that_does_not_answer_is_unhealthy(images: None) -> None:
         assert one.inside("/opt/orch/bin/healthy") == 1
 
 
+@pytest.mark.req("DEP-1")
+def test_a_whole_stack_runs_in_one_container_for_a_look(images: None) -> None:
+    # Its parts share a network: each takes any free port for its metrics.
+    with box(ORCH, "up", ORCH_METRICS_PORT=0) as one:
+        wait_until(lambda: "stack_up" in one.told(), what=one.told())
+        assert one.inside("orch", "doctor") == 0
+        one.terminate()
+        assert ended(one) == 0
+
+
 # ---------------------------------------------------------------- with agents
 
 

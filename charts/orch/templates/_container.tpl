@@ -50,14 +50,15 @@
 {{- end }}
 
 {{- /* Alive is the process alone: an outage of Redis restarts nobody. Ready is the last good cycle of each loop, or Redis's answer
-to a gateway, and no drain. A gateway is asked at its own door, where its loop has to turn. */ -}}
+to a gateway, and no drain. A gateway is asked at its own door, where its loop has to turn; the door opens once Redis was there, and
+that may take an hour. */ -}}
 {{- define "orch.probes" -}}
 {{- $port := "port: metrics" -}}
 {{- if eq .role "gateway" }}{{ $port = printf "port: http, scheme: %s" (include "orch.scheme" .root | upper) }}{{ end -}}
 startupProbe:
   httpGet: {path: /livez, {{ $port }}}
   periodSeconds: 2
-  failureThreshold: 60
+  failureThreshold: {{ if eq .role "gateway" }}1800{{ else }}60{{ end }}
 livenessProbe:
   httpGet: {path: /livez, {{ $port }}}
   periodSeconds: 15
