@@ -116,7 +116,7 @@ async def run_role(
     configure_logs(settings.log_level, actor=role, secrets=secrets_of(settings))
     log_renamed(settings)
     clock, ids, metrics, stop = SystemClock(), SystemIds(), Metrics(), Stop()
-    health = Health(clock)
+    health = Health(clock, runs_bodies=role == "runner")
     store = make_store(settings, actor=role)
     further = further_stores(role, settings)
     stores = [store, *further.values()]
@@ -136,7 +136,7 @@ async def run_role(
     ) as port:
         async with anyio.create_task_group() as tasks:
             await tasks.start(stop_on_signal, stop)
-            tasks.start_soon(pulse, metrics, clock)
+            tasks.start_soon(pulse, metrics, clock, health)
             announce(port)
             await _main_of(role)(body)
             tasks.cancel_scope.cancel()

@@ -177,6 +177,7 @@ async def supervise(
         Refused: HOME_IN_USE, INVALID_CONFIG, DEPENDENCY_MISSING.
         Unavailable: the server did not start or cannot be reached.
     """
+    _check_ports(settings)
     with _listen(settings.host, settings.port) as listener:
         stack = Stack(home, settings, config, flags, listener)
         stack.started_at_ms = stack.clock.wall_ms()
@@ -290,6 +291,17 @@ async def _tell_when_up(stack: Stack, first: Generation) -> None:
     while len(first.ports) < len(first.parts):
         await stack.clock.sleep_ms(50)
     log.info("stack_up", url=stack.url, home=str(stack.home))
+
+
+def _check_ports(settings: Settings) -> None:
+    # The parts would take it from each other, and be started again for ever.
+    if settings.metrics_port != 0:
+        raise Refused(
+            ErrorCode.INVALID_CONFIG,
+            f"metrics_port: one port ({settings.metrics_port}) is not enough for the parts of a stack",
+            details={"key": "metrics_port", "value": settings.metrics_port},
+            hint="Set it to 0 (ORCH_METRICS_PORT=0): each part takes a free one, endpoint.json lists them.",
+        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

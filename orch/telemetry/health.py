@@ -13,13 +13,18 @@ from orch.telemetry.metrics import Metrics
 
 STALE_MS: Final = 30_000
 """Longer than any loop waits for work, and than a restart of the server takes."""
+DEAD_MS: Final = 60_000
+"""An event loop that has not turned for so long will not turn again."""
 
 
 class Health:
     """When each of a process's loops last came round."""
 
-    def __init__(self, clock: Clock, *, stale_ms: int = STALE_MS) -> None:
+    def __init__(self, clock: Clock, *, stale_ms: int = STALE_MS, runs_bodies: bool = False) -> None:
+        """With `runs_bodies` the event loop may be kept by a body of a job for as long as that takes."""
         self._clock = clock
+        self._runs_bodies = runs_bodies
+        self._turned_ms = clock.monotonic_ms()
         self._stale_ms = stale_ms
         self._cycles: dict[str, int] = {}
         self._limits_ms: dict[str, int] = {}
@@ -56,6 +61,14 @@ class Health:
     def limits_ms(self) -> dict[str, int]:
         """At which age each of these loops counts as stuck."""
         return {what: self._limits_ms.get(what, self._stale_ms) for what in self._cycles.copy()}
+
+    def turned(self) -> None:
+        """The event loop turned."""
+        self._turned_ms = self._clock.monotonic_ms()
+
+    def alive(self) -> bool:
+        """Whether the event loop turns; asks nothing of Redis, whose outage must not restart anybody."""
+        return self._runs_bodies or self._clock.monotonic_ms() - self._turned_ms < DEAD_MS
 
     def stuck(self) -> list[str]:
         """Loops that are too old."""

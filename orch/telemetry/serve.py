@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from orch.telemetry.health import Health
+
+_WELL: Final = "200 OK"
+_UNWELL: Final = "503 Service Unavailable"
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -39,13 +42,8 @@ def _app(registry: CollectorRegistry, health: Health) -> Any:
             return answer
         ready = health.ready()
         known = path in {"/livez", "/readyz"}
-        status = (
-            "404 Not Found"
-            if not known
-            else "200 OK"
-            if path == "/livez" or ready
-            else "503 Service Unavailable"
-        )
+        is_well = health.alive() if path == "/livez" else ready
+        status = _WELL if known and is_well else _UNWELL if known else "404 Not Found"
         start_response(status, [("Content-Type", "application/json")])
         return [
             json.dumps(

@@ -18,7 +18,7 @@ from actors.instance import every, keep_beating
 from contracts.errors import ErrorCode, Refused, Unavailable
 from contracts.metrics import CYCLES
 from orch.store.leases import Instance
-from orch.telemetry.health import STALE_MS, Health
+from orch.telemetry.health import DEAD_MS, STALE_MS, Health
 from orch.telemetry.metrics import Metrics
 from orch.telemetry.serve import telemetry_server
 from tests.actors.gateway.fake_store import FakeStore
@@ -39,6 +39,28 @@ class Clock:
     async def sleep_ms(self, duration_ms: float) -> None:
         await anyio.lowlevel.checkpoint()
         self.now_ms += int(duration_ms)
+
+
+@pytest.mark.req("MET-5", "DEP-1")
+def test_alive_is_an_event_loop_that_turns_whatever_redis_does() -> None:
+    clock = Clock()
+    health, runner = Health(clock), Health(clock, runs_bodies=True)
+    with telemetry_server("127.0.0.1", 0, Metrics().registry, health) as port:
+        clock.now_ms += DEAD_MS - 1
+        assert (status_of(port, "/livez"), status_of(port, "/readyz")) == (200, 503)
+        clock.now_ms += 1
+        assert status_of(port, "/livez") == 503
+        health.turned()
+        assert status_of(port, "/livez") == 200
+    assert runner.alive(), "a body may keep its loop"
+
+
+def status_of(port: int, path: str) -> int:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 @pytest.mark.req("MET-5")

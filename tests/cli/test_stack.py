@@ -249,3 +249,14 @@ def test_a_home_that_cannot_be_made_is_one_clear_error(
         6,
         "INVALID_CONFIG",
     )
+
+
+def test_one_metrics_port_for_all_parts_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    code = run(["up", "--wait", "--home", str(home), "--metrics-port", "9464"])
+    said = capsys.readouterr().err
+    assert (code, said.splitlines()[0].partition(":")[0]) == (6, "INVALID_CONFIG")
+    assert "ORCH_METRICS_PORT=0" in said
+    assert not (home / "data").exists()

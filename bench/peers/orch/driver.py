@@ -174,7 +174,7 @@ def actor(role: str, name: str, *more: str) -> list[str]:
     """The command line of an actor process."""
     home = Path(os.environ["BENCH_HOME"], f"{name}-{os.getpid()}")
     words = [sys.executable, "-m", "actors", role, "--redis-url", stage.URL, "--home", str(home)]
-    return [*words, "--set", "log_level=warning", *more]
+    return [*words, "--set", "log_level=warning", "--set", "ephemeral=true", *more]
 
 
 def environ() -> dict[str, str]:

@@ -49,7 +49,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* Alive is the process alone: an outage of Redis restarts nobody. Ready is the last good cycle of each loop, or Redis's answer
+{{- /* Alive is the event loop alone: an outage of Redis restarts nobody. Ready is the last good cycle of each loop, or Redis's answer
 to a gateway, and no drain. A gateway is asked at its own door, where its loop has to turn; the door opens once Redis was there, and
 that may take an hour. */ -}}
 {{- define "orch.probes" -}}
