@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 _PORTS: Final = {"sentinel": 26379, "cluster": 6379}
 
@@ -35,18 +35,34 @@ class Address:
     """Of those who are asked: a Sentinel has a password of its own (`?sentinel_password=`)."""
 
 
+def split_url(url: str) -> SplitResult:
+    """As urlsplit, for a URL that may name several hosts: newer Pythons want brackets at both ends of a host.
+
+    Raises:
+        ValueError: it is no URL.
+    """
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        return urlsplit(url)
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    hosts = rest[:end]
+    if hosts.count("[") != hosts.count("]"):
+        raise ValueError("a bracket of an IPv6 address is missing")
+    return urlsplit(f"{scheme}://host{rest[end:]}")._replace(netloc=hosts)
+
+
 def address_of(url: str) -> Address | None:
     """The address, or None for a URL that names its server.
 
     Raises:
         ValueError: a Sentinel's URL without a service, or a port that is none.
     """
-    scheme, _, kind = urlsplit(url).scheme.partition("+")
+    parts = split_url(url)
+    scheme, _, kind = parts.scheme.partition("+")
     if not kind:
         return None
     if kind not in _PORTS or scheme not in {"redis", "rediss"}:
         raise ValueError(f"no such kind of address: {scheme}+{kind}")
-    parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     seeds = tuple(_seed(word, _PORTS[kind]) for word in hosts.split(","))
     service = parts.path.strip("/")

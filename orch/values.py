@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 from contracts.defaults import Default
 from contracts.ids import is_host_pattern, is_id, is_shard, is_variable
 from contracts.limits import SHARD_MAX
-from orch.addresses import address_of
+from orch.addresses import address_of, split_url
 from orch.core.listening import is_address
 from orch.core.targets import is_rule
 
@@ -30,7 +30,7 @@ _NO_URL: Final = "(not a URL)"
 def without_password(url: str) -> str:
     """A URL as it may be printed or logged."""
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
     except ValueError:
         return _NO_URL
     query = re.sub(r"((?:^|&)sentinel_password=)[^&]*", r"\1***", parts.query)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contracts.errors import Corrupt, Misuse
+from contracts.errors import Corrupt, ErrorCode, Misuse, Unavailable
 from orch.ports import Clock
 from orch.store.connection import CALL_DEADLINE_MS, Connection
 from orch.store.fitness import Config, Info
@@ -20,6 +20,7 @@ from orch.store.library import library
 OWN_USERS: Final = "orch-"
 """How the users of ops/redis/users.acl begin. They may not ask CONFIG, which also shows passwords: asking
 would only fill the server's ACL LOG."""
+_LOOK_MS: Final = 100
 _SETTINGS: Final = ("appendfsync", "hash-max-listpack-value", "maxmemory-policy", "appendonly")
 
 
@@ -58,13 +59,13 @@ async def meet(connection: Connection) -> tuple[Info, Config]:
         Unavailable: it does not answer now.
         Misuse: it refuses the user, or is no server for Orch.
     """
-    info: Info = await connection.execute("INFO")
+    info = await _info(connection)
     return info, await _config(connection, await _user(connection))
 
 
 async def examine(connection: Connection) -> Examined:
     """What `readiness.judge_server` wants to know; raises as `meet`."""
-    info: Info = await connection.execute("INFO")
+    info = await _info(connection)
     user = await _user(connection)
     skew_ms, doubt_ms = await _skew(connection)
     return Examined(
@@ -75,6 +76,18 @@ async def examine(connection: Connection) -> Examined:
         doubt_ms=doubt_ms,
         libraries=await _libraries(connection, user),
     )
+
+
+async def _info(connection: Connection) -> Info:
+    """Once it has read its data: until then it says of itself that it keeps nothing."""
+    until_ms = connection.clock.monotonic_ms() + connection.deadline_ms
+    while True:
+        info: Info = await connection.execute("INFO")
+        if not int(info.get("loading", 0)):
+            return info
+        if connection.clock.monotonic_ms() >= until_ms:
+            raise Unavailable(ErrorCode.UNAVAILABLE, "the server is reading its data")
+        await connection.clock.sleep_ms(_LOOK_MS)
 
 
 async def _user(connection: Connection) -> str | None:

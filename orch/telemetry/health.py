@@ -20,7 +20,9 @@ DEAD_MS: Final = 60_000
 class Health:
     """When each of a process's loops last came round."""
 
-    def __init__(self, clock: Clock, *, stale_ms: int = STALE_MS, runs_bodies: bool = False) -> None:
+    def __init__(
+        self, clock: Clock, *, stale_ms: int = STALE_MS, runs_bodies: bool = False
+    ) -> None:
         """With `runs_bodies` the event loop may be kept by a body of a job for as long as that takes."""
         self._clock = clock
         self._runs_bodies = runs_bodies

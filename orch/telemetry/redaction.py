@@ -11,9 +11,10 @@ import traceback
 from collections.abc import Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from contracts.errors import OrchError
+from orch.addresses import split_url
 
 BLOT: Final = "***"
 _CHARS_MIN: Final = 6
@@ -54,7 +55,7 @@ def secrets_in(
 
 def _password_of(url: str) -> str:
     try:
-        return unquote(urlsplit(url).password or "")
+        return unquote(split_url(url).password or "")
     except ValueError:
         return ""
 

@@ -81,7 +81,7 @@ class House:
 def house(images: None, tmp_path: Path) -> Iterator[House]:
     """The least of a house that runs a job, but for a runner."""
     with ExitStack() as stack:
-        server = stack.enter_context(node(find_engine(), tmp_path))
+        server = stack.enter_context(node(find_engine(), tmp_path, "--appendonly", "yes"))
         url, port = f"redis://127.0.0.1:{server.port}", free_port()
         gateway = box(
             ORCH, ORCH_REDIS_URL=url, ORCH_HOST="127.0.0.1", ORCH_PORT=port, ORCH_METRICS_PORT=free_port()

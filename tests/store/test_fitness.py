@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -198,27 +198,51 @@ async def test_a_server_that_is_away_is_unavailable_and_not_refused() -> None:
 OLD: Final = b"# Server\r\nredis_version:6.2.14\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n"
 
 
-async def answer_as_an_old_server(client: anyio.abc.SocketStream) -> None:
-    async with client:
-        try:
-            while asked := await client.receive():
-                told = b"$%d\r\n%s\r\n" % (len(OLD), OLD)
-                await client.send(told if b"INFO" in asked else b"-ERR unknown command\r\n")
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
-            pass
+@asynccontextmanager
+async def a_server_that_says(*infos: bytes) -> AsyncIterator[str]:
+    """Its address; it tells one INFO after the other, the last for ever, and knows no other command."""
+    left = list(infos)
+
+    async def answer(client: anyio.abc.SocketStream) -> None:
+        async with client:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while asked := await client.receive():
+                    info = left[0] if len(left) == 1 else left.pop(0)
+                    told = b"$%d\r\n%s\r\n" % (len(info), info)
+                    await client.send(told if b"INFO" in asked else b"-ERR unknown command\r\n")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        yield f"redis://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
+
+
+READING: Final = b"# Server\r\nredis_version:7.0.15\r\nloading:1\r\naof_enabled:0\r\nmaxmemory_policy:noeviction\r\n"
+
+
+@pytest.mark.req("DEP-2")
+async def test_a_server_that_reads_its_data_is_judged_when_it_has() -> None:
+    # While it reads the file it does not write to it, and says that it has none.
+    ready = READING.replace(b"loading:1", b"loading:0").replace(b"enabled:0", b"enabled:1")
+    async with a_server_that_says(READING, READING, ready) as url:
+        connection = ungreeted(url, SystemClock())
+        assert verdicts(*await meet(connection))["persistence"] == "ok"
+        await connection.aclose()
+    async with a_server_that_says(READING) as url:
+        connection = ungreeted(url, SystemClock(), deadline_ms=150)
+        with pytest.raises(Unavailable, match="reading its data"):
+            await meet(connection)
+        await connection.aclose()
 
 
 @pytest.mark.req("DEP-2")
 async def test_an_old_server_is_refused_by_its_version_before_it_meets_a_command_it_lacks() -> None:
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, answer_as_an_old_server)
-        connection = ungreeted(f"redis://127.0.0.1:{port}", SystemClock())
+    async with a_server_that_says(OLD) as url:
+        connection = ungreeted(url, SystemClock())
         found = judge(*await meet(connection))
         await connection.aclose()
-        tasks.cancel_scope.cancel()
-    await listener.aclose()
     with pytest.raises(
         Refused, match=r"server is redis 6\.2\.14, fix: Use valkey 7\.2 or redis 7\.0"
     ):
