@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.deploy.tools import absent, program
+from tests.deploy.tools import absent, program, where_expected
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
@@ -58,7 +58,7 @@ def run(*words: str, timeout_s: int = CALL_S, **more: Any) -> str:
 
 def base_image(folder: Path) -> bool:
     """Sees to it that the base image is here; whether it is the real one."""
-    buildah = program("buildah")
+    buildah = where_expected("buildah")
     if os.geteuid() != 0:
         absent("buildah", "images are built as root here")
     known = subprocess.run(

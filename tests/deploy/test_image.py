@@ -38,7 +38,7 @@ from tests.deploy.boxes import (
     say,
     size_mb,
 )
-from tests.deploy.tools import program
+from tests.deploy.tools import where_expected
 from tests.e2e.stack import wait_until
 from tests.store.cluster import free_port, node
 
@@ -57,7 +57,7 @@ EXAMPLES: Final = ROOT / "docker" / "examples"
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """All images, built once; the base is kept for the next time, being nobody's."""
-    program("podman")
+    where_expected("podman")
     base_image(tmp_path_factory.mktemp("base"))
     with cleared():
         context = checkout(tmp_path_factory.mktemp("one"), mode=0o644, at_s=1_700_000_000)

@@ -219,7 +219,9 @@ async def a_server_that_says(*infos: bytes) -> AsyncIterator[str]:
     await listener.aclose()
 
 
-READING: Final = b"# Server\r\nredis_version:7.0.15\r\nloading:1\r\naof_enabled:0\r\nmaxmemory_policy:noeviction\r\n"
+READING: Final = b"\r\n".join(
+    [b"redis_version:7.0.15", b"loading:1", b"aof_enabled:0", b"maxmemory_policy:noeviction", b""]
+)
 
 
 @pytest.mark.req("DEP-2")
