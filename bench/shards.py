@@ -2,7 +2,7 @@
 
     python -m bench.shards
 
-Each shard lives on a primary of its own; all are filled and drained at the same time by one process. Prints
+Each shard lives on a primary of its own; one process fills and drains them, in turn and all at once. Prints
 the CPU of each primary a job (submission to settlement, a hundred in a call), its ratio to the house of one
 shard in the same run, and how evenly four tenants with unequal backlogs were served within each shard. This
 machine's cores bound the jobs a second of all shards together, not what a shard costs its server.
@@ -133,29 +133,40 @@ def _spec(n: int) -> dict[str, object]:
     return {"name": "noop", "adapter": ADAPTER, "tenant": TENANTS[n % len(TENANTS)]}
 
 
-async def measured(nodes: Sequence[Server], count: int) -> list[Cost]:
-    """So many shards at work at once."""
+async def measured(nodes: Sequence[Server], count: int, *, at_once: bool) -> list[Cost]:
+    """So many shards at work, all together or one after the other while the rest hold their data."""
     url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
     costs: list[Cost] = []
+    for node in nodes:
+        node.empty()
+    limit = anyio.CapacityLimiter(count if at_once else 1)
     async with anyio.create_task_group() as tasks:
         for number, node in enumerate(nodes[:count]):
-            node.empty()
-            tasks.start_soon(_one, node, url, shard_on(number), costs)
+            tasks.start_soon(_in_turn, limit, node, url, shard_on(number), costs)
     return costs
+
+
+async def _in_turn(
+    limit: anyio.CapacityLimiter, server: Server, url: str, shard: int, costs: list[Cost]
+) -> None:
+    async with limit:
+        await _one(server, url, shard, costs)
 
 
 async def main() -> None:
     """Prints the table: medians over shards and rounds, all counts once a round."""
-    found: dict[int, list[Cost]] = {count: [] for count in COUNTS}
+    ways = (False, True)
+    found: dict[tuple[int, bool], list[Cost]] = {(n, way): [] for n in COUNTS for way in ways}
     with tempfile.TemporaryDirectory() as home, running_cluster(Path(home)) as nodes:
         for _ in range(ROUNDS):
-            for count in COUNTS:
-                found[count] += await measured(nodes, count)
-    base = median(one.cpu_us for one in found[1])
-    print(f"{'shards':>6}{'CPU us/job':>12}{'ratio':>8}{'least/most served':>20}")
-    for count, costs in found.items():
+            for count, at_once in found:
+                found[count, at_once] += await measured(nodes, count, at_once=at_once)
+    print(f"{'shards':>6}{'worked on':>16}{'CPU us/job':>12}{'ratio':>8}{'least/most served':>20}")
+    for (count, at_once), costs in found.items():
+        base = median(one.cpu_us for one in found[1, at_once])
         cpu_us, share = median(one.cpu_us for one in costs), min(one.share for one in costs)
-        print(f"{count:6}{cpu_us:12.1f}{cpu_us / base:8.2f}{share:20.2f}")
+        how = "all at once" if at_once else "in turn"
+        print(f"{count:6}{how:>16}{cpu_us:12.1f}{cpu_us / base:8.2f}{share:20.2f}")
 
 
 if __name__ == "__main__":

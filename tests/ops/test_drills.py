@@ -141,6 +141,9 @@ def test_a_process_that_is_left_is_killed_and_fails_the_drill() -> None:
 
     def deed(scene: Scene) -> None:
         left.append(start(["sleep", "600"], scene.root / "left.log", cwd=scene.root))
+        words = Path(f"/proc/{left[0].pid}/cmdline")
+        # Until it is itself, it is called as what starts it.
+        assert waited(lambda: words.read_bytes().startswith(b"sleep"))
 
     code, said = outcome(deed)
     assert code == 1
