@@ -37,6 +37,7 @@ from tests.e2e.invariants import key_faults, ledger_faults, result_of, settled_o
 from tests.e2e.specs import call
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Stack")
 
 DEADLINE_S: Final = 30.0
 """Generous: it bounds a failure, a passing test never waits for it."""
@@ -382,7 +383,13 @@ def connect(url: str) -> redis.Redis:
 @contextmanager
 def a_stack(root: Path, **settings: object) -> Iterator[Stack]:
     """A running stack; see the module."""
-    stack = Stack(root, settings)
+    with watched(Stack(root, settings)) as stack:
+        yield stack
+
+
+@contextmanager
+def watched(stack: S) -> Iterator[S]:
+    """Starts it; at the end it is stopped and looked at, or destroyed where the test has failed."""
     try:
         stack.start()
         yield stack

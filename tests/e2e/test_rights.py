@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from orch.client import Endpoint, OrchSync
 from orch.store.engine import engines
 from orch.store.keys import Keys
 from tests.e2e.specs import call, shell, step, steps
-from tests.e2e.stack import DEADLINE_S, Stack, a_stack, connect, wait_until
+from tests.e2e.stack import DEADLINE_S, Stack, a_stack, connect, wait_until, watched
 from tests.e2e.test_dashboards import (
     be_refused_for_load,
     fire_a_schedule,
@@ -108,16 +107,8 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
 def separated(server: Node, tmp_path: Path) -> Iterator[Separated]:
     root = tmp_path / "stack"
     root.mkdir()
-    stack = Separated(root, server)
-    try:
-        stack.start()
+    with watched(Separated(root, server)) as stack:
         yield stack
-        stack.end()
-    except BaseException:
-        sys.stderr.write(stack.log.read_text()[-6_000:])
-        stack.destroy()
-        raise
-    assert stack.found == []
 
 
 def steer(stack: Stack) -> None:
