@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -380,11 +380,9 @@ def connect(url: str) -> redis.Redis:
     )
 
 
-@contextmanager
-def a_stack(root: Path, **settings: object) -> Iterator[Stack]:
+def a_stack(root: Path, **settings: object) -> AbstractContextManager[Stack]:
     """A running stack; see the module."""
-    with watched(Stack(root, settings)) as stack:
-        yield stack
+    return watched(Stack(root, settings))
 
 
 @contextmanager
