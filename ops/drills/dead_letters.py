@@ -42,8 +42,10 @@ def _fail(scene: Scene, house: Stack, names: list[str], endpoint: str) -> None:
     specs = [call("needs", endpoint, name=name, tenant="broken", retry=_RETRY) for name in names]
     Load(scene, "broken").submit(house, specs)
     scene.until(f"{len(names)} dead letters", lambda: _left(house) == len(names))
-    given_up = house.total("orch_fallback_decisions_total", verb="fail")
-    scene.equal('orch_fallback_decisions_total{verb="fail"}', int(given_up), len(names))
+    scene.until(
+        f'orch_fallback_decisions_total{{verb="fail"}} is {len(names)}',
+        lambda: house.total("orch_fallback_decisions_total", verb="fail") == len(names),
+    )
 
 
 def _left(house: Stack) -> int:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -101,13 +102,13 @@ class Stack:
         return not self.has_ended() and self._serves()
 
     def _serves(self) -> bool:
-        runners = int(self.flags.get("runners", "1"))
-        if len(self.endpoint().get("metrics", {})) < SINGLE_ROLES + runners:
+        """Whether each of its parts says so itself: the pools count the runners of other stacks too."""
+        parts = self.endpoint().get("metrics", {})
+        if len(parts) < SINGLE_ROLES + int(self.flags.get("runners", "1")):
             return False
         with suppress(OrchError):
-            client = self._client()
-            client.ready()
-            return sum(pool.runners for pool in client.pools().pools) >= runners
+            self._client().ready()
+            return all(map(_is_well, parts.values()))
         return False
 
     def has_ended(self) -> bool:
@@ -242,6 +243,18 @@ class Stack:
             lines = self.log.read_text(errors="replace").splitlines()
             return [line for line in lines if f'"event": "{event}"' in line]
         return []
+
+
+def _is_well(metrics_url: str) -> bool:
+    """Whether a part is ready; one that operators drain is as it should be."""
+    url = metrics_url.replace("/metrics", "/readyz")
+    try:
+        with urllib.request.urlopen(url, timeout=_ANSWER_S):
+            return True
+    except urllib.error.HTTPError as unready:
+        return bool(json.loads(unready.read()).get("draining"))
+    except OSError:
+        return False
 
 
 def _values(text: str, name: str, labels: dict[str, str]) -> list[float]:

@@ -31,8 +31,10 @@ def play(scene: Scene) -> None:
     house.orch("control", "drain", "pool:default", "--id", COMMAND, show=False)
     scene.until("the other runner obeys", lambda: bool(_record(house).acked) and _waits(house) == 1)
     house.orch("control", "status", COMMAND)
-    applied = house.total("orch_control_commands_total", command="drain", result="applied")
-    scene.equal('orch_control_commands_total{command="drain",result="applied"}', int(applied), 1)
+    scene.until(
+        'orch_control_commands_total{command="drain",result="applied"} is 1',
+        lambda: house.total("orch_control_commands_total", command="drain", result="applied") == 1,
+    )
     scene.step("who does not answer on its own port?")
     silent = [part for part in house.endpoint()["metrics"] if not _is_live(house, part)]
     scene.equal(

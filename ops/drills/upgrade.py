@@ -47,7 +47,7 @@ def play(scene: Scene) -> None:
     scene.step("forward: the old runners are drained, then the old version ends")
     _drain(new, leaving)
     old.down()
-    scene.equal("versions of runners", _versions(new), {NEXT})
+    scene.until(f"all runners are of version {NEXT}", lambda: _versions(new) == {NEXT})
     load.echoes(new, 40, each_ms=10)
     load.all_done_once(new)
     scene.holds("both versions have worked", len(workers := load.workers(new)) > 1, sorted(workers))
