@@ -315,7 +315,7 @@ async def test_a_raw_request_is_answered_and_settled_in_the_same_function(world:
     keys = world.connection.keys
     bodies = []
     for n, document in enumerate((spec(id="good"), spec(id="good"), spec(pool="nowhere"))):
-        entry = await world.redis("XADD", keys.requests, "*", "spec", "-")
+        entry = await world.redis("XADD", keys.requests, "*", "request_id", f"r{n}", "spec", "-")
         await world.ask(document, entry_id=entry, request_id=f"r{n}")
         bodies.append(orjson.loads(await world.redis("GET", keys.answer(f"r{n}"))))
         assert 0 < await world.redis("PTTL", keys.answer(f"r{n}")) <= 600_000
@@ -330,11 +330,43 @@ async def test_a_raw_request_is_answered_and_settled_in_the_same_function(world:
 @pytest.mark.req("ADM-1")
 async def test_a_raw_request_that_is_no_spec_is_refused_and_settled(world: World) -> None:
     keys = world.connection.keys
-    entry = await world.redis("XADD", keys.requests, "*", "spec", "{")
+    entry = await world.redis("XADD", keys.requests, "*", "request_id", "r1", "spec", "{")
     refused = Refused(ErrorCode.INVALID_SPEC, "no JSON")
     await world.store.admission.refuse(entry, "r1", refused)
     assert orjson.loads(await world.redis("GET", keys.answer("r1"))) == refused.body("r1")
     assert await world.redis("XLEN", keys.requests) == 0
+
+
+@pytest.mark.req("ADM-1")
+async def test_who_read_a_request_before_its_entry_id_was_given_again_leaves_the_new_one_alone(
+    world: World,
+) -> None:
+    await world.pool()
+    keys, entry = world.connection.keys, "5-1"
+    # Data went back, and the server's clock with them: what was read as r1 is now r2.
+    await world.redis("XADD", keys.requests, entry, "request_id", "r2", "spec", "-")
+    assert codes(await world.ask(spec(id="first"), entry_id=entry, request_id="r1")) == [
+        "INVALID_REQUEST"
+    ]
+    await world.store.admission.refuse(entry, "r1", Refused(ErrorCode.INVALID_SPEC, "no JSON"))
+    assert await world.redis("GET", keys.answer("r1")) is None
+    assert await world.redis("XLEN", keys.requests) == 1
+    await world.ask(spec(id="second"), entry_id=entry, request_id="r2")
+    assert orjson.loads(await world.redis("GET", keys.answer("r2")))["job_id"] == "second"
+    assert await world.redis("XLEN", keys.requests) == 0
+
+
+@pytest.mark.req("ADM-1")
+async def test_a_request_whose_id_is_given_twice_or_is_none_is_settled_all_the_same(
+    world: World,
+) -> None:
+    await world.pool()
+    keys = world.connection.keys
+    for names, known_as in ((("r1", "r2"), "r2"), (("no id!",), ""), ((), "")):
+        words = [word for name in names for word in ("request_id", name)]
+        entry = await world.redis("XADD", keys.requests, "*", *words, "spec", "-")
+        await world.ask(spec(), entry_id=entry, request_id=known_as)
+        assert await world.redis("XLEN", keys.requests) == 0
 
 
 @pytest.mark.req("SEC-3", "JOB-3")

@@ -155,6 +155,27 @@ async def test_a_repeated_id_is_refused_at_the_door_and_in_the_stream(world: Wor
     assert await desired(world) == {"pool:default:drain": "c1", "rev": "1"}
 
 
+@pytest.mark.req("CTL-1")
+async def test_who_read_a_command_before_its_entry_id_was_given_again_leaves_the_new_one_alone(
+    world: World,
+) -> None:
+    await world.pool()
+    control, keys = world.store.control, world.connection.keys
+    await by_hand(world, id="c1", command="pause", target="pool:default")
+    ((entry, fields),) = await control.waiting(most=9)
+    # Data went back, and the server's clock with them: under this id stands another command.
+    await world.redis("DEL", keys.control)
+    other = {"v": "1", "id": "c2", "command": "drain", "target": "pool:default", "args": "{}"}
+    words = [word for pair in other.items() for word in pair]
+    await world.redis("XADD", keys.control, entry, *words)
+    assert await control.apply(entry, fields) == "settled"
+    assert await apply_all(world) == ["done"]
+    assert (await control.command("c2")).status is CommandStatus.DONE
+    with pytest.raises(Refused, match="no command 'c1'"):
+        await control.command("c1")
+
+
+
 @pytest.mark.req("CTL-2")
 async def test_if_revision_guards_against_a_lost_update(world: World) -> None:
     await given(world, "pause", "*", "c1", if_revision=0)

@@ -22,8 +22,8 @@ end
 
 -- A request is settled once. Its reader may be slow: buried meanwhile, its entry handed on under another id
 -- or settled by its heir. Then neither a second job nor a second answer may come of what it still sends.
-local function request_waits(shard, entry)
-  return entry ~= '' and #redis.call('XRANGE', shard .. 'requests', entry, entry) > 0
+local function request_waits(shard, entry, request)
+  return entry ~= '' and is_as_read(shard .. 'requests', entry, 'request_id', request)
 end
 
 -- What the call has let in so far, and what it made of it.
@@ -345,7 +345,7 @@ local function admit(keys, argv)
   batch.random = random
   for n = 1, count do
     local item = item_at(argv, 6 + (n - 1) * ITEM)
-    item.waits = request_waits(shard, item.entry)
+    item.waits = request_waits(shard, item.entry, item.request)
     items[n], answers[n] = item, take_in(call, item, batch, policy, actor)
   end
   finish_batch(call, batch, policy, actor)

@@ -141,7 +141,8 @@ local function apply(keys, argv)
     keys[1], argv[1], argv[2], argv[3], argv[4], argv[5], argv[6], argv[7]
   local error, if_revision, pool, runner, roles, only, kind, count =
     argv[8], argv[9], argv[10], argv[11], argv[12], argv[13], argv[14], tonumber(argv[15])
-  if #redis.call('XRANGE', shard .. 'control', entry, entry) == 0 then return { 'same' } end
+  -- One without a legal id of its own is recorded under that of its entry.
+  if not is_as_read(shard .. 'control', entry, 'id', id == entry and '' or id) then return { 'same' } end
   local first = redis.call('XRANGE', shard .. 'control', '-', '+', 'COUNT', 1)[1][1]
   if first ~= entry then return { 'behind', first } end
   local known = redis.call('HMGET', shard .. 'command:' .. id, 'status', 'token')

@@ -8,7 +8,7 @@
 local function refuse(keys, argv)
   local shard, entry, request, body = keys[1], argv[1], argv[2], argv[3]
   -- Settled or handed on meanwhile: whoever has it now answers.
-  if not request_waits(shard, entry) then return { 'same' } end
+  if not request_waits(shard, entry, request) then return { 'same' } end
   if request ~= '' then redis.call('SET', shard .. 'answer:' .. request, body, 'PX', ANSWER_TTL_MS) end
   redis.call('XACK', shard .. 'requests', 'admission', entry)
   redis.call('XDEL', shard .. 'requests', entry)

@@ -53,6 +53,18 @@ local function field_of(entry, name)
   return nil
 end
 
+-- Whether the entry stands that a reader saw: after data went back and clocks with them, a stream gives an
+-- id again, and then it is another's. A field given twice has both values.
+local function is_as_read(stream, id, name, value)
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  if not entry then return false end
+  if value == '' then return true end
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == name and entry[2][i + 1] == value then return true end
+  end
+  return false
+end
+
 -- What else a job is bound to, and what operators wish: filled in by `tie` and `desired`, needed before them.
 local ties = {}
 local desired = {}

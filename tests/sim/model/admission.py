@@ -64,7 +64,7 @@ def _settle_request(call: Call, request_id: str, entry_id: str, body: str) -> bo
 
     Returns whether it still waited.
     """
-    if not entry_id or not request_waits(call, entry_id):
+    if not entry_id or not request_waits(call, entry_id, request_id):
         return False
     if request_id:
         call.space.set_text(f"{call.shard}answer:{request_id}", body, ANSWER_KEY_TTL_MS)

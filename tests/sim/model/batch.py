@@ -154,7 +154,7 @@ class Batch:
 
     def _refusal(self, item: Item) -> Reply:
         pools = self._call.space.members(f"{self._call.shard}pools")
-        if item.entry_id and not request_waits(self._call, item.entry_id):
+        if item.entry_id and not request_waits(self._call, item.entry_id, item.request_id):
             text = f"request {item.entry_id} is settled or was handed on"
             return refused(ErrorCode.INVALID_REQUEST, text, {})
         if not item.pool:
@@ -267,10 +267,11 @@ def key_name(call: Call, item: Item) -> str:
     return f"{call.shard}idem:{item.tenant}:{item.key}"
 
 
-def request_waits(call: Call, entry_id: str) -> bool:
-    """Whether the entry is still there: a slow reader may come after its heir, who has answered."""
-    stream = call.space.stream(f"{call.shard}requests")
-    return stream is not None and stream.get(parse_id(entry_id)) is not None
+def request_waits(call: Call, entry_id: str, request_id: str) -> bool:
+    """Whether the entry is still there: a slow reader may come after its heir, who has answered, or after
+    data went back and the id was given to another's."""
+    stream = f"{call.shard}requests"
+    return call.space.is_as_read(stream, parse_id(entry_id), "request_id", request_id)
 
 
 def _judge_repeat(item: Item, job_id: str, digest: str, state: str, *, again: bool) -> Reply:

@@ -201,7 +201,8 @@ def apply(call: Call, argv: Sequence[str]) -> Reply:
     announcement."""
     entry, command_id, token, command, target, args, by = argv[:7]
     stream, found = call.space.stream(f"{call.shard}control"), parse_id(entry)
-    if stream is None or stream.get(found) is None:
+    own_id = "" if command_id == entry else command_id
+    if stream is None or not call.space.is_as_read(f"{call.shard}control", found, "id", own_id):
         return ["same"]
     ((first, _),) = list(stream.entries())[:1]
     if first != found:

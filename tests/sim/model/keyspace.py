@@ -147,6 +147,12 @@ class Keyspace:
         if group not in stream.groups:
             stream.add_group(group)
 
+    def is_as_read(self, name: str, entry_id: StreamId, field: str, value: str) -> bool:
+        """Whether the entry is there, and says that in this field, where anything is asked of it."""
+        stream = self.stream(name)
+        fields = None if stream is None else stream.get(entry_id)
+        return fields is not None and value in {"", fields.get(field, "")}
+
     def settle_entry(self, name: str, group: str, entry_id: StreamId) -> None:
         """Acknowledges and deletes an entry."""
         stream = self.stream(name)
