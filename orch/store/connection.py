@@ -20,15 +20,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from contracts.errors import ErrorCode, OrchError, Unavailable
+from contracts.errors import OrchError, Unavailable
 from orch.ports import Clock
-from orch.store.failures import (
-    NEWER_SCHEMA,
-    has_moved,
-    is_missing_function,
-    is_slot_elsewhere,
-    translate,
-)
+from orch.store.failures import NEWER_SCHEMA, has_moved, is_missing_function, translate
 from orch.store.keys import Keys
 from orch.store.library import SCHEMA, library
 from orch.store.sockets import Client, Sockets
@@ -122,7 +116,7 @@ class Connection:
         self.deadline_ms = deadline_ms
         self._make = client or self._client
         self._is_led = "+" in url.partition(":")[0]
-        """Whether the address leads to the server; then a slot that another node serves is found again."""
+        """Whether the address leads to the server, which may be another one tomorrow."""
         # Half the deadline at most: a reply lost in silence must leave room to ask once more.
         self._commands = self._make(min(SOCKET_TIMEOUT_MS, deadline_ms // 2))
         self._blocking: list[Redis] = []
@@ -229,7 +223,7 @@ class Connection:
                 with anyio.CancelScope(shield=True):
                     return await self._carried_out(*command)
             except RedisError as error:
-                failure = self._failure(error)
+                failure = translate(error, is_led=self._is_led)
                 if (
                     not isinstance(failure, Unavailable)
                     or self.clock.monotonic_ms() + pause_ms > give_up_at
@@ -239,11 +233,6 @@ class Connection:
             self.traffic.retries += 1
             await self.clock.sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, PAUSE_MS_MAX)
-
-    def _failure(self, error: RedisError) -> OrchError:
-        if self._is_led and is_slot_elsewhere(error):
-            return Unavailable(ErrorCode.UNAVAILABLE, f"the shard's slot moves: {error}")
-        return translate(error)
 
     async def _carried_out(self, *command: str | int | float) -> Any:
         # A function that is still missing after that is one that our library does not have.
@@ -269,7 +258,8 @@ class Connection:
         try:
             return await self._said(*command)
         except RedisError as error:
-            raise translate(error) from error
+            await _leave_old_place(self._commands, error)
+            raise translate(error, is_led=self._is_led) from error
 
     async def load(self) -> None:
         """Loads the function library; loading the same text again changes nothing."""
@@ -287,7 +277,7 @@ class Connection:
         """A socket of its own for blocking reads; its timeout lies above the longest block."""
         client = self._make(block_ms_max + SOCKET_TIMEOUT_MS)
         self._blocking.append(client)
-        return BlockingReader(client, self.traffic)
+        return BlockingReader(client, self.traffic, is_led=self._is_led)
 
     async def aclose(self) -> None:
         """Closes every socket."""
@@ -300,9 +290,10 @@ class BlockingReader:
     """Blocking stream reads on a dedicated socket; cancelable, because reads with NOACK and plain XREAD
     change nothing that a later read would miss, and group readers read their own pending entries first."""
 
-    def __init__(self, client: Redis, traffic: Traffic) -> None:
+    def __init__(self, client: Redis, traffic: Traffic, *, is_led: bool) -> None:
         self._client = client
         self._traffic = traffic
+        self._is_led = is_led
 
     async def read(self, *command: str | int) -> dict[str, list[tuple[str, dict[str, str]]]]:
         """XREAD or XREADGROUP; stream -> entries, empty when the block ran out.
@@ -315,7 +306,7 @@ class BlockingReader:
             reply = await _said(self._client, *command)
         except RedisError as error:
             await _leave_old_place(self._client, error)
-            raise translate(error) from error
+            raise translate(error, is_led=self._is_led) from error
         return _streams_of(reply)
 
 

@@ -133,6 +133,9 @@ WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
 )
 """Every word that a server may begin an error with, except ERR."""
 
+SLOT_MOVED: Final = _retry("a failover, or slots were moved; the next socket finds the new node")
+"""MOVED, where the address leads on."""
+
 _OLD: Final = "Use Redis 7.0+ or Valkey 7.2+ (`orch doctor`)."
 _DATABASE: Final = "Let redis_url name a database that the server has (a Cluster has only 0)."
 
@@ -205,11 +208,6 @@ def is_missing_library(error: BaseException | None) -> bool:
     return isinstance(error, ResponseError) and "library not found" in str(error).lower()
 
 
-def is_slot_elsewhere(error: RedisError) -> bool:
-    """Whether another node of a Cluster serves the slot."""
-    return isinstance(_as_said(error), MovedError)
-
-
 def has_moved(error: RedisError) -> bool:
     """Whether our data is on another server now: a failover made this one a replica, or the slot moved.
 
@@ -246,6 +244,10 @@ def failure_of(error: RedisError) -> Failure:
     return next((row for kind, row in LINK.items() if isinstance(error, kind)), _OTHERWISE)
 
 
-def translate(error: RedisError) -> OrchError:
-    """Our error for a failure of redis-py; raised `from` it, once, where the call was made."""
-    return failure_of(error).error(str(error) or type(error).__name__)
+def translate(error: RedisError, *, is_led: bool = False) -> OrchError:
+    """Our error for a failure of redis-py; raised `from` it, once, where the call was made.
+
+    `is_led`: the address leads to the server, so a slot that another node serves is found there.
+    """
+    row = SLOT_MOVED if is_led and isinstance(_as_said(error), MovedError) else failure_of(error)
+    return row.error(str(error) or type(error).__name__)

@@ -3,6 +3,8 @@
 --minutes    how long, all runs together (healing and checking come on top)
 --seed       draws faults, load and timing; the kernel's scheduling is not drawn, so a seed repeats a storm,
              not a run
+--on         what the storms are run on, separated by commas: always, everysec (one server with that
+             appendfsync), sentinels (a primary with replicas), cluster; all of them otherwise
 --only       these faults alone, separated by commas
 --recovery   measures recovery also at the default lease of 15 s
 """
@@ -20,13 +22,13 @@ from typing import Any
 import anyio
 
 from orch.telemetry.logs import configure_logs
-from tests.chaos.failover import why_not
 from tests.chaos.nemesis import PER_MINUTE
-from tests.chaos.plan import Plan, plan_of
+from tests.chaos.plan import SHARES, Plan, plan_of
 from tests.chaos.recovery import measure
 from tests.chaos.report import Tally, document, keep_evidence, write
 from tests.chaos.run import Run
 from tests.chaos.shape import Outcome
+from tests.chaos.under_sentinels import why_not
 
 _SHOWN = 20
 
@@ -46,16 +48,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", default=str(Random().randrange(10**6)))
     parser.add_argument("--lease-ms", type=int, default=1_000)
-    parser.add_argument("--mode", choices=("always", "everysec", "both"), default="both")
+    parser.add_argument("--on", default=",".join(SHARES), metavar="SERVERS,...")
     parser.add_argument("--engine", choices=("valkey", "redis"), default="valkey")
     parser.add_argument("--only", default="", metavar="FAULT,...")
     parser.add_argument("--recovery", action="store_true")
     parser.add_argument("--quiet", action="store_true", help="no build/chaos.json")
     parsed = parser.parse_args()
     parsed.only = tuple(word for word in parsed.only.split(",") if word)
-    unknown = set(parsed.only) - PER_MINUTE.keys()
-    if unknown:
-        parser.error(f"--only: no faults {sorted(unknown)}; there are {', '.join(PER_MINUTE)}")
+    parsed.on = tuple(word for word in parsed.on.split(",") if word)
+    for flag, known in (("only", PER_MINUTE), ("on", SHARES)):
+        unknown = set(getattr(parsed, flag)) - known.keys()
+        if unknown:
+            parser.error(f"--{flag}: no {sorted(unknown)}; there are {', '.join(known)}")
     return parsed
 
 
@@ -97,14 +101,14 @@ def main() -> int:
     configure_logs("error", actor="chaos")  # burials are told by their thousands otherwise
     plan = plan_of(
         given.minutes,
-        mode=given.mode,
+        on=given.on,
         engine=given.engine,
         lease_ms=given.lease_ms,
         only=given.only,
         recovery=given.recovery,
     )
-    if why_not():
-        say(f"skipped failover: {why_not()}")
+    if "sentinels" in given.on and why_not():
+        say(f"skipped sentinels: {why_not()}")
     root = Path(tempfile.mkdtemp(prefix="orch-chaos-"))
     try:
         outcomes, recovery = anyio.run(_campaign, plan, given.seed, root)
@@ -115,7 +119,7 @@ def main() -> int:
     if tally.never:
         say(f"PROVES TOO LITTLE: never took effect: {', '.join(tally.never)}")
     found = document(
-        outcomes, seed=given.seed, mode=given.mode, minutes=given.minutes, recovery=recovery
+        outcomes, seed=given.seed, on=given.on, minutes=given.minutes, recovery=recovery
     )
     if not given.quiet:
         say(f"written: {write(found)}")

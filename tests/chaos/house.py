@@ -82,7 +82,15 @@ class Actor:
 class House:
     """All parts of one run."""
 
-    def __init__(self, root: Path, proxy: Proxy, tasks: TaskGroup, rng: Random) -> None:
+    def __init__(
+        self,
+        root: Path,
+        proxy: Proxy,
+        tasks: TaskGroup,
+        rng: Random,
+        *,
+        url_of: Callable[[Link], str],
+    ) -> None:
         self.root = root
         self.actors: list[Actor] = []
         self.deaths: Counter[str] = Counter()
@@ -96,6 +104,7 @@ class House:
         self._proxy = proxy
         self._tasks = tasks
         self._rng = rng
+        self._url_of = url_of
         self._orders = 0
         self._waiting: dict[int, Actor] = {}
         self._by_pid: dict[int, Actor] = {}
@@ -163,7 +172,8 @@ class House:
         order = {
             "number": self._orders,
             "argv": [
-                actor.role, "--home", str(self.root / "home"), "--redis-url", actor.link.url, *actor.words
+                actor.role, "--home", str(self.root / "home"),
+                "--redis-url", self._url_of(actor.link), *actor.words,
             ],
             "env": self._environ(),
             "cwd": str(self.root),

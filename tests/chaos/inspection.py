@@ -16,8 +16,8 @@ from orch.store.keys import Keys
 from orch.store.store import Store
 from tests.chaos import verdict
 from tests.chaos.census import leftovers
-from tests.chaos.failover import Trio
 from tests.chaos.load import Scene
+from tests.chaos.replicated import Replicated
 from tests.chaos.server import Server
 from tests.chaos.shape import Outcome
 from tests.chaos.submit import Ack, Books
@@ -67,7 +67,7 @@ class Inspection:
 
     def __init__(
         self,
-        server: Server | Trio,
+        server: Server | Replicated,
         books: Books,
         scene: Scene,
         outcome: Outcome,

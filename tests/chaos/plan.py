@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
-from tests.chaos.failover import why_not
-from tests.chaos.shape import Shape
+from tests.chaos.shape import Servers, Shape
+from tests.chaos.under_sentinels import why_not
 
+SHARES: Final[Mapping[str, float]] = {
+    "always": 0.62, "everysec": 0.2, "sentinels": 0.09, "cluster": 0.09
+}  # fmt: skip
+"""What storms are run on, and how much of the time each has: one server with that `appendfsync`, a primary
+with replicas under sentinels, a Cluster."""
 JOBS_PER_SECOND_MIN = 1.0
 """A run in which fewer jobs completed proves nothing: faults alone are no load."""
-FAILOVER_SHARE = 0.15
 FAILOVER_S_MIN = 20.0
 """An election takes two to five seconds, and the old primary as long to come back."""
+_SINGLE: Final = frozenset({"always", "everysec"})
 RECOVERY_S = 30.0
 RECOVERY_SHARE = 0.06
 """Of a long campaign: one kill takes two seconds, and a quantile wants many."""
@@ -37,53 +44,45 @@ class Plan:
 
 
 def plan_of(
-    minutes: float, *, mode: str, engine: str, lease_ms: int, only: tuple[str, ...], recovery: bool
+    minutes: float,
+    *,
+    on: Sequence[str],
+    engine: str,
+    lease_ms: int,
+    only: tuple[str, ...],
+    recovery: bool,
 ) -> Plan:
-    """The runs that fill so many minutes."""
+    """The runs that fill so many minutes. `on`: names of SHARES; what this machine cannot have, or has no
+    time for, is left out."""
     measured = _recoveries(minutes, lease_ms, only, default_lease=recovery)
     left = minutes * 60 - sum(one.seconds for one in measured)
-    elected = _failover(left, mode, engine, lease_ms, only)
-    if elected is not None and only == ("failover",):
-        return Plan((elected,), measured)
-    left -= 0 if elected is None else elected.seconds
-    shares = {"always": {"always": 1.0}, "everysec": {"everysec": 1.0}}.get(
-        mode, {"always": 0.75, "everysec": 0.25}
-    )
-    storms = tuple(
-        Shape(
-            f"{engine}-{name}",
-            appendfsync=name,
-            engine=engine,
-            seconds=round(left * share, 1),
-            lease_ms=lease_ms,
-            only=only,
-            jobs_min=int(left * share * JOBS_PER_SECOND_MIN),
-        )
-        for name, share in shares.items()
-    )
-    return Plan((*storms, *([elected] if elected else [])), measured)
+    able = [name for name in on if name != "sentinels" or not why_not()]
+    seconds = _divided(left, able)
+    able = [name for name in able if name in _SINGLE or seconds[name] >= FAILOVER_S_MIN]
+    seconds = _divided(left, able)
+    storms = (_storm(name, engine, lease_ms, only, seconds[name]) for name in able)
+    return Plan(tuple(storms), measured)
 
 
-def _failover(
-    left: float, mode: str, engine: str, lease_ms: int, only: tuple[str, ...]
-) -> Shape | None:
-    """The run on a primary with replicas and sentinels, where this machine can have one."""
-    alone = only == ("failover",)
-    seconds = left if alone else round(left * FAILOVER_SHARE, 1)
-    unwanted = mode != "both" or (only and "failover" not in only)
-    if why_not() or unwanted or seconds < FAILOVER_S_MIN:
-        return None
-    return Shape(
-        f"{engine}-failover",
+def _divided(seconds: float, names: Sequence[str]) -> dict[str, float]:
+    whole = sum(SHARES[name] for name in names)
+    return {name: round(seconds * SHARES[name] / whole, 1) for name in names}
+
+
+def _storm(name: str, engine: str, lease_ms: int, only: tuple[str, ...], seconds: float) -> Shape:
+    usual = Shape(
+        f"{engine}-{name}",
         engine=engine,
         seconds=seconds,
         lease_ms=lease_ms,
-        # Rarer faults: an election takes seconds, and without progress there is nothing to lose.
-        pace=0.5,
         only=only,
-        failover=True,
-        jobs_min=int(seconds * JOBS_PER_SECOND_MIN / 2),
+        jobs_min=int(seconds * JOBS_PER_SECOND_MIN),
     )
+    if name in _SINGLE:
+        return replace(usual, appendfsync=name)
+    servers: Servers = "cluster" if name == "cluster" else "sentinels"
+    # Rarer faults: an election takes seconds, and without progress there is nothing to lose.
+    return replace(usual, servers=servers, pace=0.5, jobs_min=usual.jobs_min // 2)
 
 
 def _recoveries(

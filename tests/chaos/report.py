@@ -72,12 +72,17 @@ class Tally:
 
 
 def document(
-    outcomes: Sequence[Outcome], *, seed: str, mode: str, minutes: float, recovery: dict[str, Any]
+    outcomes: Sequence[Outcome],
+    *,
+    seed: str,
+    on: Sequence[str],
+    minutes: float,
+    recovery: dict[str, Any],
 ) -> dict[str, Any]:
     """build/chaos.json."""
     return {
         "seed": seed,
-        "mode": mode,
+        "on": list(on),
         "minutes": minutes,
         "faults": Tally(outcomes).rows,
         "recovery": recovery,

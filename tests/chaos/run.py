@@ -20,7 +20,6 @@ from contracts.states import STATE_CODES
 from orch.settings import Settings, settings_of
 from orch.store.keys import Keys
 from orch.system import monotonic_ms
-from tests.chaos.failover import FailoverFaults, Trio
 from tests.chaos.house import Actor, House
 from tests.chaos.hurt_links import LinkFaults
 from tests.chaos.hurt_processes import ProcessFaults
@@ -28,10 +27,13 @@ from tests.chaos.hurt_server import ServerFaults
 from tests.chaos.inspection import Inspection, states_of, unresting
 from tests.chaos.load import Scene
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.proxy import Proxy, fault_proxy
+from tests.chaos.on_cluster import ClusterFaults, OnCluster
+from tests.chaos.proxy import Link, Proxy, fault_proxy
+from tests.chaos.replicated import FailoverFaults, Replicated
 from tests.chaos.server import Server, engine_named
 from tests.chaos.shape import Outcome, Shape
 from tests.chaos.submit import Ack, Books, Submitter
+from tests.chaos.under_sentinels import Trio
 from tests.chaos.verdict import RESTING, Violation
 
 HEAL_S: Final = 60.0
@@ -61,12 +63,7 @@ class Run:
         self.scene = Scene(
             root / "effects.txt", root / "poison.txt", root / "truce", shape.lease_ms
         )
-        engine = engine_named(shape.engine)
-        self.server: Server | Trio = (
-            Trio(root, engine)
-            if shape.failover
-            else Server(root, engine, appendfsync=shape.appendfsync)
-        )
+        self.server = _server(shape, root)
         self.books = Books(root / "journal.txt")
         self.outcome = Outcome(shape, seed, root)
         self.in_peace = anyio.Lock()
@@ -86,7 +83,7 @@ class Run:
         ):
             rng = Random(f"{self.seed}/keep")
             tasks.start_soon(self.server.keep, lambda: rng.uniform(0.0, 0.08))
-            house = House(self.root, proxy, tasks, Random(f"{self.seed}/house"))
+            house = House(self.root, proxy, tasks, Random(f"{self.seed}/house"), url_of=self._url)
             try:
                 await self.server.up.wait()
                 await house.open()
@@ -106,7 +103,7 @@ class Run:
 
     async def _open(self, house: House, proxy: Proxy) -> None:
         words = [w for k, v in self.shape.values().items() for w in ("--set", f"{k}={v}")]
-        store = make_store(self._settings((await proxy.link("harness")).url), actor="supervisor")
+        store = make_store(self._settings(await proxy.link("harness")), actor="supervisor")
         await store.timers.declare(("default",))
         house.burier = store
         house.died_alone = self._explains
@@ -120,14 +117,18 @@ class Run:
             link = await proxy.link(f"submitter-{n}")
             rng = Random(f"{self.seed}/submitter-{n}")
             self.submitters.append(
-                Submitter(f"s{n}", self._settings(link.url), self.scene, self.books, rng)
+                Submitter(f"s{n}", self._settings(link), self.scene, self.books, rng)
             )
         with anyio.fail_after(30):
             while not all(actor.serves for actor in house.actors):
                 await anyio.sleep(0.05)
 
-    def _settings(self, url: str) -> Settings:
-        return settings_of({**self.shape.values(), "redis_url": url})
+    def _url(self, link: Link) -> str:
+        """What a process is given that has this link."""
+        return link.url if self.server.is_behind_links else self.server.url
+
+    def _settings(self, link: Link) -> Settings:
+        return settings_of({**self.shape.values(), "redis_url": self._url(link)})
 
     def _explains(self, actor: Actor, code: int) -> bool:
         """A runner that a poison agent killed."""
@@ -142,8 +143,9 @@ class Run:
     async def _storm(self, house: House, proxy: Proxy) -> None:
         processes = ProcessFaults(house, self.scene, self.in_peace)
         on_server = self._server_faults(proxy)
-        links = LinkFaults(house, proxy, self.shape.lease_ms)
-        acts = {**processes.acts(), **on_server.acts(), **links.acts()}
+        acts = {**processes.acts(), **on_server.acts()}
+        if self.server.is_behind_links:
+            acts |= LinkFaults(house, proxy, self.shape.lease_ms).acts()
         if self.shape.only:
             acts = {name: act for name, act in acts.items() if name in self.shape.only}
         nemesis = Nemesis(
@@ -189,6 +191,8 @@ class Run:
         if isinstance(self.server, Server):
             return ServerFaults(self.server, self.in_peace, self.shape.lease_ms)
         self.server.on_change = proxy.reset_all
+        if isinstance(self.server, OnCluster):
+            return ClusterFaults(self.server, self.in_peace)
         return FailoverFaults(self.server, self.in_peace)
 
     async def _submit(self, submitter: Submitter) -> None:
@@ -284,12 +288,12 @@ class Run:
             undone=list(self.undone.values()),
         )
         self.outcome.notes["undone_cancels"] = len(self.undone)
-        url = self.server.url
+        settings = settings_of({**self.shape.values(), "redis_url": self.server.url})
         await inspection.look(
             self.root,
             counted_elsewhere=int(sum(self.counted_lost.values())),
             counted_by_submitters=sum(one.lost_writes for one in self.submitters),
-            store=make_store(self._settings(url), actor="harness"),
+            store=make_store(settings, actor="harness"),
         )
         for what in (*house.broken, *self.server.broken):
             self._violate("broken", what)
@@ -303,6 +307,15 @@ class Run:
         for submitter in self.submitters:
             await submitter.aclose()
         await self.server.aclose()
+
+
+def _server(shape: Shape, root: Path) -> Server | Replicated:
+    engine = engine_named(shape.engine)
+    if shape.servers == "sentinels":
+        return Trio(root, engine)
+    if shape.servers == "cluster":
+        return OnCluster(root, engine)
+    return Server(root, engine, appendfsync=shape.appendfsync)
 
 
 def _lost_writes(port: int | None) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import anyio
 from redis.asyncio import Redis
@@ -52,13 +52,20 @@ def faketime_library() -> Path | None:
     return None
 
 
-def _free_port() -> int:
-    """Below the ports that the kernel lends to clients: it must be free again after every kill."""
-    for port in Random().sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe, suppress(OSError):
+_PORTS: Final = (20_000, 32_000)
+"""Below the ports that the kernel lends to clients: one must be free again after every kill."""
+
+
+def free_port(beside: int = 0) -> int:
+    """One that nobody listens on, nor on the one that is so far beside it (a Cluster's bus)."""
+    low, high = _PORTS
+    for port in Random().sample(range(low, high - beside), 100):
+        with socket.socket() as probe, socket.socket() as other, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            if beside:
+                other.bind(("127.0.0.1", port + beside))
             return port
-    message = "no free port between 20000 and 32000"
+    message = f"no free port between {low} and {high}"
     raise OSError(message)
 
 
@@ -73,6 +80,8 @@ def plain_client(path: Path) -> Redis:
 class Server:
     """One data folder and the process that serves it now."""
 
+    is_behind_links: ClassVar = True
+
     def __init__(self, root: Path, engine: Engine, *, appendfsync: str) -> None:
         self.engine = engine
         self.appendfsync = appendfsync
@@ -83,7 +92,7 @@ class Server:
         self.clock_file = root / "faketime"
         self.faketime = faketime_library()
         self.client = plain_client(self.socket)
-        self.port = _free_port()
+        self.port = free_port()
         self.starts = 0
         self.clock_s = 0
         self.clock_in_the_end_s = 0

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.verdict import Violation
+
+Servers: TypeAlias = Literal["one", "sentinels", "cluster"]
+"""One server; a primary with replicas, watched by sentinels; a Cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,7 @@ class Shape:
     pause_s: float = 0.15
     pace: float = 1.0
     only: tuple[str, ...] = ()
-    failover: bool = False
-    """On a primary with replicas and sentinels, instead of one server."""
+    servers: Servers = "one"
     jobs_min: int = 1
     """A run in which fewer complete proves too little."""
     more: Mapping[str, object] = field(default_factory=dict)

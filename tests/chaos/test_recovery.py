@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.chaos.nemesis import PER_MINUTE, Happened, Nemesis
-from tests.chaos.plan import plan_of
+from tests.chaos.plan import SHARES, plan_of
 from tests.chaos.recovery import Tail, quantile
 from tests.chaos.report import Tally, document, write
 from tests.chaos.shape import Outcome, Shape
@@ -42,8 +42,8 @@ def test_a_violation_without_a_time_is_charged_to_every_fault(tmp_path: Path) ->
 
 
 def test_the_report_has_what_its_readers_are_promised(tmp_path: Path) -> None:
-    found = document([an_outcome(tmp_path)], seed="1", mode="both", minutes=5, recovery={})
-    assert {"seed", "mode", "minutes", "faults", "recovery", "jobs"} <= found.keys()
+    found = document([an_outcome(tmp_path)], seed="1", on=["cluster"], minutes=5, recovery={})
+    assert {"seed", "on", "minutes", "faults", "recovery", "jobs"} <= found.keys()
     wanted = {"count", "lost", "double", "undetected", "orphans"}
     assert all(wanted <= row.keys() for row in found["faults"].values())
     assert write(found, tmp_path / "build").read_bytes()
@@ -64,18 +64,25 @@ def test_a_kind_of_fault_that_never_took_effect_in_a_campaign_is_named(tmp_path:
 def test_the_runs_of_a_campaign_fill_its_minutes() -> None:
     for minutes in (0.5, 5.0, 15.0):
         plan = plan_of(
-            minutes, mode="both", engine="valkey", lease_ms=1_000, only=(), recovery=False
+            minutes, on=tuple(SHARES), engine="valkey", lease_ms=1_000, only=(), recovery=False
         )
         seconds = [shape.seconds for shape in plan.storms]
         seconds += [one.seconds for one in plan.recoveries]
         assert abs(sum(seconds) - minutes * 60) < 1
 
 
+def test_a_storm_that_has_no_time_to_replace_a_primary_leaves_its_time_to_the_others() -> None:
+    whole = plan_of(15, on=tuple(SHARES), engine="valkey", lease_ms=1_000, only=(), recovery=False)
+    assert whole.storms[-1].servers == "cluster"
+    short = plan_of(1, on=tuple(SHARES), engine="valkey", lease_ms=1_000, only=(), recovery=False)
+    assert {shape.servers for shape in short.storms} == {"one"}
+
+
 def test_a_quarter_of_an_hour_holds_what_is_promised() -> None:
     storm = sum(
         shape.seconds
         for shape in plan_of(
-            15, mode="both", engine="valkey", lease_ms=1_000, only=(), recovery=False
+            15, on=tuple(SHARES), engine="valkey", lease_ms=1_000, only=(), recovery=False
         ).storms
     )
     freezes = sum(rate for name, rate in PER_MINUTE.items() if name.startswith("freeze"))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from contracts.errors import Unavailable
@@ -16,7 +21,7 @@ from orch.store.engine import find_engine
 from orch.store.keeper import Keeper
 from orch.system import SystemClock
 from tests.store.certificates import guarded_server
-from tests.store.cluster import Cluster, Node, Watched, cluster, watched
+from tests.store.cluster import Cluster, Node, Watched, cluster, until, watched
 from tests.store.world import World, ending
 
 pytestmark = [
@@ -24,6 +29,9 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]  # servers of its own, with faults of their own
 FAILOVER_MS = 30_000
+HANDOVER_POLLS = 600
+"""Of 10 ms: servers give a planned failover five seconds."""
+MOVED = r"cannot do this now: \d+ 127\.0\.0\.1"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +106,47 @@ async def outlives(world: World, primary: Node, replica: Node) -> None:
 async def test_sentinels_lead_to_the_new_primary_after_the_old_one_died(guarded: Watched) -> None:
     connection = Connection(guarded.url, SystemClock(), deadline_ms=FAILOVER_MS)
     await outlives(World(connection), guarded.primary, guarded.replica)
+
+
+def hand_over(old: Node, new: Node) -> None:
+    """As operators do it; asked again when the nodes were too busy to agree in time."""
+    until(lambda: new.is_in_step)
+    for n in itertools.count():
+        if n % HANDOVER_POLLS == 0:
+            new.say("CLUSTER", "FAILOVER")
+        if old.say("ROLE")[0] == "slave":
+            return
+        threading.Event().wait(0.01)
+
+
+async def led_on(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """Asks again as actors do: for a moment nodes may still name the old one."""
+    while True:
+        with suppress(Unavailable):
+            return await ask()
+        await anyio.sleep(0.02)
+
+
+@pytest.mark.req("DEP-2", "LSE-3")
+async def test_who_reads_from_a_node_that_hands_its_slots_over_is_led_to_the_new_one(
+    house: Cluster,
+) -> None:
+    connection = Connection(house.url, SystemClock(), deadline_ms=FAILOVER_MS)
+    stream = connection.keys.control
+    reader = connection.reader(1_000)
+    await connection.execute("XADD", stream, "*", "n", "0")
+    try:
+        for old, new in ((house.serving(), house.replica), (house.replica, house.serving())):
+            assert await reader.read("XREAD", "STREAMS", stream, "0")
+            hand_over(old, new)
+            with pytest.raises(Unavailable, match=MOVED):  # it passes: actors come again
+                await connection.once("XLEN", stream)
+            assert await led_on(partial(connection.once, "XLEN", stream)) == 1
+            with pytest.raises(Unavailable, match=MOVED):
+                await reader.read("XREAD", "STREAMS", stream, "0")
+            assert await led_on(partial(reader.read, "XREAD", "STREAMS", stream, "0"))
+    finally:
+        await connection.aclose()
 
 
 @pytest.mark.req("DEP-2", "LSE-3")
