@@ -175,7 +175,6 @@ async def test_who_read_a_command_before_its_entry_id_was_given_again_leaves_the
         await control.command("c1")
 
 
-
 @pytest.mark.req("CTL-2")
 async def test_if_revision_guards_against_a_lost_update(world: World) -> None:
     await given(world, "pause", "*", "c1", if_revision=0)
