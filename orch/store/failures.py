@@ -110,7 +110,7 @@ WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
         "NOPERM": _forbidden("the ACL lacks a command or key"),
         "DENIED": _forbidden("protected mode: no password, and not from this host"),
         "MOVED": _refuse(
-            "another node serves this slot",
+            "another node serves this slot; retried where the address leads to it",
             "Let redis_url be redis+cluster://host:port,… so that it leads to our slot.",
         ),
         "REDIRECT": _refuse("a replica names its primary", "Let redis_url name the primary."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +40,22 @@ async def test_a_few_seconds_of_faults_lose_and_double_nothing() -> None:
         told = [json.loads(line) for line in (root / "faults.jsonl").read_text().splitlines()]
         # On a busy machine the rarer kinds may find no moment in so short a time.
         assert {"kill_runner", "server_kill"} <= {name for _, _, name in told} <= set(SLICE.only)
+
+
+@pytest.mark.req("DEP-2", "LSE-3", "REA-1")
+async def test_a_few_seconds_on_a_cluster_whose_primaries_are_replaced_lose_nothing_unnoticed() -> (
+    None
+):
+    only = ("failover", "handover", "kill_runner", "freeze_runner", "kill_fallback")
+    shape = replace(SLICE, name="cluster", servers="cluster", seconds=15.0, only=only)
+    with TemporaryDirectory(prefix="orch-chaos-") as folder:
+        root = Path(folder) / "run"
+        outcome = await Run(shape, "cluster", root).whole()
+        logs = "\n".join(_last_words(path) for path in sorted(root.glob("*.log")))
+        assert outcome.violations == [], logs
+        assert outcome.invalid == []
+        told = [json.loads(line) for line in (root / "faults.jsonl").read_text().splitlines()]
+        assert {name for _, _, name in told} & {"failover", "handover"}
 
 
 def _last_words(path: Path) -> str:
