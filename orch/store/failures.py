@@ -133,7 +133,9 @@ WORDS: Final[Mapping[str, Failure]] = MappingProxyType(
 )
 """Every word that a server may begin an error with, except ERR."""
 
-SLOT_MOVED: Final = _retry("a failover, or slots were moved; the next socket finds the new node")
+SLOT_MOVED: Final = _retry(
+    "a failover, or slots were moved; the next socket finds the new node", "the shard's slot moves"
+)
 """MOVED, where the address leads on."""
 
 _OLD: Final = "Use Redis 7.0+ or Valkey 7.2+ (`orch doctor`)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.start import ROLES
 from contracts.commands import CommandStatus
 from contracts.control import ControlRecord
 from contracts.states import State
@@ -23,7 +24,8 @@ def reloaded(stack: Stack) -> ControlRecord:
 
 
 def pids(stack: Stack) -> set[int]:
-    return {one.pid for one in stack.processes() if one.role not in {"", "up", "server"}}
+    """Of all actors."""
+    return {pid for role in ROLES for pid in stack.pids(role)}
 
 
 def echoes(stack: Stack) -> bool:

@@ -31,7 +31,7 @@ pytestmark = [
 FAILOVER_MS = 30_000
 HANDOVER_POLLS = 600
 """Of 10 ms: servers give a planned failover five seconds."""
-MOVED = r"cannot do this now: \d+ 127\.0\.0\.1"
+MOVED = r"the shard's slot moves: \d+ 127\.0\.0\.1"
 
 
 @pytest.fixture(scope="module")
