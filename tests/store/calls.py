@@ -110,7 +110,7 @@ async def asked_raw(world: World) -> Scene:
     """A raw request that admission has read."""
     keys = world.connection.keys
     await world.store.leases.register(Instance("adm", "admission", {}))
-    entry = await world.redis("XADD", keys.requests, "*", "spec", "{")
+    entry = await world.redis("XADD", keys.requests, "*", "request_id", "request", "spec", "{")
     await world.redis("XREADGROUP", "GROUP", "admission", "adm", "STREAMS", keys.requests, ">")
     return Scene(world, found=entry)
 

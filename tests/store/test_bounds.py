@@ -283,7 +283,7 @@ async def test_a_raw_producer_reads_the_same_refusal(world: World) -> None:
     await world.pool()
     world.bounds = Bounds(0)
     keys = world.connection.keys
-    entry = await world.redis("XADD", keys.requests, "*", "spec", "-")
+    entry = await world.redis("XADD", keys.requests, "*", "request_id", "r", "spec", "-")
     (refused,) = await world.ask(spec(id="a"), entry_id=entry, request_id="r")
     assert isinstance(refused, Refused)
     assert orjson.loads(await world.redis("GET", keys.answer("r"))) == refused.body("r")
