@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -157,10 +157,13 @@ def _op(call: Call, kind: str, *, claim: str = "", verdict: str = "") -> Op:
 
 def _ops_of(call: Call) -> Iterable[tuple[str, Op]]:
     match call.verb:
-        case "cycle" if not call.answered or call.reply[0] == "ok":
+        case "cycle":
+            # Not carried out, as far as the sender knows. A second copy of the message may be, later.
+            refused = call.answered and call.reply[0] != "ok"
             for verb, job_id, claim, verdict in call.endings():
                 kind = "settle" if verb == "settle" else "end"
-                yield job_id, _op(call, kind, claim=claim, verdict=verdict)
+                op = _op(call, kind, claim=claim, verdict=verdict)
+                yield job_id, replace(op, returned=math.inf) if refused else op
             for job_id, claim in call.offers():
                 yield job_id, _op(call, "grant", claim=claim)
         case "cancel" if not call.answered or call.reply[0] != "unknown":

@@ -13,7 +13,7 @@ import pytest
 from tests.sim import checker
 from tests.sim.backend import Backend
 from tests.sim.campaign import REGRESSIONS, load_regressions
-from tests.sim.checker import Op, Terminals, possible
+from tests.sim.checker import Op, Terminals, ops_by_job, possible
 from tests.sim.history import Call, History, Submission
 from tests.sim.loop import Idle, Process, SimLoop
 from tests.sim.plan import plan_of
@@ -134,6 +134,20 @@ def test_the_search_refuses(story: str) -> None:
 @pytest.mark.parametrize("story", POSSIBLE)
 def test_the_search_explains(story: str) -> None:
     assert possible(POSSIBLE[story], HOLDER)
+
+
+def test_of_a_call_that_was_turned_away_a_second_copy_may_have_been_carried_out() -> None:
+    history = History(lambda: 0.0)
+    ending = ["release", "j1", "c1", "{}", "", ""]
+    words = ["r1", "default", "7", "0", "nonce", "fair", "0", "1", *ending]
+    turned_away = Call(0, "r1", "cycle", words, 2, 3, ["recalled"])
+    repeated = Call(1, "r1", "cycle", words, 6, 7, ["ok", 1, 9, ["same"], []])
+    history.calls += [turned_away, repeated]
+    history.handed["c1"] = ("j1", "r1", 1.0)
+    (ops,) = ops_by_job(history, ()).values()
+    assert possible(ops, HOLDER)
+    (alone,) = [op for op in ops if op.verdict == "same"]
+    assert not possible([Op("grant", 0, 1, "c1"), alone], HOLDER), "somebody must have ended it"
 
 
 # -- the other invariants, each broken once
