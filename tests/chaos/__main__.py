@@ -109,6 +109,9 @@ def main() -> int:
     )
     if "sentinels" in given.on and why_not():
         say(f"skipped sentinels: {why_not()}")
+    if not plan.storms:
+        say(f"nothing to run: on {', '.join(given.on)} in {given.minutes:g} minutes")
+        return 1
     root = Path(tempfile.mkdtemp(prefix="orch-chaos-"))
     try:
         outcomes, recovery = anyio.run(_campaign, plan, given.seed, root)
