@@ -26,6 +26,8 @@ class Attempt:
     """Where somebody waits for such a wish."""
     drain_is_wished: bool = False
     """The time of a drain is over: it shall stop at its next step, and go back to its line."""
+    leave_is_wished: bool = False
+    """Its runner leaves. The same, but what has no steps may go on to its end: it has the grace for that."""
     notes: int = 0
     """The number of the last note that the store acknowledged."""
     progress: str = ""
@@ -49,6 +51,10 @@ class Attempt:
         self.drain_is_wished = True
         if self.pause_wish is not None:
             self.pause_wish.set()
+
+    def wish_leave(self) -> None:
+        """The runner leaves, after its grace at the latest."""
+        self.leave_is_wished = True
 
     def stop(self, ending: Ending) -> None:
         """Stops the work, or keeps it from beginning; `ending` says why. The first reason counts."""

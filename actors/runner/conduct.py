@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from actors.runner.attempt import Attempt
 from actors.runner.bench import Bench
-from actors.runner.decide import REFUSED, closing
+from actors.runner.decide import REFUSED, closing, handed_over
 from actors.runner.desk import RunnerDesk
 from contracts.errors import ErrorCode, OrchError, Refused
 from contracts.events import EventType
@@ -92,6 +92,8 @@ async def close(attempt: Attempt, ending: Ending, bench: Bench) -> ClaimEnding:
         # Everything it said comes before its end in every reader's order.
         await bench.emitter.close(attempt.sheet)
     result = ""
+    if ending.reason is ReasonCode.PAUSED and not attempt.pause_is_wished:
+        ending = handed_over(ending)
     if ending.outcome is Outcome.DONE:
         try:
             result = await _result_json(ending, bench.blobs)

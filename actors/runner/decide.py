@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from contracts.limits import EVENT_BYTES_MAX
@@ -75,6 +76,11 @@ REFUSED = Ending(Outcome.TRANSIENT, ReasonCode.INTERRUPTED, "the claim was refus
 knew it again when it was reclaimed, the job goes back to its queue."""
 PAUSED = Ending(Outcome.HUMAN, ReasonCode.PAUSED)
 INTERRUPTED = Ending(Outcome.TRANSIENT, ReasonCode.INTERRUPTED, "the runner left")
+
+
+def handed_over(ending: Ending) -> Ending:
+    """For an attempt that stopped at its next step though nobody pauses it: its runner drains or leaves."""
+    return replace(INTERRUPTED, message=ending.message or INTERRUPTED.message)
 
 
 def handed_back(job_id: str, claim: str) -> ClaimEnding:

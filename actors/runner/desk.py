@@ -32,14 +32,17 @@ class RunnerDesk:
         self._one_note: anyio.Lock | None = None
 
     def pause_wished(self) -> bool:
-        """Whether an operator wants this job, or its runner, to stop at the next step."""
-        return self._attempt.pause_is_wished or self._attempt.drain_is_wished
+        """Whether an operator wants this job to stop at the next step, or its runner drains or leaves."""
+        return self._is_told_to_stop() or self._attempt.leave_is_wished
 
     async def pause_wish(self) -> None:
-        """Returns once an operator wants this job to stop."""
-        if not self.pause_wished():
+        """Returns once an operator wants this job to stop, or the time of a drain is over."""
+        if not self._is_told_to_stop():
             self._attempt.pause_wish = self._attempt.pause_wish or anyio.Event()
             await self._attempt.pause_wish.wait()
+
+    def _is_told_to_stop(self) -> bool:
+        return self._attempt.pause_is_wished or self._attempt.drain_is_wished
 
     async def output(self, stream: Stream, text: str) -> None:
         """Appends output in order; waits when the store is slow."""

@@ -145,9 +145,14 @@ class Life:
     # -- the exit
 
     async def _watch_stop(self) -> None:
-        """Takes the exit (RUN-6): nothing new, what runs may finish within the grace, the rest goes back."""
+        """Takes the exit (RUN-6): nothing new; what has steps goes back at the end of one, what has none may
+        finish within the grace, and the rest goes back."""
         await self._stop.event.wait()
         await self._hand_back_waiting()
+        # At once, not late in the grace: a step that is killed in its middle may need a human to judge it.
+        for attempt in self.attempts.values():
+            attempt.wish_leave()
+        log.info("leaving", instance=self._instance.instance_id, jobs=len(self.attempts))
         self.wake()
         with anyio.move_on_after(self._tools.terms.grace_ms / 1000):
             while self.attempts:

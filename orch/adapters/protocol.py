@@ -102,7 +102,7 @@ class Desk(Protocol):
         ...
 
     def pause_wished(self) -> bool:
-        """Whether an operator wants this job to stop at the next step."""
+        """Whether an operator wants this job to stop at the next step, or its runner leaves."""
         ...
 
     async def pause_wish(self) -> None:

@@ -61,7 +61,7 @@ class _Walk:
             if self.journal.record(step.id).get("state") == "finished":
                 continue
             if self._desk.pause_wished():
-                return Ending(Outcome.HUMAN, ReasonCode.PAUSED, f"paused before step {step.id!r}")
+                return Ending(Outcome.HUMAN, ReasonCode.PAUSED, f"stopped before step {step.id!r}")
             ending = await self._step(step)
             if ending is not None:
                 return ending

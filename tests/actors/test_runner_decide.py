@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from actors.runner.decide import CANCELED, INTERRUPTED, PAUSED, closing, payload_of
+from actors.runner.decide import CANCELED, INTERRUPTED, PAUSED, closing, handed_over, payload_of
 from contracts.limits import EVENT_BYTES_MAX
 from contracts.outcomes import Outcome, ReasonCode
 from orch.adapters.protocol import Ending, Question
@@ -38,6 +38,15 @@ def closed(ending: Ending) -> ClaimEnding:
             INTERRUPTED,
             "handback",
             {"outcome": "transient", "reason": "interrupted", "message": "the runner left"},
+        ),
+        (
+            handed_over(Ending(Outcome.HUMAN, ReasonCode.PAUSED, "stopped before step 'b'")),
+            "handback",
+            {
+                "outcome": "transient",
+                "reason": "interrupted",
+                "message": "stopped before step 'b'",
+            },
         ),
         (CANCELED, "release", {"outcome": "canceled", "reason": "canceled"}),
         (

@@ -74,6 +74,31 @@ def test_the_stack_is_asked_to_leave_and_its_jobs_go_on_later(start_stack: Start
     stack.client.cancel(slow)
 
 
+@pytest.mark.req("RUN-6", "RUN-5")
+def test_a_runner_that_leaves_stops_between_two_steps_and_another_goes_on(
+    start_stack: StartStack,
+) -> None:
+    stack = start_stack(slots=1, grace_ms=20_000)
+    told, go = stack.root / "told", stack.root / "go"
+    spec = steps(
+        step("first", f"while [ ! -e {go} ]; do sleep 0.1; done; echo first >> {told}"),
+        step("second", f"echo second >> {told}"),
+        retry={"attempts_max": 1},
+    )
+    job_id = stack.client.submit(spec).job_id
+    stack.wait_for_event(job_id, EventType.STEP_STARTED, step_id="first")
+    leaving = stack.kill("runner", signal.SIGTERM)
+    wait_until(lambda: '"leaving"' in stack.log.read_text(), what="the runner heard the signal")
+    go.touch()
+    record = stack.client.wait(job_id, timeout_s=30)
+    assert not is_alive(leaving)
+    assert record.state is State.COMPLETED
+    assert [one.reason for one in record.attempts] == ["interrupted", "completed"]
+    assert told.read_text() == "first\nsecond\n"
+    first, second = stack.events_of(job_id, EventType.STEP_STARTED)
+    assert (first.attempt, second.attempt) == (1, 2), "nothing was begun after the signal"
+
+
 @pytest.mark.req("CLI-1")
 def test_a_second_up_finds_the_first_and_the_actors_refuse_its_home(stack: Stack) -> None:
     before = stack.processes()
