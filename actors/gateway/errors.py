@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from contracts.errors import ErrorCode, OrchError, Refused
+from contracts.errors import ErrorCode, OrchError, Refused, Unavailable
 from contracts.limits import RETRY_AFTER_MS_START
 
 Methods = Callable[[str], frozenset[str]]
@@ -71,6 +71,12 @@ def error_response(
 def internal(error: Exception) -> OrchError:
     """What a caller learns of a defect: its kind, never its words."""
     return OrchError(ErrorCode.INTERNAL, f"unexpected {type(error).__name__}")
+
+
+def cut_off() -> Unavailable:
+    """What a caller learns whose request outlasted the grace of a gateway that stops."""
+    message = "the gateway stops; whether the request was carried out is not known"
+    return Unavailable(ErrorCode.UNAVAILABLE, message)
 
 
 def _refuse(

@@ -11,11 +11,19 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import anyio
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.gateway import decide
-from actors.gateway.errors import IS_GIVEN, REQUEST_ID, TRACEPARENT, error_response, internal
+from actors.gateway.errors import (
+    IS_GIVEN,
+    REQUEST_ID,
+    TRACEPARENT,
+    cut_off,
+    error_response,
+    internal,
+)
 from actors.gateway.figures import Figures
 from actors.gateway.refusals import Refusals
 from contracts.errors import OrchError
@@ -139,3 +147,9 @@ class Guard:
                 raise
             known = error if isinstance(error, OrchError) else internal(error)
             await error_response(known, request_id)(scope, receive, answer.send)
+        except anyio.get_cancelled_exc_class():
+            if not answer.started:
+                # The server would say 500: a defect, and for the caller no reason to ask again.
+                with anyio.CancelScope(shield=True):
+                    await error_response(cut_off(), request_id)(scope, receive, answer.send)
+            raise

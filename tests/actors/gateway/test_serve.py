@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 
 from actors.gateway.app import create_app
@@ -48,6 +49,29 @@ async def test_a_reader_that_does_not_read_cannot_hold_the_gateway_past_its_grac
             await stuck.send(request.encode())
             await wait_until(lambda: house.gateway.hub.watched == 1)
         await stuck.aclose()
+
+
+@pytest.mark.req("API-3", "API-5")
+async def test_a_request_that_outlasts_the_grace_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, answers = anyio.Event(), list[httpx2.Response]()
+
+    async def never(*_: object, **__: object) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with running(grace_ms=1_000) as house:
+        monkeypatch.setattr(house.store, "job", never)
+
+        async def ask() -> None:
+            answers.append(await house.http.get("/v1/jobs/any"))
+
+        house.tasks.start_soon(ask)
+        await begun.wait()
+        house.stop.set()
+        await wait_until(lambda: bool(answers))
+    assert (answers[0].status_code, answers[0].json()["code"]) == (503, "UNAVAILABLE")
 
 
 @pytest.mark.req("API-5")
