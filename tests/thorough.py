@@ -12,6 +12,7 @@ LONG: Final = (
     "tests/actors/gateway/test_traces.py::test_a_head_that_never_ends",
     "tests/adapters/test_http_limits.py",
     "tests/bench/test_rig.py::test_one_run_measures",
+    "tests/chaos/test_slice.py::test_a_few_seconds_of_a_server",
     "tests/chaos/test_slice.py::test_a_few_seconds_on_a_cluster",
     "tests/cli/test_stack.py",
     "tests/contract/test_guarded.py",
