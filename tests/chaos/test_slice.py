@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.chaos.run import Run
+from tests.chaos.server import faketime_library
 from tests.chaos.shape import Shape
 
 SLICE = Shape(
@@ -56,6 +57,24 @@ async def test_a_few_seconds_on_a_cluster_whose_primaries_are_replaced_lose_noth
         assert outcome.invalid == []
         told = [json.loads(line) for line in (root / "faults.jsonl").read_text().splitlines()]
         assert {name for _, _, name in told} & {"failover", "handover"}
+
+
+@pytest.mark.req("LSE-6", "REA-1")
+@pytest.mark.skipif(
+    faketime_library() is None, reason="no libfaketime; apt-get install libfaketime brings it"
+)
+async def test_a_few_seconds_of_a_server_whose_clock_jumps_bury_nobody() -> None:
+    shape = replace(SLICE, name="clock", seconds=12.0, only=("clock_jump",))
+    with TemporaryDirectory(prefix="orch-chaos-") as folder:
+        root = Path(folder) / "run"
+        outcome = await Run(shape, "clock", root).whole()
+        logs = "\n".join(_last_words(path) for path in sorted(root.glob("*.log")))
+        assert outcome.violations == [], logs
+        assert outcome.invalid == [], "it jumped, and jobs were done"
+        said = "".join(path.read_text(errors="replace") for path in root.glob("*-*.log"))
+        assert '"event": ' in said, "what happens is told there"
+        assert '"event": "buried"' not in said
+        assert '"event": "runner_over"' not in said
 
 
 def _last_words(path: Path) -> str:
