@@ -117,7 +117,7 @@ async def unless_stopped(stop: Stop, act: Callable[[], Awaitable[None]]) -> bool
 
 
 async def every(
-    period_ms: int,
+    period_ms: int | Callable[[], int],
     act: Callable[[], Awaitable[object]],
     *,
     clock: Clock,
@@ -125,10 +125,12 @@ async def every(
     what: str,
     stale_ms: int | None = None,
 ) -> None:
-    """Acts, then waits; a Redis that is away is waited for, never fatal. What takes its time says with
-    `stale_ms` how long, and the process is ready before its first round is over."""
+    """Acts, then waits: so long, or as long as `period_ms` says when it is asked after each act. A Redis that
+    is away is waited for, never fatal. What takes its time says with `stale_ms` how long, and the process is
+    ready before its first round is over."""
+    ask = period_ms if callable(period_ms) else lambda: period_ms
     outage = Outage(what, clock)
-    health.expect(what, stale_ms=stale_ms or STALE_MS + 2 * period_ms)
+    health.expect(what, stale_ms=stale_ms or STALE_MS + 2 * ask())
     if stale_ms is not None:
         health.cycled(what)
     while True:
@@ -138,7 +140,7 @@ async def every(
             outage.over()
         except Unavailable as error:
             await outage.wait(error)
-        await clock.sleep_ms(period_ms)
+        await clock.sleep_ms(ask())
 
 
 async def depart(leases: Leases, instance_id: str) -> None:

@@ -172,7 +172,7 @@ REST_MS_MAX: Final = 5 * SECOND_MS
 RESTING_LOOKS: Final = 8
 """Resting runners that one submission looks at before it leaves the job to all of them."""
 TICK_MS: Final = 1_000
-"""No actor polls faster than this when nothing happens."""
+"""No actor polls faster when nothing happens; but a reaper looks four times within the shortest lease."""
 LIBRARY_LOOK_MS_MAX: Final = MINUTE_MS
 """A reaper looks at least so often which function libraries are in use."""
 LIBRARY_BACK_MS: Final = DAY_MS

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from contracts.events import EventType
-from contracts.limits import LIBRARIES_REMEMBERED, LIBRARY_BACK_MS
+from contracts.limits import LEASE_MS_MIN, LIBRARIES_REMEMBERED, LIBRARY_BACK_MS, TICK_MS
 from contracts.record import LedgerEvent
 from contracts.states import State
 
@@ -16,6 +16,9 @@ TAKEOVER_LOOKS: Final = 3
 """So often one must be the first reaper of several before it tells of the cluster."""
 GAP_MS_MAX = 2_000
 """Two looks further apart than this add only this much: a reaper that slept saw nothing meanwhile."""
+LOOKS_A_LEASE: Final = 4
+"""At least so many looks within the shortest lease. One gap counts for half a lease at most, so with looks a
+whole lease apart two leases go by before anybody is silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class Watched:
     def is_silent(self) -> bool:
         """Its counter did not move for the lease it registered with."""
         return self.silent_ms >= self.lease_ms
+
+    @property
+    def is_quiet(self) -> bool:
+        """Its counter did not move for half its lease: it beats three times a lease, so a beat is missing."""
+        return 2 * self.silent_ms >= self.lease_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +65,21 @@ def observe(
             watched_ms = min(gap_ms, known.lease_ms // 2)
             seen[instance_id] = replace(known, silent_ms=known.silent_ms + watched_ms)
     grace_ms = max(0, before.grace_ms - gap_ms)
-    newly = [w for i, w in seen.items() if w.is_silent and not before.instances[i].is_silent]
-    if len(newly) > 1 and 2 * len(newly) > len(seen) and before.grace_ms == 0:
-        # Over half fell silent in the same look: the server stalled, not they. One more lease.
-        grace_ms = max(w.lease_ms for w in newly)
+    quiet = [w for i, w in seen.items() if w.is_quiet and not before.instances[i].is_silent]
+    newly = any(watched.is_silent for watched in quiet)
+    if newly and len(quiet) > 1 and 2 * len(quiet) > len(seen) and before.grace_ms == 0:
+        # Over half missed a beat when the first of them fell silent: the server stalled, not they. One more
+        # lease. They beat at different moments, so they fall silent in different looks.
+        grace_ms = max(w.lease_ms for w in quiet)
     return Observation(now_ms, seen, grace_ms)
+
+
+def look_again_ms(observation: Observation) -> int:
+    """Until the next look: a second, or less where somebody has a short lease; never below a quarter of the
+    shortest lease that there can be, whatever an instance says of itself."""
+    leases_ms = (watched.lease_ms for watched in observation.instances.values())
+    shortest_ms = max(min(leases_ms, default=LEASE_MS_MIN * LOOKS_A_LEASE), LEASE_MS_MIN)
+    return min(TICK_MS, shortest_ms // LOOKS_A_LEASE)
 
 
 def absent(

@@ -30,8 +30,8 @@ async def run(body: Body) -> None:
         body.store, body.clock, body.metrics, Samples(body.store, body.metrics), sweeper,
         instance_id=body.instance.instance_id,
     )  # fmt: skip
-    duties: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
-        ("look", TICK_MS, reaper.look),
+    duties: list[tuple[str, int | Callable[[], int], Callable[[], Awaitable[None]]]] = [
+        ("look", reaper.look_again_ms, reaper.look),
         ("announce", 2 * TICK_MS, reaper.announce),
         ("finish_burials", 5 * TICK_MS, reaper.finish_burials),
         ("sweep", 5 * TICK_MS, sweeper.sweep_if_due),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from actors.reaper.decide import Observation, absent, observe, silent
+from actors.reaper.decide import Observation, absent, look_again_ms, observe, silent
 from contracts.limits import BATCH_ITEMS_MAX, UNDECIDED_REANNOUNCE_MS
 from orch.ports import Clock
 from orch.store.store import Store
@@ -34,6 +34,10 @@ class Reaper:
         self._observation = Observation()
         self._leases_ms: dict[str, int] = {}
         self._absent: Mapping[str, int] = {}
+
+    def look_again_ms(self) -> int:
+        """How long until the next look."""
+        return look_again_ms(self._observation)
 
     async def look(self) -> None:
         """One look at the beats, and burials."""

@@ -309,3 +309,18 @@ def test_an_actors_own_port_says_not_ready_and_stays_alive_and_names_the_stuck_l
 
 def test_the_loops_of_the_contract_have_each_one_name() -> None:
     assert len(set(CYCLES)) == len(CYCLES)
+
+
+async def test_a_loop_may_be_asked_after_each_round_how_long_it_waits() -> None:
+    clock = Clock()
+    rounds_at_ms: list[int] = []
+
+    async def act() -> None:
+        rounds_at_ms.append(clock.now_ms)
+
+    async with anyio.create_task_group() as tasks:
+        ask = partial(len, rounds_at_ms)
+        tasks.start_soon(partial(every, ask, act, clock=clock, health=Health(clock), what="look"))
+        await until_ms(clock, 1_010)
+        tasks.cancel_scope.cancel()
+    assert rounds_at_ms[:4] == [1_000, 1_001, 1_003, 1_006]

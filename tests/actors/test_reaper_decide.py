@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from actors.reaper.decide import GAP_MS_MAX, Observation, observe, silent
+from actors.reaper.decide import (
+    GAP_MS_MAX,
+    LOOKS_A_LEASE,
+    Observation,
+    look_again_ms,
+    observe,
+    silent,
+)
+from contracts.limits import BEAT_FRACTION, LEASE_MS_MIN, TICK_MS
+from orch.settings import settings_of
 
 LEASE_MS = 3_000
 
@@ -125,3 +134,76 @@ def test_the_longest_silent_is_first_then_by_name() -> None:
         ("a", 4_000),
         ("e", 4_000),
     ]
+
+
+# -- how often to look
+
+DEFAULT_LEASE_MS = settings_of({}).lease_ms
+
+
+def registered(*leases_ms: int) -> Observation:
+    """What a reaper has seen after one look at instances with these leases."""
+    leases = {f"i{n}": lease_ms for n, lease_ms in enumerate(leases_ms)}
+    return observe(Observation(), dict.fromkeys(leases, 1), leases, now_ms=0)
+
+
+@pytest.mark.req("REA-4", "LSE-6")
+@pytest.mark.parametrize(
+    ("leases_ms", "again_ms"),
+    [
+        pytest.param([], TICK_MS, id="nobody is there"),
+        pytest.param([DEFAULT_LEASE_MS], TICK_MS, id="the default lease: once a second"),
+        pytest.param([LOOKS_A_LEASE * TICK_MS], TICK_MS, id="the shortest that a second is enough for"),
+        pytest.param([DEFAULT_LEASE_MS, 2_000], 500, id="the shortest lease decides"),
+        pytest.param([LEASE_MS_MIN], 250, id="the floor: four looks a second"),
+        pytest.param([1], 250, id="no instance makes it more"),
+    ],
+)  # fmt: skip
+def test_a_reaper_looks_four_times_within_the_shortest_lease_and_at_least_once_a_second(
+    leases_ms: list[int], again_ms: int
+) -> None:
+    assert look_again_ms(registered(*leases_ms)) == again_ms
+
+
+def looked_at(
+    lease_ms: int, last_beats_ms: Sequence[float], *, until_ms: int
+) -> list[tuple[int, Observation]]:
+    """Every look, as often as the reaper wants to, at instances each of which beat three times a lease, for
+    the last time then."""
+    observation, looks, now_ms = Observation(), [], 0
+    period_ms = lease_ms * BEAT_FRACTION
+    while now_ms <= until_ms:
+        beats = {
+            f"i{n}": 1_000 - max(0, int((last_ms - now_ms) / period_ms + 1))
+            for n, last_ms in enumerate(last_beats_ms)
+        }
+        observation = observe(observation, beats, dict.fromkeys(beats, lease_ms), now_ms=now_ms)
+        looks.append((now_ms, observation))
+        now_ms += look_again_ms(observation)
+    return looks
+
+
+@pytest.mark.req("REA-4", "LSE-6")
+@pytest.mark.parametrize("lease_ms", [LEASE_MS_MIN, 1_500, 3_000, DEFAULT_LEASE_MS])
+@pytest.mark.parametrize("phase", [0.01, 0.4, 0.9])
+def test_who_beats_no_more_is_buried_a_lease_and_a_quarter_later_or_a_lease_and_a_second(
+    lease_ms: int, phase: float
+) -> None:
+    dead_ms, alive_ms = int(10 * TICK_MS + phase * TICK_MS), 10**9
+    looks = looked_at(lease_ms, [dead_ms, alive_ms, alive_ms], until_ms=dead_ms + 2 * lease_ms)
+    buried_ms = next(now_ms for now_ms, observation in looks if silent(observation))
+    assert lease_ms <= buried_ms - dead_ms <= lease_ms + min(TICK_MS, lease_ms / LOOKS_A_LEASE)
+
+
+@pytest.mark.req("LSE-6")
+@pytest.mark.parametrize("lease_ms", [LEASE_MS_MIN, 3_000, DEFAULT_LEASE_MS])
+def test_a_stall_is_told_from_deaths_however_many_looks_there_are_within_the_period_of_a_beat(
+    lease_ms: int,
+) -> None:
+    count, first_ms = 10, 20_000
+    last_ms = [first_ms + n * lease_ms * BEAT_FRACTION / count for n in range(count)]
+    looks = looked_at(lease_ms, last_ms, until_ms=first_ms + 4 * lease_ms)
+    judged_ms = next(now_ms for now_ms, observation in looks if silent(observation))
+    assert judged_ms - first_ms >= 2 * lease_ms, "one more lease passes before anybody is buried"
+    (last_look,) = [observation for now_ms, observation in looks[-1:]]
+    assert len(silent(last_look)) == count, "and then those that stayed silent are dead"

@@ -6,7 +6,8 @@
 --on         what the storms are run on, separated by commas: always, everysec (one server with that
              appendfsync), sentinels (a primary with replicas), cluster; all of them otherwise
 --only       these faults alone, separated by commas
---recovery   measures recovery also at the default lease of 15 s
+--recovery   measures recovery also at the default lease of 15 s, ten minutes on top; with --minutes 0 it
+             does nothing else
 """
 
 from __future__ import annotations
@@ -84,9 +85,7 @@ async def _campaign(plan: Plan, seed: str, root: Path) -> tuple[list[Outcome], d
         outcomes.append(await run.whole())
         _tell(outcomes[-1])
     for one in plan.recoveries:
-        outcome, figures = await measure(
-            seed, root, lease_ms=one.lease_ms, seconds=one.seconds, supervised=one.supervised
-        )
+        outcome, figures = await measure(seed, root, one)
         outcomes.append(outcome)
         recovery[outcome.shape.name] = figures
         _tell(outcome)
@@ -109,7 +108,7 @@ def main() -> int:
     )
     if "sentinels" in given.on and why_not():
         say(f"skipped sentinels: {why_not()}")
-    if not plan.storms:
+    if not plan.storms and not plan.recoveries:
         say(f"nothing to run: on {', '.join(given.on)} in {given.minutes:g} minutes")
         return 1
     root = Path(tempfile.mkdtemp(prefix="orch-chaos-"))

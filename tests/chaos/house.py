@@ -57,6 +57,8 @@ class Actor:
     """A fault is under way at it, its link or one of its guards: one at a time is what is promised."""
     bury_at_once: bool = True
     """As `actors up` does, once nobody holds the lifeline; else the reaper finds it."""
+    back_s: float | None = None
+    """How long after a death it is started again; drawn otherwise."""
     ready_fd: int = -1
     lifeline_fd: int = -1
     metrics_port: int | None = None
@@ -157,7 +159,8 @@ class House:
             await actor.ended.wait()
             self._tasks.start_soon(self._bury, actor.pid, actor.lifeline_fd, actor.bury_at_once)
             actor.lifeline_fd = -1
-            await anyio.sleep(self._rng.uniform(0, _RESTART_S_MAX))
+            drawn_s = self._rng.uniform(0, _RESTART_S_MAX)
+            await anyio.sleep(drawn_s if actor.back_s is None else actor.back_s)
 
     def _spawn(self, actor: Actor) -> None:
         actor.ended, actor.doomed, actor.frozen, actor.metrics_port = anyio.Event(), "", False, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from tests.chaos.shape import Servers, Shape
 from tests.chaos.under_sentinels import why_not
@@ -24,15 +24,40 @@ RECOVERY_SHARE = 0.06
 """Of a long campaign: one kill takes two seconds, and a quantile wants many."""
 RECOVERY_MINUTES_MIN = 3.0
 """Shorter campaigns leave the measurement out."""
+OTHERS: Final = 2
+"""Of each replicated role, in a measurement."""
+REPLICATED: Final = ("admission", "scheduler", "reaper", "fallback")
+GATEWAYS: Final = 1
+DEFAULT_LEASE_MS: Final = 15_000
+KILLS_MIN: Final = 60
+"""Of each measurement at the default lease: each gives about two jobs, and a p99 wants a hundred."""
+FoundBy: TypeAlias = Literal["supervisor", "reaper", "new-reaper"]
+"""Who finds a dead runner: the supervisor that saw it die, a reaper that lives, one that comes back after all
+reapers died with the runner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One recovery measurement."""
+    """One recovery measurement: runners are killed for so long."""
 
     lease_ms: int
     seconds: float
-    supervised: bool
+    found_by: FoundBy
+    runners: int = 4
+    at_once: int = 1
+    """So many are dead at a time."""
+    kills_min: int = 1
+    """Fewer prove too little."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where more than half of all instances could be silent together."""
+        reapers = OTHERS if self.found_by == "new-reaper" else 0
+        instances = self.runners + OTHERS * len(REPLICATED) + GATEWAYS
+        if 2 * (self.at_once + reapers) > instances:
+            message = (
+                f"{self.at_once + reapers} of {instances} instances die at once: a mass silence"
+            )
+            raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +78,12 @@ def plan_of(
     recovery: bool,
 ) -> Plan:
     """The runs that fill so many minutes. `on`: names of SHARES; what this machine cannot have, or has no
-    time for, is left out."""
-    measured = _recoveries(minutes, lease_ms, only, default_lease=recovery)
-    left = minutes * 60 - sum(one.seconds for one in measured)
+    time for, is left out. With `recovery` the default lease is measured too, and comes on top of them."""
+    short = _short_recoveries(minutes, lease_ms, only, wanted=recovery)
+    measured = (*short, *(_long_recoveries() if recovery else ()))
+    left = minutes * 60 - sum(one.seconds for one in short)
+    if left <= 0:
+        return Plan((), measured)
     able = [name for name in on if name != "sentinels" or not why_not()]
     seconds = _divided(left, able)
     able = [name for name in able if name in _SINGLE or seconds[name] >= FAILOVER_S_MIN]
@@ -85,18 +113,27 @@ def _storm(name: str, engine: str, lease_ms: int, only: tuple[str, ...], seconds
     return replace(usual, servers=servers, pace=0.5, jobs_min=usual.jobs_min // 2)
 
 
-def _recoveries(
-    minutes: float, lease_ms: int, only: tuple[str, ...], *, default_lease: bool
+def _short_recoveries(
+    minutes: float, lease_ms: int, only: tuple[str, ...], *, wanted: bool
 ) -> tuple[Measurement, ...]:
-    if only or (minutes < RECOVERY_MINUTES_MIN and not default_lease):
+    """Beside the storms, at their lease."""
+    if only or (minutes < RECOVERY_MINUTES_MIN and not wanted):
         return ()
     seconds = max(RECOVERY_S, minutes * 60 * RECOVERY_SHARE)
-    short = (
-        Measurement(lease_ms, seconds, supervised=False),
-        Measurement(lease_ms, RECOVERY_S / 3, supervised=True),
+    return (
+        Measurement(lease_ms, seconds, "reaper"),
+        Measurement(lease_ms, RECOVERY_S / 3, "supervisor"),
+        Measurement(lease_ms, RECOVERY_S, "new-reaper", at_once=2),
     )
-    long = (
-        Measurement(15_000, 75.0, supervised=False),
-        Measurement(15_000, 10.0, supervised=True),
+
+
+def _long_recoveries() -> tuple[Measurement, ...]:
+    """At the default lease: a death takes twenty seconds there, so several at a time."""
+    usual = Measurement(
+        DEFAULT_LEASE_MS, 240.0, "reaper", runners=12, at_once=6, kills_min=KILLS_MIN
     )
-    return (*short, *long) if default_lease else short
+    return (
+        usual,
+        replace(usual, found_by="supervisor", seconds=40.0),
+        replace(usual, found_by="new-reaper"),
+    )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from actors.reaper.decide import Observation, observe
+from orch.settings import settings_of
 from tests.chaos.nemesis import PER_MINUTE, Happened, Nemesis
-from tests.chaos.plan import SHARES, plan_of
-from tests.chaos.recovery import Tail, quantile
+from tests.chaos.plan import DEFAULT_LEASE_MS, KILLS_MIN, SHARES, Measurement, Plan, plan_of
+from tests.chaos.recovery import Tail, begun_again, bound_ms, fence_of, quantile
 from tests.chaos.report import Tally, document, write
 from tests.chaos.shape import Outcome, Shape
-from tests.chaos.verdict import Violation
+from tests.chaos.verdict import Trace, Violation
 
 
 async def _nothing(_rng: object) -> bool:
@@ -101,3 +106,73 @@ def test_a_tail_reads_every_line_once_and_half_a_line_not_yet(tmp_path: Path) ->
         file.write("6 begin 9 1.00 7\n")
         file.flush()
         assert [(trace.attempt, trace.fence) for trace in tail.read()] == [(2, 6)]
+
+
+def recovery_plan(minutes: float) -> Plan:
+    """What `--recovery` runs in so many minutes."""
+    return plan_of(
+        minutes, on=tuple(SHARES), engine="valkey", lease_ms=1_000, only=(), recovery=True
+    )
+
+
+@pytest.mark.req("REA-4")
+def test_the_default_lease_is_measured_in_all_three_ways_with_many_kills_on_top_of_the_storms() -> (
+    None
+):
+    long = [one for one in recovery_plan(5).recoveries if one.lease_ms == DEFAULT_LEASE_MS]
+    assert settings_of({}).lease_ms == DEFAULT_LEASE_MS
+    assert {one.found_by for one in long} == {"supervisor", "reaper", "new-reaper"}
+    assert all(one.kills_min == KILLS_MIN for one in long)
+    usual = plan_of(5, on=tuple(SHARES), engine="valkey", lease_ms=1_000, only=(), recovery=False)
+    assert recovery_plan(5).storms == usual.storms
+
+
+@pytest.mark.req("REA-4")
+def test_without_minutes_recovery_alone_is_measured() -> None:
+    plan = recovery_plan(0)
+    assert plan.storms == ()
+    assert plan.recoveries == recovery_plan(5).recoveries
+
+
+@pytest.mark.req("REA-4")
+@pytest.mark.parametrize("lease_ms", [1_000, DEFAULT_LEASE_MS])
+def test_each_way_of_being_found_has_the_bound_that_is_promised_of_it(lease_ms: int) -> None:
+    one = Measurement(lease_ms, 1.0, "supervisor")
+    assert bound_ms(one) == 2_000
+    assert bound_ms(replace(one, found_by="reaper")) == lease_ms + 2_000
+    assert bound_ms(replace(one, found_by="new-reaper")) == 2 * lease_ms + 2_000
+
+
+@pytest.mark.req("REA-4")
+def test_a_measurement_in_which_most_instances_would_be_silent_together_is_refused() -> None:
+    most = Measurement(1_000, 1.0, "reaper", runners=12, at_once=10)
+    assert not _grace_ms(silent=most.at_once, beating=11)
+    for wrong in ({"at_once": 11}, {"found_by": "new-reaper"}):
+        with pytest.raises(ValueError, match="a mass silence"):
+            replace(most, **wrong)
+    assert _grace_ms(silent=11, beating=10)
+
+
+def _grace_ms(*, silent: int, beating: int) -> int:
+    """How long a reaper judges nobody after so many fell silent together."""
+    observation = Observation()
+    for look in range(20):
+        names = [*(f"s{n}" for n in range(silent)), *(f"b{n}" for n in range(beating))]
+        beats = {name: look if name.startswith("b") else 1 for name in names}
+        observation = observe(observation, beats, dict.fromkeys(names, 5_000), now_ms=look * 1_000)
+        if observation.grace_ms:
+            return observation.grace_ms
+    return 0
+
+
+def test_an_agent_is_told_the_fence_of_its_claim() -> None:
+    assert fence_of("3.7.x.y") == 3 * 2**32 + 7
+
+
+def test_a_job_whose_next_runner_was_killed_too_is_no_sample_of_one_recovery() -> None:
+    def trace(job_id: str, attempt: int) -> Trace:
+        return Trace(job_id, attempt, fence=attempt * 10, what="begin")
+
+    before = {job_id: trace(job_id, 1) for job_id in ("waits", "next", "struck")}
+    began = {**before, "next": trace("next", 2), "struck": trace("struck", 3)}
+    assert begun_again(before, began) == (["next"], ["struck"])

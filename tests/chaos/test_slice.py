@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.chaos.plan import Measurement
+from tests.chaos.recovery import REAPERS_BACK_MS, measure
 from tests.chaos.run import Run
 from tests.chaos.server import faketime_library
 from tests.chaos.shape import Shape
@@ -75,6 +77,20 @@ async def test_a_few_seconds_of_a_server_whose_clock_jumps_bury_nobody() -> None
         assert '"event": ' in said, "what happens is told there"
         assert '"event": "buried"' not in said
         assert '"event": "runner_over"' not in said
+
+
+@pytest.mark.req("REA-4", "REA-1")
+async def test_a_runner_that_dies_with_all_reapers_is_buried_by_one_that_comes_back_and_not_sooner() -> (
+    None
+):
+    one = Measurement(1_000, 3.0, "new-reaper", at_once=2)
+    with TemporaryDirectory(prefix="orch-chaos-") as folder:
+        outcome, figures = await measure("slice", Path(folder), one)
+    assert (outcome.violations, outcome.invalid) == ([], [])
+    assert figures["kills"] == 2 * figures["moments"] >= 2
+    assert figures["jobs"] + figures["struck_twice"] >= figures["kills"]
+    # It begins to count when it is back: nobody told it what the others had seen.
+    assert figures["min_ms"] >= REAPERS_BACK_MS + one.lease_ms
 
 
 def _last_words(path: Path) -> str:

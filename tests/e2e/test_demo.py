@@ -21,7 +21,8 @@ from typing_extensions import override
 from orch.demo.bright import BrightVoice
 from orch.demo.check import Check
 from orch.demo.voice import Voice
-from tests.e2e.stack import environ, wait_until
+from tests.e2e.invariants import key_faults, ledger_faults
+from tests.e2e.stack import connect, environ, wait_until
 
 PARTS: Final = ["stack", "coding", "crash", "question", "crowd", "end"]
 ORCH: Final = [sys.executable, "-m", "orch.cli.main"]
@@ -199,6 +200,9 @@ def test_kept_it_can_be_looked_at_and_stopped_with_the_commands_that_it_prints(
     lines = [line.strip() for line in out[out.index("The stack runs on") :].splitlines()]
     commands = [line for line in lines if " --home " in line]
     assert len(commands) == 6
+    home = Path(commands[0].partition(" --home ")[2].split()[0])
+    with connect(json.loads((home / "endpoint.json").read_bytes())["redis_url"]) as kept:
+        assert [*ledger_faults(kept), *key_faults(kept)] == []
     for command in commands:
         ended = subprocess.run(
             ["sh", "-c", command], env=environ(), capture_output=True, text=True, check=False

@@ -40,6 +40,16 @@ def _plan_of(row: dict) -> Plan:
     return replace(plan, **{"schedules": 0, **row.get("plan", {})})
 
 
+class Tier:
+    """What the runs of one tier add up to."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.counted = 0
+        self.faults: Counter[str] = Counter()
+        self.found: dict[str, Counter[str]] = defaultdict(Counter)
+
+
 class Campaign:
     """Runs plans and adds up."""
 
@@ -52,6 +62,7 @@ class Campaign:
         self.sometimes: Counter[str] = Counter()
         self.found: dict[str, Counter[str]] = defaultdict(Counter)
         self.failures: list[Outcome] = []
+        self.tiers: dict[str, Tier] = defaultdict(Tier)
 
     def run(self, plans: Sequence[Plan], what: str) -> None:
         """Runs them and says how it went."""
@@ -68,6 +79,10 @@ class Campaign:
         self.runs += 1
         self.counted += outcome.valid
         self.faults += outcome.faults
+        tier = self.tiers[outcome.plan.tier]
+        tier.runs += 1
+        tier.counted += outcome.valid
+        tier.faults += outcome.faults
         for label in outcome.sometimes:
             self.sometimes[label] += 1
         if outcome.violations:
@@ -77,6 +92,7 @@ class Campaign:
             # Which of a run's faults was the cause is not known: each of them is charged.
             for fault in outcome.plan.faults or {"none": 1.0}:
                 self.found[fault][kind] += 1
+                tier.found[fault][kind] += 1
 
     def _tell(self, outcome: Outcome) -> None:
         plan = outcome.plan

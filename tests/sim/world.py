@@ -81,6 +81,7 @@ class World:
         seed = f"{plan.seed}"
         self.loop = SimLoop(f"{seed}/schedule")
         self.history = History(self.loop.time, plan.attempts_max, traced)
+        self.history.faults["slow"] += "slow" in plan.faults
         rates = Rates(latency_ms=3.0 if "slow" in plan.faults else 0.3)
         self.server = SimServer(self.loop, make_backend, seed, rates, self.history)
         self.server.on_executed = self._executed
