@@ -151,7 +151,8 @@ class Cycles:
     async def _call(self) -> None:
         held = self._held
         endings = held.endings[:BATCH_ITEMS_MAX]
-        # Before the first acknowledged beat the guards let nothing start: a job taken now would come back.
+        # Before the first acknowledged beat a guard knows no deadline, and in a life after a burial it lets
+        # nothing start: a job taken now would be without a bound, or come back.
         idle = self._stop.wished or not self._tools.guards.holds
         free = 0 if idle else held.room
         try:

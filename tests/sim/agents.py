@@ -213,6 +213,10 @@ class House:
         """
         self.trees_begun += 1
         terms = self.leases.enlist(self.trees_begun)
+        if not terms:
+            # Its guard would know no moment at which to stop it, until a beat is confirmed.
+            what = f"the agent of {run.claim.text} began before its runner had a lease"
+            self.history.violation("broken", what)
         tree = self.leases.trees[self.trees_begun] = Tree(self, run)
         tree.begin(terms)
         return self.trees_begun, tree
