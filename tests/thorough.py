@@ -57,6 +57,7 @@ LONG: Final = (
     "tests/ops/test_drills.py::test_a_long_drill",
     "tests/ops/test_drills.py::test_a_quick_drill_passes[lost-writes]",
     "tests/shape/test_docs.py::test_the_blocks_of_a_page_run[docs/",
+    "tests/soak/test_slice.py",
     "tests/store/test_rights.py::test_on_a_cluster",
     "tests/store/test_timeouts.py",
     "tests/upgrade/test_rolling.py::test_versions_change_places",
