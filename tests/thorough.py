@@ -20,6 +20,7 @@ LONG: Final = (
     "tests/deploy/test_image.py",
     "tests/deploy/test_wheel.py::test_a_stranger",
     "tests/e2e/test_adapters.py",
+    "tests/e2e/test_agents_environment.py",
     "tests/e2e/test_any_process_may_die.py::test_a_killed_part_loses_nothing_and_serves_again",
     "tests/e2e/test_bad_input.py",
     "tests/e2e/test_control.py::test_a_command_given_while",
