@@ -22,8 +22,8 @@ _LATER_MS: Final = 5_000
 
 def _leaves(scene: Scene, rng: Random) -> Spec:
     # Of ever the same content: it is one blob, and the folder of blobs, which nobody empties yet, is flat.
-    script = f'{TELL}t begin; seq 1 2000; printf same > left.txt; t "end"'
-    step = {"id": "leave", "argv": ["/bin/sh", "-c", script], "artifacts": ["left.txt"]}
+    script = f'{TELL}t begin; seq 1 2000; printf same > "$ORCH_ARTIFACT_DIR/left.txt"; t end'
+    step = {"id": "leave", "argv": ["/bin/sh", "-c", script]}
     config = {"steps": [step], "env": scene.env}
     return {"name": "leaves", "adapter": {"name": "steps", "config": config}}
 
