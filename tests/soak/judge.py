@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, TypeAlias
 
+from contracts.limits import FEED_ENTRIES_MAX, INBOX_ENTRIES_MAX, WEBHOOK_POSTS_KEPT
+
 Sample: TypeAlias = Mapping[str, float]
 """One look: measure -> value. A name is `what` or `what:whose`."""
 SAMPLES_MIN: Final = 40
@@ -57,6 +59,13 @@ BOUNDS: Final[Mapping[str, Bound]] = {
     ),
 }
 """By the whole name of a measure, else by what stands before its colon."""
+CEILINGS: Final[Mapping[str, int]] = {
+    "size:feed": FEED_ENTRIES_MAX,
+    "size:inbox": INBOX_ENTRIES_MAX,
+    "size:delivered": WEBHOOK_POSTS_KEPT,
+}
+"""What is bounded by a number may fill up to it, and to a tenth above: streams are trimmed by whole nodes."""
+_NEARLY: Final = 1.1
 UNJUDGED: Final = {
     "home_kib": "the append-only file grows until it is rewritten",
     "keys:affinity": "one for each session, an hour long (AFFINITY_TTL_MS)",
@@ -86,6 +95,8 @@ class Row:
     @property
     def grew(self) -> bool:
         """Whether that is beyond its bound."""
+        if self.measure in CEILINGS:
+            return self.last > CEILINGS[self.measure] * _NEARLY
         return (
             self.bound is not None
             and self.last > self.second * self.bound.ratio

@@ -10,7 +10,7 @@ import orjson
 
 from contracts.limits import MINUTE_MS
 from tests.chaos.report import BUILD
-from tests.soak.judge import UNJUDGED, Row, too_few
+from tests.soak.judge import CEILINGS, UNJUDGED, Row, too_few
 from tests.soak.load import SHARES
 from tests.soak.run import RETENTION_MS, Result
 
@@ -20,7 +20,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"{'measure':28}{'second':>12}{'last':>12}{'ratio':>8}  {'may grow':18}"]
     for row in rows:
         may = "not judged"
-        if row.bound is not None:
+        if row.measure in CEILINGS:
+            may = f"up to {CEILINGS[row.measure]:,}"
+        elif row.bound is not None:
             may = f"x {row.bound.ratio:g} or + {row.bound.slack:g}"
         grew = "GREW" if row.grew else ""
         lines.append(

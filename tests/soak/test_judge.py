@@ -8,7 +8,17 @@ from random import Random
 
 import pytest
 
-from tests.soak.judge import BOUNDS, SAMPLES_MIN, UNJUDGED, Row, Sample, bound_of, rows_of, too_few
+from tests.soak.judge import (
+    BOUNDS,
+    CEILINGS,
+    SAMPLES_MIN,
+    UNJUDGED,
+    Row,
+    Sample,
+    bound_of,
+    rows_of,
+    too_few,
+)
 
 SAMPLES = 4 * SAMPLES_MIN
 
@@ -57,6 +67,13 @@ def test_what_warms_up_and_what_comes_and_goes_has_not_grown() -> None:
     assert not row("keys:job", lambda n: 100 + 10 * (n % 12)).grew
     assert not row("memory_kib", lambda n: 90_000 if n == SAMPLES - 3 else 4_000).grew
     assert not row("size:sessions", lambda n: SAMPLES - n).grew
+
+
+@pytest.mark.req("SIM-5")
+@pytest.mark.parametrize(("measure", "most"), CEILINGS.items())
+def test_what_is_bounded_by_a_number_may_fill_up_and_not_go_beyond(measure: str, most: int) -> None:
+    assert not row(measure, lambda n: most * n / SAMPLES).grew
+    assert row(measure, lambda n: most * (1 + n / SAMPLES)).grew
 
 
 @pytest.mark.req("SIM-5")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from actors.start import ROLES
+from contracts.limits import HOUR_MS
 from contracts.states import STATE_CODES, State
 from orch.store.keys import Keys
 from orch.system import monotonic_ms
@@ -21,6 +22,9 @@ from tests.soak.judge import rows_of
 from tests.soak.report import document, table
 from tests.soak.run import RETENTION_MS, Plan, age, run
 
+pytestmark = pytest.mark.timeout(
+    180
+)  # a slow machine drains for two minutes before it says that it is stuck
 SLICE = Plan(seconds=15.0, jobs_per_s=4.0, sample_s=1.0, feed_min=1, seed="slice")
 
 
@@ -36,6 +40,7 @@ def test_some_seconds_of_every_kind_of_caller_lose_and_double_nothing(root: Path
     result = run(SLICE, root, said.append)
     books = result.books
     assert result.violations == []
+    assert books.open == {}
     assert books.judged["python"] > 0
     assert books.counts["streams read"] > 0
     assert books.counts["schedules fired"] > 0
@@ -65,7 +70,19 @@ def test_what_is_planted_in_a_running_stack_is_seen(root: Path) -> None:
         assert age(stack.redis) == 0, "it is not a minute old"
         stack.redis.hset(Keys().job(done), "finished_at", 1)
         assert age(stack.redis) == 1
+        assert _retiring(stack) == {done}, "in one set only, and the sweep agrees"
         assert _judged(stack, done) == ["lost", "lost", "stuck", "broken"]
+
+
+def _retiring(stack: Stack) -> set[str]:
+    """Who stands in the set of the hour in which it ended."""
+    found = set()
+    for key in stack.redis.scan_iter(Keys().prefix + "retire:*"):
+        hour = int(key.rpartition(":")[2])
+        for job_id in stack.redis.smembers(key):
+            assert int(stack.stored(job_id)["finished_at"]) // HOUR_MS == hour
+            found.add(str(job_id))
+    return found
 
 
 def _plant(stack: Stack) -> None:

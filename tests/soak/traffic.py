@@ -111,6 +111,12 @@ class Traffic:
                 raise
         self._books.counts["canceled"] += 1
 
+    async def stop_the_endless(self) -> None:
+        """The load was cut off before it could cancel them itself."""
+        for ack in list(self._books.open.values()):
+            if ack.kind == "endless":
+                await self._cancel(ack.job_id)
+
     async def unblock(self, job_id: str, kind: str) -> None:
         """Answers its question; a job that asks and should not is canceled, and judged as what it is."""
         record = await self._api.job(job_id)
