@@ -7,7 +7,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate chart up down clean bench bench-quick bench-guard contract sim mutants chaos upgrade drill observe venv
+.PHONY: help demo test check generate chart up down clean bench bench-quick bench-guard contract sim mutants chaos soak upgrade drill observe venv
 .PHONY: lint wheel sbom licences checksums gate release
 
 help: ## this list
@@ -78,6 +78,9 @@ mutants: venv ## plants known faults in Orch and shows that the simulation notic
 
 chaos: venv ## faults on real processes and servers, five minutes; MINUTES= SEED=, writes build/chaos.json
 	@$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: venv ## a stack under a steady load for an hour: fails when something grows; MINUTES=, writes build/soak.json
+	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 upgrade: venv ## two versions change places on one server under load, there and back; OLD=<commit>, else the last tag, else this code twice
 	@$(BIN)/python -m tests.upgrade $(if $(OLD),--old $(OLD)) $(ARGS)

@@ -116,3 +116,19 @@ LOCATIONS: Final = MappingProxyType(
     }
 )
 """Environment names that say where things are; no file can set them."""
+
+FOREIGN: Final = MappingProxyType(
+    {
+        "XDG_STATE_HOME": "Where the home is, without `ORCH_HOME`.",
+        "XDG_RUNTIME_DIR": "Where the private server's socket is when the home's path is too long for one: in a directory there that is yours alone.",
+        "PATH": "Where programs are found; agents get it.",
+        "HOME": "Agents get it; git in `orch demo` too.",
+        "LANG": "Agents get it.",
+        "LD_LIBRARY_PATH": "Guards get it, so that their Python finds its libraries; agents do not.",
+        "PYTHONPATH": "Actors get it, with the source tree where Orch is not installed; agents do not.",
+        "TRACEPARENT": "The trace that a submission by `orch` belongs to.",
+        "NO_COLOR": "Set: no colours on the terminal.",
+        "TERM": "`dumb`: no colours on the terminal.",
+    }
+)
+"""Names of others that Orch reads, beside OpenTelemetry's (docs/traces.md). None of them weakens a check."""

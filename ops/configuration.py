@@ -97,6 +97,14 @@ def _locations_table() -> Iterator[str]:
         "| --- | --- |",
     )
     yield from (f"| `{name}` | {meaning} |" for name, meaning in defaults.LOCATIONS.items())
+    yield from (
+        "",
+        "Names of others that Orch reads, beside [OpenTelemetry's](traces.md#switch-it-on), and no more:",
+        "",
+        "| name | meaning |",
+        "| --- | --- |",
+    )
+    yield from (f"| `{name}` | {meaning} |" for name, meaning in defaults.FOREIGN.items())
 
 
 def _limits_table() -> Iterator[str]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import anyio
 import pytest
 
 from contracts.errors import Corrupt, ErrorCode, Refused
@@ -55,3 +56,25 @@ async def test_changed_content_is_corrupt(tmp_path: Path) -> None:
     blobs.path(ref.sha256).write_bytes(b"c0ntent")
     with pytest.raises(Corrupt):
         await blobs.verify(ref.sha256)
+
+
+@pytest.mark.req("SIM-5")
+async def test_many_writers_of_the_same_content_leave_one_blob_and_nothing_half_written(
+    tmp_path: Path,
+) -> None:
+    blobs = [Blobs(tmp_path) for _ in range(8)]
+    contents = [b"%d" % (n // 8) * 20_000 for n in range(80)]
+    refs: list[Ref] = []
+
+    async def put(n: int) -> None:
+        refs.append(await blobs[n % 8].put_bytes(contents[n]))
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(80):
+            tasks.start_soon(put, n)
+    made = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.name for path in made} == {hashlib.sha256(one).hexdigest() for one in contents}
+    assert {ref.sha256 for ref in refs} == {path.name for path in made}
+    assert len(made) == 10
+    for ref in refs:
+        assert await blobs[0].verify(ref.sha256) == ref

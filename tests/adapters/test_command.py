@@ -70,7 +70,7 @@ async def test_without_stdin_an_agent_reads_its_end_at_once(bench: Any) -> None:
     assert (await bench.run("command", argv=["cat"])).outcome is Outcome.DONE
 
 
-@pytest.mark.req("LSE-5")
+@pytest.mark.req("LSE-5", "SIM-5")
 async def test_the_environment_is_exactly_the_promised_one(bench: Any) -> None:
     answer = {"question_id": "q", "step_id": None, "value": {"go": "on"}}
     spec_env = {"MINE": "1", "LANG": "xx", "ORCH_FENCE": "999", "ORCH_OTHER": "1"}

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 AGENTS: Final = str(Path(__file__).parent / "agents")
 # The agent's parent is its guard, the guard's parent is the runner.
-_TELL: Final = (
+TELL: Final = (
     '[ -n "$RUNNER" ] || read -r _ _ _ RUNNER _ < "/proc/$PPID/stat"; export RUNNER; '
     "t() { read -r now _ < /proc/uptime; "
     'echo "$ORCH_JOB_ID $ORCH_ATTEMPT $ORCH_FENCE $1 $$ $now $RUNNER" >> "$EFFECTS"; }; '
@@ -46,13 +46,14 @@ class Scene:
         return {"EFFECTS": str(self.effects), "POISON": str(self.poison), "TRUCE": str(self.truce)}
 
 
-def _shell(scene: Scene, name: str, script: str, **spec: Any) -> Spec:
-    config = {"argv": ["/bin/sh", "-c", _TELL + script], "env": scene.env}
+def told(scene: Scene, name: str, script: str, **spec: Any) -> Spec:
+    """A line of shell that may tell what it does: `t begin`."""
+    config = {"argv": ["/bin/sh", "-c", TELL + script], "env": scene.env}
     return {"name": name, "adapter": {"name": "command", "config": config}, **spec}
 
 
 def _quick(scene: Scene, rng: Random) -> Spec:
-    return _shell(scene, "quick", f"t begin; sleep {rng.uniform(0, 0.15):.3f}; t end")
+    return told(scene, "quick", f"t begin; sleep {rng.uniform(0, 0.15):.3f}; t end")
 
 
 def _python(scene: Scene, rng: Random) -> Spec:
@@ -64,7 +65,7 @@ def _python(scene: Scene, rng: Random) -> Spec:
 
 def _steps(scene: Scene, rng: Random) -> Spec:
     def step(name: str, **more: Any) -> Spec:
-        script = f'{_TELL}t "begin:{name}"; sleep {rng.uniform(0, 0.1):.3f}; t "end:{name}"'
+        script = f'{TELL}t "begin:{name}"; sleep {rng.uniform(0, 0.1):.3f}; t "end:{name}"'
         return {"id": name, "argv": ["/bin/sh", "-c", script], **more}
 
     last = {"effect": "side_effect", "on_unknown": rng.choice(["ask", "fail", "retry"])}
@@ -75,27 +76,27 @@ def _steps(scene: Scene, rng: Random) -> Spec:
 def _long(scene: Scene, rng: Random) -> Spec:
     turns = int(scene.lease_ms * rng.uniform(1.2, 4.0) / 200)
     loop = f"i=0; while [ $i -lt {turns} ]; do sleep 0.2; t tick; i=$((i+1)); done"
-    return _shell(scene, "long", f"t begin; {loop}; t end")
+    return told(scene, "long", f"t begin; {loop}; t end")
 
 
 def _again(scene: Scene, rng: Random) -> Spec:
     script = 't begin; [ "$ORCH_ATTEMPT" -gt 1 ] || exit 75; t end'
-    return _shell(scene, "again", script, retry={"attempts_max": 10})
+    return told(scene, "again", script, retry={"attempts_max": 10})
 
 
 def _fails(scene: Scene, rng: Random) -> Spec:
-    return _shell(scene, "fails", "t begin; exit 3")
+    return told(scene, "fails", "t begin; exit 3")
 
 
 def _litters(scene: Scene, rng: Random) -> Spec:
     # `trap` and setsid: neither a signal to the group nor one to the session reaches the child.
-    child = f"{_TELL}trap '' TERM HUP INT; while :; do sleep 0.2; t tick; done"
+    child = f"{TELL}trap '' TERM HUP INT; while :; do sleep 0.2; t tick; done"
     script = f"t begin; CHILD='{child.replace(chr(39), chr(39) + chr(92) + chr(39) + chr(39))}'; "
-    return _shell(scene, "litters", script + 'setsid sh -c "$CHILD" & sleep 0.3; t end')
+    return told(scene, "litters", script + 'setsid sh -c "$CHILD" & sleep 0.3; t end')
 
 
 def _endless(scene: Scene, rng: Random) -> Spec:
-    return _shell(scene, "endless", "t begin; while :; do sleep 0.3; t tick; done")
+    return told(scene, "endless", "t begin; while :; do sleep 0.3; t tick; done")
 
 
 def _poison(scene: Scene, rng: Random) -> Spec:
@@ -103,12 +104,12 @@ def _poison(scene: Scene, rng: Random) -> Spec:
         't begin; while [ -e "$TRUCE" ]; do sleep 0.05; done; [ "$RUNNER" -gt 1 ] || exit 9; '
         'echo "$RUNNER" >> "$POISON"; kill -9 "$RUNNER"; sleep 30'
     )
-    return _shell(scene, "poison", script)
+    return told(scene, "poison", script)
 
 
 def goes_on(scene: Scene) -> Spec:
     """A job that begins and never ends; for measuring."""
-    return _shell(scene, "goes on", "t begin; sleep 3600")
+    return told(scene, "goes on", "t begin; sleep 3600")
 
 
 Make = Callable[[Scene, Random], Spec]

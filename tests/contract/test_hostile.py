@@ -71,7 +71,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.req("API-3", "API-4", "SEC-3", "ADM-6")
+@pytest.mark.req("API-3", "API-4", "SEC-3", "ADM-6", "SIM-5")
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_bytes_are_refused_in_our_words_and_leave_nothing(what: str, stack: Stack) -> None:
     before = set(job_ids(stack.redis))
@@ -101,7 +101,7 @@ def http(stack: Stack) -> Any:
         yield client
 
 
-@pytest.mark.req("API-1", "API-3", "JOB-2")
+@pytest.mark.req("API-1", "API-3", "JOB-2", "SIM-5")
 @pytest.mark.parametrize(
     ("method", "path"), sorted({one for one in operations().values() if "{job_id}" in one[1]})
 )

@@ -91,7 +91,7 @@ def schemathesis(
 
 
 @pytest.mark.timeout(TIMEOUT_S)
-@pytest.mark.req("API-2", "API-3", "API-6", "SEC-3")
+@pytest.mark.req("API-2", "API-3", "API-6", "SEC-3", "SIM-5")
 def test_no_request_drawn_from_the_document_gets_an_answer_that_it_does_not_declare(
     stack: Stack, seed: Mapping[str, str], tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ ALL = {**WORKFLOWS, **{f"action {one.name}": one for one in actions()}}
 LANES = {
     "fast.yaml": {"lint", "licences", "test"},
     "main.yaml": {"check", "release"},
-    "nightly.yaml": {"sim", "mutants", "chaos", "contract", "bench"},
+    "nightly.yaml": {"sim", "mutants", "chaos", "soak", "contract", "bench"},
     "release.yaml": {"check", "release", "checksums", "gate", "wheel", "sbom"},
 }
 SCHEMAS = {

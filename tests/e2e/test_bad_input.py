@@ -114,7 +114,7 @@ SPECS: dict[str, tuple[bytes, int, str, str | None]] = {
 }
 
 
-@pytest.mark.req("ADM-6", "API-3")
+@pytest.mark.req("ADM-6", "API-3", "SIM-5")
 @pytest.mark.parametrize("what", SPECS)
 def test_a_bad_spec_over_http_is_one_typed_error(stack: Stack, bystander: str, what: str) -> None:
     body, status, code, path = SPECS[what]
@@ -130,7 +130,7 @@ def test_a_bad_spec_over_http_is_one_typed_error(stack: Stack, bystander: str, w
     assert stack.client.job(bystander).state is State.RUNNING
 
 
-@pytest.mark.req("ADM-6")
+@pytest.mark.req("ADM-6", "SIM-5")
 def test_in_a_batch_only_the_bad_items_are_refused(stack: Stack, bystander: str) -> None:
     items = [shell("true"), {"name": "x"}, shell("true", pool="nowhere"), shell("true")]
     answer = stack.client.submit_batch(items)
@@ -141,7 +141,7 @@ def test_in_a_batch_only_the_bad_items_are_refused(stack: Stack, bystander: str)
             assert stack.client.wait(item.job.job_id, timeout_s=30).state is State.COMPLETED
 
 
-@pytest.mark.req("API-3", "SEC-3")
+@pytest.mark.req("API-3", "SEC-3", "SIM-5")
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
@@ -159,7 +159,7 @@ def test_a_path_that_names_no_job_is_one_typed_error(
     assert (answered, error["code"]) == (status, code)
 
 
-@pytest.mark.req("API-3")
+@pytest.mark.req("API-3", "SIM-5")
 @pytest.mark.parametrize(
     ("kind", "headers", "status", "code"),
     [
@@ -187,7 +187,7 @@ FILES: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.req("CLI-2", "ADM-6")
+@pytest.mark.req("CLI-2", "ADM-6", "SIM-5")
 @pytest.mark.parametrize("what", FILES)
 def test_a_bad_file_at_the_command_line_is_one_typed_error(
     stack: Stack, bystander: str, what: str
@@ -199,7 +199,7 @@ def test_a_bad_file_at_the_command_line_is_one_typed_error(
     assert writings(stack) == before
 
 
-@pytest.mark.req("CLI-2")
+@pytest.mark.req("CLI-2", "SIM-5")
 @pytest.mark.parametrize("verb", ["status", "cancel", "events", "logs", "wait"])
 def test_a_bad_id_at_the_command_line_is_one_typed_error(stack: Stack, verb: str) -> None:
     for job_id, code in (("../x", "INVALID_ID"), ("nobody", "NOT_FOUND")):
@@ -209,7 +209,7 @@ def test_a_bad_id_at_the_command_line_is_one_typed_error(stack: Stack, verb: str
         assert len(human.err.splitlines()) == 2
 
 
-@pytest.mark.req("CLI-2", "FBK-1")
+@pytest.mark.req("CLI-2", "FBK-1", "SIM-5")
 def test_a_program_that_does_not_exist_fails_its_job_and_says_which(
     stack: Stack, bystander: str
 ) -> None:
@@ -221,7 +221,7 @@ def test_a_program_that_does_not_exist_fails_its_job_and_says_which(
     assert "no such program: no-such-x" in human.out
 
 
-@pytest.mark.req("RUN-2", "JOB-5")
+@pytest.mark.req("RUN-2", "JOB-5", "SIM-5")
 def test_a_step_that_prints_100_mb_is_kept_whole_and_disturbs_nobody(
     stack: Stack, bystander: str
 ) -> None:
@@ -236,7 +236,7 @@ def test_a_step_that_prints_100_mb_is_kept_whole_and_disturbs_nobody(
     assert stack.redis.memory_usage(Keys().output(job_id)) < 40_000_000
 
 
-@pytest.mark.req("RUN-2")
+@pytest.mark.req("RUN-2", "SIM-5")
 def test_invalid_utf8_is_shown_replaced_and_kept_as_it_was(stack: Stack, bystander: str) -> None:
     record = stack.run(shell(r"printf 'a\377b\n'; printf '\303' >&2"))
     assert record.state is State.COMPLETED

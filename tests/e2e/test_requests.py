@@ -76,7 +76,7 @@ POISON: dict[str, tuple[str | bytes, str]] = {
 }
 
 
-@pytest.mark.req("ADM-6")
+@pytest.mark.req("ADM-6", "SIM-5")
 @pytest.mark.parametrize("what", POISON)
 def test_a_poison_request_is_refused_and_holds_up_nobody(stack: Stack, what: str) -> None:
     text, code = POISON[what]

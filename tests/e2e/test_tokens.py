@@ -294,7 +294,7 @@ def what_the_house_tells(stack: Stack, good: dict[str, str]) -> list[str]:
     return said
 
 
-@pytest.mark.req("SEC-2", "MET-3")
+@pytest.mark.req("SEC-2", "MET-3", "SIM-5")
 def test_what_is_planted_in_headers_tokens_bodies_and_environments_is_told_to_nobody(
     stack: Stack, collector: Collector
 ) -> None:
@@ -319,7 +319,7 @@ def test_what_is_planted_in_headers_tokens_bodies_and_environments_is_told_to_no
             assert secret not in one, one[:500]
 
 
-@pytest.mark.req("SEC-2", "CFG-2")
+@pytest.mark.req("SEC-2", "CFG-2", "SIM-5")
 def test_an_unknown_setting_is_named_and_its_value_is_not(stack: Stack) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "orch.cli.main", "config", "show"],

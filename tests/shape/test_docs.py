@@ -160,11 +160,11 @@ def _call_faults(text: str) -> list[str]:
 
 def unknown_names(one: Page) -> list[str]:
     """Whatever a page names in code style and nobody else knows."""
-    environment = {row.env for row in defaults.DEFAULTS.values()} | set(defaults.LOCATIONS)
+    environment = {row.env for row in defaults.DEFAULTS.values()} | {*defaults.LOCATIONS}
     environment |= {*_AGENT_NAMES, WORKER_MARK, *conventions.VARIABLES}
     faults = [name for name in ENVIRONMENT.findall(one.text) if name not in environment]
     faults += [f"event {name}" for name in EVENT.findall(one.prose) if name not in EVENTS]
-    known = vocabulary() | capitals()
+    known = vocabulary() | capitals() | {*defaults.FOREIGN}
     if one.name.startswith("bench/"):
         known |= words_of_bench()
     for text in CODE.findall(one.prose):

@@ -32,7 +32,7 @@ async def test_a_ready_job_is_claimed_and_runs_under_a_fresh_claim(world: World)
     assert await world.redis("XLEN", world.connection.keys.ready("default")) == 0
 
 
-@pytest.mark.req("LSE-1")
+@pytest.mark.req("LSE-1", "SIM-5")
 async def test_many_runners_at_once_claim_every_job_exactly_once(world: World) -> None:
     runners = [await world.runner(slots=25) for _ in range(8)]
     ids = await world.submit_many("job", 200)

@@ -115,7 +115,7 @@ BODIES: Final[dict[str, tuple[bytes, int, str]]] = {
 }
 
 
-@pytest.mark.req("API-4", "ADM-6", "SEC-3")
+@pytest.mark.req("API-4", "ADM-6", "SEC-3", "SIM-5")
 async def test_a_hostile_body_is_one_typed_error_and_nothing_is_stored(tmp_path: Path) -> None:
     async with target(tmp_path) as it:
         before = await it.contents()
@@ -128,7 +128,7 @@ async def test_a_hostile_body_is_one_typed_error_and_nothing_is_stored(tmp_path:
         assert status_of(await it.post(spec())) == 202, "a good one still comes in"
 
 
-@pytest.mark.req("API-4", "API-3")
+@pytest.mark.req("API-4", "API-3", "SIM-5")
 async def test_heads_without_measure_and_pipelined_garbage_are_told_so(tmp_path: Path) -> None:
     async with target(tmp_path) as it:
         before = await it.contents()
@@ -150,7 +150,7 @@ async def test_heads_without_measure_and_pipelined_garbage_are_told_so(tmp_path:
         assert await it.contents() == before
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_a_hundred_megabytes_are_cut_and_take_no_room(tmp_path: Path) -> None:
     async with target(tmp_path) as it:
         before = await it.contents()
@@ -180,7 +180,7 @@ def rss_bytes(it: Target) -> int:
     return int(line.split()[1]) * 1_024
 
 
-@pytest.mark.req("API-4", "ADM-4")
+@pytest.mark.req("API-4", "ADM-4", "SIM-5")
 async def test_too_many_requests_a_second_are_told_when_to_come_again(tmp_path: Path) -> None:
     async with target(tmp_path, "--set", "http_rate=1", "--set", "http_burst=3") as it:
         before = await it.contents()
@@ -202,7 +202,7 @@ async def test_too_many_requests_a_second_are_told_when_to_come_again(tmp_path: 
         assert await it.contents() == before
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_connections_have_their_number_and_one_more_is_told_so(tmp_path: Path) -> None:
     async with target(tmp_path, "--set", "connections_max=5") as it:
         host, port = it.process.reached_at
@@ -222,7 +222,7 @@ async def test_connections_have_their_number_and_one_more_is_told_so(tmp_path: P
             await stream.aclose()
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_streams_have_their_number_for_each_caller_and_in_all() -> None:
     for bounds in ({"caller_streams_max": 2}, {"streams_max": 2}):
         async with running(bounds=bounds) as house:
@@ -242,7 +242,7 @@ async def test_streams_have_their_number_for_each_caller_and_in_all() -> None:
 SLOW: Final = Timing(head_wait_ms=200, body_wait_ms=300, idle_wait_ms=1_000)
 
 
-@pytest.mark.req("API-4", "API-3")
+@pytest.mark.req("API-4", "API-3", "SIM-5")
 async def test_a_head_that_trickles_is_cut_after_its_time_however_often_a_byte_comes() -> None:
     async with running(timing=SLOW) as house:
         async with await anyio.connect_tcp("127.0.0.1", house.port) as stream:
@@ -258,7 +258,7 @@ async def test_a_head_that_trickles_is_cut_after_its_time_however_often_a_byte_c
         assert (await house.http.get("/livez")).status_code == 200
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_a_connection_that_says_nothing_is_closed_without_a_word() -> None:
     async with running(timing=SLOW) as house:
         assert await house.raw(b"") == b""
@@ -266,7 +266,7 @@ async def test_a_connection_that_says_nothing_is_closed_without_a_word() -> None
         assert (await house.raw(asked)).count(b"HTTP/1.1") == 1, "idle after an answer"
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_a_body_for_nobody_that_trickles_is_cut() -> None:
     async with (
         running(timing=SLOW) as house,
@@ -285,7 +285,7 @@ async def test_a_body_for_nobody_that_trickles_is_cut() -> None:
         assert said.count(b"HTTP/1.1") == 1
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_a_body_that_trickles_is_cut_after_its_time() -> None:
     async with running(timing=SLOW) as house:
         async with await anyio.connect_tcp("127.0.0.1", house.port) as stream:

@@ -110,7 +110,7 @@ async def test_a_post_is_json_or_it_is_not_read() -> None:
             assert status_of(said) == 202, kind
 
 
-@pytest.mark.req("API-4", "API-3")
+@pytest.mark.req("API-4", "API-3", "SIM-5")
 async def test_a_declared_oversize_is_refused_before_the_body_is_sent() -> None:
     async with running() as house:
         said = await house.raw(
@@ -122,7 +122,7 @@ async def test_a_declared_oversize_is_refused_before_the_body_is_sent() -> None:
         assert (status_of(said), body_of(said)["code"]) == (413, "PAYLOAD_TOO_LARGE")
 
 
-@pytest.mark.req("API-4", "API-3")
+@pytest.mark.req("API-4", "API-3", "SIM-5")
 async def test_a_body_that_grows_past_the_bound_is_stopped_while_it_streams() -> None:
     async with running() as house:
         chunk = b"%x\r\n%b\r\n" % (limits.MIB, b" " * limits.MIB)
@@ -141,7 +141,7 @@ async def test_a_body_that_grows_past_the_bound_is_stopped_while_it_streams() ->
         assert house.store.jobs_by_id == {}
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_a_body_that_never_comes_is_not_waited_for() -> None:
     async with running(timing=QUICK) as house:
         said = await house.raw(
@@ -153,7 +153,7 @@ async def test_a_body_that_never_comes_is_not_waited_for() -> None:
         assert b"connection: close" in said.lower()
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_a_client_that_leaves_within_its_body_leaves_nothing_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -169,7 +169,7 @@ async def test_a_client_that_leaves_within_its_body_leaves_nothing_behind(
     assert not [one for one in caplog.records if one.name == "orch.gateway"], "no defect of ours"
 
 
-@pytest.mark.req("API-3", "API-4")
+@pytest.mark.req("API-3", "API-4", "SIM-5")
 @pytest.mark.parametrize(
     "said_to_it",
     [
@@ -189,7 +189,7 @@ async def test_bytes_that_are_no_request_get_the_same_error_body(said_to_it: byt
         assert f"x-correlation-id: {body_of(said)['request_id']}".encode() in said.lower()
 
 
-@pytest.mark.req("API-3", "API-4")
+@pytest.mark.req("API-3", "API-4", "SIM-5")
 async def test_nonsense_after_a_good_request_is_told_so_too() -> None:
     async with running() as house:
         good = b"GET /livez HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % house.port
@@ -202,7 +202,7 @@ async def test_nonsense_after_a_good_request_is_told_so_too() -> None:
         ]
 
 
-@pytest.mark.req("API-3", "API-4")
+@pytest.mark.req("API-3", "API-4", "SIM-5")
 async def test_a_body_that_breaks_its_framing_ends_the_connection_and_nothing_else() -> None:
     async with running() as house:
         said = await house.raw(
@@ -215,7 +215,7 @@ async def test_a_body_that_breaks_its_framing_ends_the_connection_and_nothing_el
         assert house.store.calls["admit"] == 0
 
 
-@pytest.mark.req("API-4")
+@pytest.mark.req("API-4", "SIM-5")
 async def test_headers_are_bounded() -> None:
     async with running() as house:
         many = [f"X-{n}: x" for n in range(100)]

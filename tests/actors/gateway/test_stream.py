@@ -231,7 +231,7 @@ async def test_two_hundred_watchers_get_every_frame_once_in_order_over_shared_re
         assert reads["ledger"] + reads["output"] < 200 * 22 / 4, "watchers share reads"
 
 
-@pytest.mark.req("EVT-3")
+@pytest.mark.req("EVT-3", "SIM-5")
 async def test_a_watcher_that_reads_nothing_holds_up_nobody() -> None:
     async with running() as house:
         job_id = await house.submit()
@@ -343,7 +343,7 @@ async def test_a_reader_that_leaves_is_forgotten_and_without_readers_the_feed_re
         assert house.store.calls["read"] == reads
 
 
-@pytest.mark.req("EVT-3")
+@pytest.mark.req("EVT-3", "SIM-5")
 async def test_who_takes_nothing_is_given_no_more_than_sockets_hold() -> None:
     async with running() as house:
         job_id = await house.submit()

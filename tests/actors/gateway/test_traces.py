@@ -171,7 +171,7 @@ async def test_cursors_that_expired_and_cursors_that_are_none_leave_one_line(
                 await it.refused(said, 400, ErrorCode.INVALID_REQUEST, what=path)
 
 
-@pytest.mark.req("API-3", "API-4", "SEC-2")
+@pytest.mark.req("API-3", "API-4", "SEC-2", "SIM-5")
 async def test_a_head_that_never_ends_leaves_one_line(tmp_path: Path) -> None:
     async with attack(tmp_path) as it:
         head = b"GET /v1/jobs/%b HTTP/1.1\r\nX-Planted: %b\r\n" % (SECRET, SECRET)

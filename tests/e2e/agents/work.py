@@ -50,3 +50,14 @@ def exit_hard() -> None:
 def exit_soft() -> None:
     """Ends the worker as a script would."""
     sys.exit(3)
+
+
+def environments() -> list[dict[str, str]]:
+    """What this process was started with, and what the process above it was: its guard."""
+    return [_environ("self"), _environ(str(os.getppid()))]
+
+
+def _environ(pid: str) -> dict[str, str]:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        fields = file.read().split(b"\0")[:-1]
+    return dict(os.fsdecode(field).split("=", 1) for field in fields)
