@@ -167,6 +167,10 @@ WEBHOOK_ANSWER_BYTES_MAX: Final = 1 * KIB
 LEASE_MS_MIN: Final = 1_000
 CLAIM_EVERY_MS: Final = 2_000
 """A runner with free slots claims this often even without a wake token (a token is only a hint)."""
+BURIED_KEPT_MS: Final = HOUR_MS
+"""How long a copy of a buried runner's registration may be under way and still not make it live."""
+BURIED_MAX: Final = 10_000
+"""Buried runners that the server knows; of more, the oldest are forgotten."""
 REST_MS_MAX: Final = 5 * SECOND_MS
 """A runner that has not called for so long is handed nothing: it may be dead."""
 RESTING_LOOKS: Final = 8

@@ -7,7 +7,6 @@ then everything it started is killed and a new life begins.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import anyio
 import structlog
@@ -23,6 +22,7 @@ from actors.runner.emitter import Emitter
 from actors.runner.held import Held
 from actors.runner.perform import Cycles
 from actors.runner.tools import Tools
+from contracts.errors import Refused
 from orch.core.handover import ClaimEnding, Offer
 from orch.ports import Beating, Heard
 from orch.store.leases import Instance
@@ -67,8 +67,7 @@ class Life:
     async def live(self) -> None:
         """Until the stop, or until the runner is buried; leaves no attempt behind."""
         keeper = self._keeper()
-        known = partial(register, self._tools.store.leases, self._instance, self._tools.clock)
-        if not await unless_stopped(self._stop, known):
+        if not await unless_stopped(self._stop, self._be_known) or self._scope.cancel_called:
             return
         keeper.start()
         try:
@@ -76,6 +75,13 @@ class Life:
                 await self._work_through()
         finally:
             keeper.stop()
+
+    async def _be_known(self) -> None:
+        try:
+            await register(self._tools.store.leases, self._instance, self._tools.clock)
+        except Refused:
+            # Registered by a call whose answer was lost, and buried before it was sent again.
+            self._end()
 
     async def _work_through(self) -> None:
         async with anyio.create_task_group() as tasks:

@@ -245,6 +245,11 @@ class Keys:
         return self._name("instances")
 
     @property
+    def buried(self) -> str:
+        """Sorted set: runners that were buried within the hour, by when; no registration brings them back."""
+        return self._name("buried")
+
+    @property
     def pools(self) -> str:
         """Set: pools that exist."""
         return self._name("pools")
@@ -333,6 +338,7 @@ OWNERS: dict[str, str] = {
     "beats": "shard",
     "seen": "shard",
     "instances": "shard",
+    "buried": "shard",
     "pools": "shard",
     "tenants": "shard",
     "tokens": "shard",

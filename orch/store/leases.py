@@ -48,7 +48,8 @@ class Leases:
         `again` is for one that is known already and whose streams were lost.
 
         Raises:
-            Refused: LEASE_OVER, it was buried since; only without `again` is it made known anew.
+            Refused: LEASE_OVER, it was buried since. Without `again` only a runner is refused, whose id is
+                that of one life; other actors are made known anew.
         """
         about = {
             "role": instance.role,

@@ -139,6 +139,8 @@ _CONSTANTS: Final = MappingProxyType(
         "DROPS_MAX": limits.BATCH_ITEMS_MAX,
         "WAKE_MAX": limits.WAKE_TOKENS_MAX,
         "REST_MS_MAX": limits.REST_MS_MAX,
+        "BURIED_KEPT_MS": limits.BURIED_KEPT_MS,
+        "BURIED_MAX": limits.BURIED_MAX,
         "RESTING_LOOKS": limits.RESTING_LOOKS,
         "INBOX_MAX": limits.INBOX_ENTRIES_MAX,
         "FEED_MAX": limits.FEED_ENTRIES_MAX,

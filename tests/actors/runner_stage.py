@@ -197,7 +197,7 @@ class _Keeper:
         pass
 
 
-class _NoLeases:
+class NoLeases:
     async def register(self, *_: object, **__: object) -> None:
         pass
 
@@ -265,7 +265,7 @@ async def a_life(
     operators = Operators()
     connection = SimpleNamespace(watermark=SimpleNamespace(restarts=0), keys=Keys(0))
     store = SimpleNamespace(
-        claims=claims, output=output, leases=_NoLeases(), connection=connection, control=operators
+        claims=claims, output=output, leases=NoLeases(), connection=connection, control=operators
     )
     tools = Tools(
         store=cast(Store, store),

@@ -7,9 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from contracts.errors import ErrorCode, Refused
 from tests.actors import bodies
 from tests.actors.bodies import Board
-from tests.actors.runner_stage import a_life, inline, settled, until
+from tests.actors.runner_stage import NoLeases, a_life, inline, settled, until
 
 
 @pytest.fixture
@@ -120,6 +121,19 @@ async def test_endings_that_were_not_acknowledged_go_to_the_next_life(
         await stage.over.wait()
     told = {one.job_id: one.verb for one in stage.life.undelivered()}
     assert told == {"job0": "settle", "job1": "handback"}
+
+
+@pytest.mark.req("LSE-1")
+async def test_a_life_whose_registration_comes_after_its_burial_ends_before_it_claims(
+    tmp_path: Path, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def buried(*_: object, **__: object) -> None:
+        raise Refused(ErrorCode.LEASE_OVER, "runner-1 was buried")
+
+    monkeypatch.setattr(NoLeases, "register", buried)
+    async with a_life(tmp_path, inline("quick", 0)) as stage:
+        await stage.over.wait()
+    assert (stage.claims.calls, board.began, stage.stop.wished) == ([], [], False)
 
 
 @pytest.mark.req("LSE-2")

@@ -208,9 +208,10 @@ async def test_a_runner_that_learns_of_its_burial_says_so_once_on_the_ledger(wor
 
 @pytest.mark.req("LSE-6")
 async def test_a_new_life_never_begins_with_a_count_that_was_seen_before(world: World) -> None:
-    runner = await world.runner()
+    reaper = Instance("a-reaper", "reaper", {"lease_ms": 15_000})
+    await world.store.leases.register(reaper)
     seen = await world.store.leases.beats()
-    await world.bury(runner)
+    await bury(world, "a-reaper")
     await world.wait_a_ms()
-    await world.runner_again(runner)
-    assert (await world.store.leases.beats())[runner.runner_id] not in seen.values()
+    await world.store.leases.register(reaper)
+    assert (await world.store.leases.beats())["a-reaper"] not in seen.values()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import ErrorCode, Refused
-from contracts.limits import RECALL_MS_MAX
+from contracts.limits import BURIED_MAX, RECALL_MS_MAX
 from contracts.states import State
 from orch.core.handover import Offer, Working
 from orch.store.leases import Instance
@@ -195,6 +195,49 @@ async def test_whoever_was_buried_cannot_register_again_as_if_it_were_not(world:
     with pytest.raises(Refused):
         await world.store.leases.register(instance, again=True)
     assert await world.contents() == before
+
+
+@pytest.mark.req("LSE-1", "LSE-4")
+async def test_a_late_copy_of_its_registration_does_not_make_a_buried_runner_live(
+    world: World,
+) -> None:
+    runner = await world.runner(slots=2)
+    await world.submit("job")
+    await runner.cycle()
+    await world.bury(runner)
+    before = await world.contents()
+    instance = Instance(runner.runner_id, "runner", {"lease_ms": 15_000}, pool="default", slots=2)
+    with pytest.raises(Refused) as refused:
+        await world.store.leases.register(instance)
+    assert refused.value.code is ErrorCode.LEASE_OVER
+    with pytest.raises(Refused):
+        await world.store.leases.beat(runner.runner_id)
+    assert await world.contents() == before
+
+
+@pytest.mark.req("LSE-1")
+async def test_other_actors_live_on_under_their_id_after_a_burial(world: World) -> None:
+    reaper = Instance("a-reaper", "reaper", {"lease_ms": 15_000})
+    await world.store.leases.register(reaper)
+    beats = await world.store.leases.beats()
+    await world.store.leases.bury("a-reaper", beats["a-reaper"], age_ms=1, most=10)
+    await world.store.leases.register(reaper)
+    assert await world.store.leases.beat("a-reaper")
+
+
+@pytest.mark.req("LSE-1")
+async def test_buried_runners_are_remembered_in_a_bounded_number(world: World) -> None:
+    buried = world.connection.keys.buried
+    for first in range(0, BURIED_MAX, 1_000):
+        old = (word for n in range(first, first + 1_000) for word in (1_000 + n, f"old-{n}"))
+        await world.redis("ZADD", buried, *old)
+    runner = await world.runner()
+    await world.bury(runner)
+    assert await world.redis("ZRANGE", buried, 0, -1) == [runner.runner_id], "the hour is over"
+    young = (word for n in range(BURIED_MAX) for word in (10**15 + n, f"young-{n}"))
+    await world.redis("ZADD", buried, *young)
+    await world.bury(await world.runner())
+    assert await world.redis("ZCARD", buried) == BURIED_MAX
 
 
 @pytest.mark.req("LSE-1")

@@ -162,13 +162,6 @@ class World:
         counter = (await self.store.leases.beats()).get(runner.runner_id, 0)
         return await self.store.leases.bury(runner.runner_id, counter, age_ms=age_ms, most=most)
 
-    async def runner_again(self, runner: Runner) -> None:
-        """Registers a runner under the id of one that may be dead."""
-        about = {"lease_ms": 15_000}
-        await self.store.leases.register(
-            Instance(runner.runner_id, "runner", about, pool=runner.pool, slots=runner.slots)
-        )
-
     async def wait_a_ms(self) -> None:
         """Until the server's clock shows another millisecond."""
         now = await self.now_ms()

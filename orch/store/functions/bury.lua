@@ -65,6 +65,15 @@ local function forget(call, instance, about)
   end
 end
 
+-- A runner's id is that of one life: a copy of its registration that comes later must not make it live again,
+-- for its guards would be confirmed while its jobs are elsewhere.
+local function entomb(call, instance)
+  local buried = call.shard .. 'buried'
+  redis.call('ZADD', buried, int(call.now), instance)
+  redis.call('ZREMRANGEBYSCORE', buried, '-inf', int(call.now - BURIED_KEPT_MS))
+  redis.call('ZREMRANGEBYRANK', buried, 0, -BURIED_MAX - 1)
+end
+
 local function bury(keys, argv)
   local shard, instance, counter, age_ms, most = keys[1], argv[1], argv[2], argv[3], tonumber(argv[4])
   local beats = redis.call('HGET', shard .. 'beats', instance)
@@ -82,6 +91,7 @@ local function bury(keys, argv)
   local known = cjson.decode(about or '{}')
   -- Nor may dispatch count on its slots while what it held is freed in several calls.
   if known.role == 'runner' then redis.call('HDEL', shard .. 'slots:' .. known.pool, instance) end
+  if known.role == 'runner' or not about then entomb(call, instance) end
   local held = redis.call('HGETALL', shard .. 'held:' .. instance)
   local freed = 0
   for i = 1, #held, 2 do

@@ -1,6 +1,6 @@
 -- register: makes an actor instance known, and a runner's slots available.
 -- KEYS[1] shard string the `{orch:N}:` prefix of every key
--- ARGV[1] instance string its id, new for every incarnation of the process
+-- ARGV[1] instance string its id, new for every life of a runner: one that was buried stays so
 -- ARGV[2] role string admission, scheduler, runner, reaper, fallback, notifier, gateway or supervisor
 -- ARGV[3] about string JSON shown to operators: host, pid, pool, slots, lease_ms, version
 -- ARGV[4] pool string the pool a runner serves, else empty
@@ -28,6 +28,7 @@ local function register(keys, argv)
   local shard, instance, role, about, pool, slots, again =
     keys[1], argv[1], argv[2], argv[3], argv[4], tonumber(argv[5]), argv[6]
   if again == '1' and redis.call('HEXISTS', shard .. 'beats', instance) == 0 then return { 'runner_over' } end
+  if role == 'runner' and redis.call('ZSCORE', shard .. 'buried', instance) then return { 'runner_over' } end
   local call = begin(shard)
   redis.call('HSET', shard .. 'instances', instance, about)
   -- Not from 1 on: a reaper that saw the instance in an earlier life, buried or rolled back since, must not

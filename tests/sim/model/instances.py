@@ -7,7 +7,14 @@ from typing import Any
 
 import orjson
 
-from contracts.limits import BATCH_ITEMS_MAX, FENCE_SHIFT, INCARNATIONS_TOLD_MAX, REST_MS_MAX
+from contracts.limits import (
+    BATCH_ITEMS_MAX,
+    BURIED_KEPT_MS,
+    BURIED_MAX,
+    FENCE_SHIFT,
+    INCARNATIONS_TOLD_MAX,
+    REST_MS_MAX,
+)
 from contracts.states import Event
 from tests.sim.model.call import RECALLED, RUNNING, Call, Reply
 from tests.sim.model.control import excuse
@@ -82,6 +89,8 @@ def register(call: Call, argv: Sequence[str]) -> Reply:
     instance, role, about, pool, slots, again = argv
     if again == "1" and instance not in call.hash("beats"):
         return ["runner_over"]
+    if role == "runner" and instance in call.space.zset(f"{call.shard}buried"):
+        return ["runner_over"]
     call.hash("instances")[instance] = about
     call.hash("beats").setdefault(instance, str(call.now))
     call.hash("seen")[instance] = str(call.now)
@@ -144,6 +153,8 @@ def bury(call: Call, argv: Sequence[str]) -> Reply:
     known: Mapping[str, Any] = orjson.loads(about or "{}")
     if known.get("role") == "runner":
         call.hash(f"slots:{known['pool']}").pop(instance, None)
+    if about is None or known.get("role") == "runner":
+        _entomb(call, instance)
     held = call.hash(f"held:{instance}")
     lost = list(held.items())[: int(most)]
     for job_id, claim in lost:
@@ -152,6 +163,16 @@ def bury(call: Call, argv: Sequence[str]) -> Reply:
         _count(call, "burials")
         _forget(call, instance, known)
     return call.done(len(lost), len(held))
+
+
+def _entomb(call: Call, instance: str) -> None:
+    """A late copy of its registration must not make it live again."""
+    buried = call.space.zset(f"{call.shard}buried")
+    buried.put(instance, call.now)
+    for old in buried.up_to(call.now - BURIED_KEPT_MS):
+        buried.remove(old)
+    for _, old in list(buried)[: max(0, len(buried) - BURIED_MAX)]:
+        buried.remove(old)
 
 
 def beat_unmoved(beat_now: str | None, counter: str) -> bool:
