@@ -134,8 +134,7 @@ async def _server(house: _House, url: str, for_production: bool) -> list[Finding
 
 
 def _seen(house: _House, home: Path) -> Seen:
-    # Costs the import of the whole gateway, which only this question needs.
-    from actors.gateway.main import SPARE_FILES  # noqa: PLC0415
+    from actors.gateway.main import SPARE_FILES  # noqa: PLC0415 - only this question needs the gateway
 
     nearest = next(path for path in (home, *home.parents) if path.exists())
     disk = shutil.disk_usage(nearest)
