@@ -49,7 +49,7 @@ SWEPT_S = 60.0
 SETTLED_S = 3.0
 """So long nothing was left: every actor's duties came round in that time."""
 WATCHED_WHOLE = 10
-"""Every so many seeds, one is watched for all of QUIET_S."""
+"""Every so many seeds, one is watched for all of QUIET_S, or SWEPT_S."""
 
 
 @dataclass
@@ -170,10 +170,14 @@ class _Run:
         while loop.time() < over_at:
             await asyncio.sleep(1.0)
             settled_s = settled_s + 1.0 if self._is_quiet(over_at) else 0.0
-            # The sweep that rebuilds a lost index comes round less often than all else.
-            is_enough = self.plan.seed % WATCHED_WHOLE and not self.history.faults["index_lost"]
-            if settled_s >= SETTLED_S and is_enough:
+            if settled_s >= SETTLED_S and self.plan.seed % WATCHED_WHOLE and self._is_indexed():
                 return
+
+    def _is_indexed(self) -> bool:
+        """Whether an index that was lost stands again: its sweep comes round less often than all else."""
+        if not self.history.faults["index_lost"]:
+            return True
+        return not faults_of(self.world.server.backend.contents(), self._sound)
 
     def _is_quiet(self, until_s: float) -> bool:
         data, server = self.world.server.backend.contents(), self.world.server

@@ -212,7 +212,9 @@ class ModelServer:
             self.has_functions = False
             return "OK"
         assert what == "LOAD", f"the model knows no FUNCTION {what}"
-        name = code.partition("name=")[2].split("\n", 1)[0]
+        # Looked for in place: a library is long, and every process loads it again and again.
+        at = code.index("name=") + len("name=")
+        name = code[at : code.index("\n", at)]
         # A foreign library stands beside ours; one of our name takes its place, without our functions.
         if name == library().name:
             self.has_functions = code == library().code
