@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
 from tests.sim.checker import check_job, check_turns
 from tests.sim.history import History
-from tests.sim.witness import Looks
+from tests.sim.loop import Process
+from tests.sim.server import Message
+from tests.sim.witness import Looks, Witness
 
 
 @pytest.fixture
@@ -108,3 +113,32 @@ def test_a_long_pause_between_two_looks_adds_two_seconds_of_silence() -> None:
     assert looks.seen_s("r", 9.5) == 3.5
     looks.look(10.0, {"r": "6"})
     assert looks.silent_s == {"r": 0.0}
+
+
+def buries(history: History) -> Any:
+    """A function that lets a reaper bury `r` by a counter, at a time of nobody's looks."""
+    server = SimpleNamespace(on_executed=lambda _message: None)
+    plan, loop = SimpleNamespace(lease_ms=1_500), SimpleNamespace(time=lambda: 10.0)
+    world = SimpleNamespace(server=server, loop=loop, plan=plan, history=history)
+    Witness(cast("Any", world), cast("Any", SimpleNamespace(rollbacks=[])))
+    link = SimpleNamespace(process=Process("reaper1"))
+
+    def call(verb: str, counter: str) -> None:
+        if verb == "bury":
+            history.buried["r"].append(10.0)
+        command = ["FCALL", f"{verb}_x", "1", "{orch:0}:", "r", counter]
+        server.on_executed(cast("Message", SimpleNamespace(command=command, verb=verb, link=link)))
+
+    return call
+
+
+@pytest.mark.req("LSE-6")
+def test_only_the_burial_of_who_still_had_a_beat_is_judged(history: History) -> None:
+    call = buries(history)
+    call("bury", "7")
+    assert [kind for kind, _ in history.violations] == ["broken"], "nobody had watched it"
+    call("bury", "6")  # what a repair found of it, by a reaper that decided earlier
+    assert len(history.violations) == 1
+    call("register", "")
+    call("bury", "8")
+    assert len(history.violations) == 2

@@ -64,6 +64,10 @@ class Witness:
         self._looks: dict[Process, Looks] = {}
         self._burials: dict[str, tuple[int, str]] = {}
         """Instance -> how often it was buried, and by which counter last."""
+        self._gone: set[str] = set()
+        """Instances that were buried and not registered since."""
+        self._rollbacks = 0
+        """How often data had gone back when that was written."""
         self._beats: list[_Told] = []
         self._before: Callable[[Message], None] = world.server.on_executed
         world.server.on_executed = self._executed
@@ -78,6 +82,8 @@ class Witness:
             verb = message.verb
             if verb == "bury":
                 self._judge_burial(message, str(command[4]), counter=str(command[5]))
+            elif verb == "register":
+                self._gone.discard(str(command[4]))
             elif verb == "beat":
                 self._beats.append(_Told(message, str(command[4])))
         if self._beats:
@@ -90,9 +96,16 @@ class Witness:
         burials, last_counter = self._burials.get(instance, (0, "0"))
         done = len(times) > burials
         self._burials[instance] = len(times), counter if done else last_counter
+        if self._rollbacks != len(self._nemesis.rollbacks):
+            self._rollbacks = len(self._nemesis.rollbacks)
+            self._gone.clear()
+        was_gone = instance in self._gone
+        if done:
+            self._gone.add(instance)
         # Without a counter: it was buried and not emptied, or its beat is not there. With the same one: the
-        # burial judged before, sent anew; what a repair had found of the dead is freed with it.
-        judged = done and counter not in {"0", last_counter}
+        # burial judged before, sent anew; what a repair had found of the dead is freed with it. Of one that
+        # is gone: by a reaper that had decided before another one buried it, and was cut off meanwhile.
+        judged = done and not was_gone and counter not in {"0", last_counter}
         if not judged or message.link.process.name.startswith("supervisor"):
             return
         looks, now = self._looks.get(message.link.process), self._world.loop.time()
