@@ -71,8 +71,6 @@ class Message:
     streams: Sequence[str] = ()
     marks: Sequence[object] = ()
     """Of a blocked read: its streams, and how they stood when it last looked."""
-    heard: Callable[[], None] | None = None
-    """Called when its sender gets the reply."""
     lose_reply: bool = False
     reply_late_s: float = 0.0
 
@@ -106,8 +104,6 @@ class Message:
     def succeed(self, reply: Any) -> None:
         """The reply is there."""
         if not self.future.done():
-            if self.heard is not None:
-                self.heard()
             if isinstance(reply, Exception):
                 self.future.set_exception(reply)
             else:

@@ -77,9 +77,7 @@ class Witness:
         now, command = self._world.loop.time(), message.command
         if command[0] == "HGETALL" and command[1] == Keys(0).beats:
             looks = self._looks.setdefault(message.link.process, Looks(now))
-            beats = _flat(self._world.server.backend.execute(["HGETALL", command[1]]))
-            # By the clock of who looks, it was when the reply came; what was never heard tells him nothing.
-            message.heard = lambda: looks.look(self._world.loop.time(), beats)
+            looks.look(now, _flat(self._world.server.backend.execute(["HGETALL", command[1]])))
         elif command[0] == "FCALL":
             verb = message.verb
             if verb == "bury":
