@@ -72,6 +72,8 @@ class SimClient:
             server.let_go(message)
         if note is not None:
             server.history.returned(note, reply)
+        if message.heard is not None:
+            message.heard()
         idle.append(socket)
         callback = None if server.backend.parsed else _CALLBACKS.get(str(command[0]))
         return reply if callback is None else callback(reply)

@@ -71,6 +71,8 @@ class Message:
     streams: Sequence[str] = ()
     marks: Sequence[object] = ()
     """Of a blocked read: its streams, and how they stood when it last looked."""
+    heard: Callable[[], None] | None = None
+    """Called when its sender goes on with the reply."""
     lose_reply: bool = False
     reply_late_s: float = 0.0
 

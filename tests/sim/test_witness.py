@@ -115,6 +115,19 @@ def test_a_long_pause_between_two_looks_adds_two_seconds_of_silence() -> None:
     assert looks.silent_s == {"r": 0.0}
 
 
+@pytest.mark.req("LSE-6")
+def test_a_look_counts_from_when_its_reply_is_heard_and_an_older_one_not_at_all() -> None:
+    looks = Looks(0.0)
+    looks.look(1.0, {"r": "5"}, read_at=0.5)
+    looks.look(2.5, {"r": "5"}, read_at=1.0)
+    assert looks.silent_s == {"r": 1.5}, "from reply to reply"
+    looks.look(
+        3.0, {"r": "4"}, read_at=0.7
+    )  # another caller's of the same process, stalled on the way
+    assert (looks.at, looks.silent_s) == (2.5, {"r": 1.5})
+    assert looks.seen_s("r", 3.0) == 2.0
+
+
 def buries(history: History) -> Any:
     """A function that lets a reaper bury `r` by a counter, at a time of nobody's looks."""
     server = SimpleNamespace(on_executed=lambda _message: None)

@@ -26,14 +26,20 @@ OBEYED_S = 0.5
 
 @dataclass(slots=True)
 class Looks:
-    """What one process can know of the beats."""
+    """What one process can know of the beats, at the times when it learns it."""
 
     at: float
+    read_at: float = 0.0
+    """When the server carried out the newest look of those that were heard."""
     beats: dict[str, str] = field(default_factory=dict)
     silent_s: dict[str, float] = field(default_factory=dict)
 
-    def look(self, now: float, beats: dict[str, str]) -> None:
-        """One more read of the counters."""
+    def look(self, now: float, beats: dict[str, str], read_at: float | None = None) -> None:
+        """One more read of the counters, carried out at `read_at` (now); an older one tells nothing."""
+        read_at = now if read_at is None else read_at
+        if read_at < self.read_at:
+            return
+        self.read_at = read_at
         gap = min(now - self.at, GAP_S_MAX)
         self.silent_s = {
             name: self.silent_s.get(name, 0.0) + gap if self.beats.get(name) == count else 0.0
@@ -77,7 +83,9 @@ class Witness:
         now, command = self._world.loop.time(), message.command
         if command[0] == "HGETALL" and command[1] == Keys(0).beats:
             looks = self._looks.setdefault(message.link.process, Looks(now))
-            looks.look(now, _flat(self._world.server.backend.execute(["HGETALL", command[1]])))
+            beats = _flat(self._world.server.backend.execute(["HGETALL", command[1]]))
+            # A reaper times its looks by their replies, which may come late; one that it never hears is none.
+            message.heard = lambda: looks.look(self._world.loop.time(), beats, read_at=now)
         elif command[0] == "FCALL":
             verb = message.verb
             if verb == "bury":
