@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from typing import Any
 
 from orch.store.keys import Keys
@@ -29,21 +31,20 @@ class Looks:
     """What one process can know of the beats, at the times when it learns it."""
 
     at: float
-    read_at: float = 0.0
-    """When the server carried out the newest look of those that were heard."""
+    newest: int = 0
+    """Of the looks that were heard, the one that the server carried out last: its number."""
     beats: dict[str, str] = field(default_factory=dict)
     silent_s: dict[str, float] = field(default_factory=dict)
 
-    def look(self, now: float, beats: dict[str, str], read_at: float | None = None) -> None:
-        """One more read of the counters, carried out at `read_at` (now); an older one tells nothing."""
-        read_at = now if read_at is None else read_at
-        if read_at < self.read_at:
+    def look(self, number: int, now: float, beats: dict[str, str]) -> None:
+        """One more read of the counters; one that was carried out before another heard one tells nothing."""
+        if number < self.newest:
             return
-        self.read_at = read_at
+        self.newest = number
         gap = min(now - self.at, GAP_S_MAX)
         self.silent_s = {
-            name: self.silent_s.get(name, 0.0) + gap if self.beats.get(name) == count else 0.0
-            for name, count in beats.items()
+            name: self.silent_s.get(name, 0.0) + gap if self.beats.get(name) == counter else 0.0
+            for name, counter in beats.items()
         }
         self.at, self.beats = now, beats
 
@@ -68,6 +69,7 @@ class Witness:
         self._world = world
         self._nemesis = nemesis
         self._looks: dict[Process, Looks] = {}
+        self._reads = count(1)
         self._burials: dict[str, tuple[int, str]] = {}
         """Instance -> how often it was buried, and by which counter last."""
         self._gone: set[str] = set()
@@ -85,7 +87,7 @@ class Witness:
             looks = self._looks.setdefault(message.link.process, Looks(now))
             beats = _flat(self._world.server.backend.execute(["HGETALL", command[1]]))
             # A reaper times its looks by their replies, which may come late; one that it never hears is none.
-            message.heard = lambda: looks.look(self._world.loop.time(), beats, read_at=now)
+            message.heard = partial(self._heard, looks, next(self._reads), beats)
         elif command[0] == "FCALL":
             verb = message.verb
             if verb == "bury":
@@ -98,6 +100,9 @@ class Witness:
             self._beats = [
                 told for told in self._beats if told.message.is_open or self._still_open(told, now)
             ]
+
+    def _heard(self, looks: Looks, number: int, beats: dict[str, str]) -> None:
+        looks.look(number, self._world.loop.time(), beats)
 
     def _judge_burial(self, message: Message, instance: str, *, counter: str) -> None:
         times = self._world.history.buried.get(instance, [])
