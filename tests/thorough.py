@@ -14,6 +14,7 @@ LONG: Final = (
     "tests/bench/test_rig.py::test_one_run_measures",
     "tests/chaos/test_slice.py::test_a_few_seconds_of_a_server",
     "tests/chaos/test_slice.py::test_a_few_seconds_on_a_cluster",
+    "tests/chaos/test_slice.py::test_a_few_seconds_on_a_disk",
     "tests/chaos/test_slice.py::test_a_runner_that_dies_with_all_reapers",
     "tests/cli/test_real_stack.py::test_a_test_that_leaves",
     "tests/cli/test_stack.py",

@@ -3,6 +3,7 @@
 uvicorn answers bytes that are no request by itself, in plain text and before any application; here that
 answer is the error body that everybody gets (API-3). And it waits for ever: for headers that never end, for
 the rest of a body that was refused. Here each phase has its time, and connections have their number (API-4).
+And when it stops it cuts off who has just connected: here a request that is on its way is answered (API-5).
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol
 
+import anyio
 import h11
 import orjson
 from typing_extensions import override
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from actors.gateway.refusals import Refusals
@@ -24,6 +27,9 @@ from orch.ports import Ids
 
 _REASONS: Final = {400: "Bad Request", 429: "Too Many Requests"}
 _RETRY_MS: Final = 1_000
+_LAST_MS: Final = 500
+"""So long a connection without a request stays open when the server stops: what was sent before arrives in
+that time, and the shortest grace is twice as long."""
 
 
 class _Handle(Protocol):
@@ -85,9 +91,12 @@ class Patient(H11Protocol):
     timing: ClassVar[Timing]
     among: ClassVar[Connections]
     refusals: ClassVar[Refusals]
+    draining: ClassVar[anyio.Event]
     _head_timer: _Handle | None = None
     _address: str | None = None
     _unread = 0
+    _last_timer: _Handle | None = None
+    """Runs from when the server stops."""
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -96,12 +105,23 @@ class Patient(H11Protocol):
         if self.among.take(address):
             self._address = address
             self._watch_head()
+            if self.draining.is_set():
+                self.shutdown()
         else:
             self._refuse(_TOO_MANY)
 
     @override
+    def shutdown(self) -> None:
+        if self._is_between():
+            self._last_timer = self.loop.call_later(_LAST_MS / 1000, self._too_slow)
+        else:
+            self._be_last()
+
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
+        if self._last_timer is not None:
+            self._last_timer.cancel()
         if self._address is not None:
             self.among.leave(self._address)
             self._address = None
@@ -127,6 +147,8 @@ class Patient(H11Protocol):
         super().handle_events()
         if self.cycle is not before:
             self._unwatch_head()
+            if self._last_timer is not None:
+                self._be_last()
 
     @override
     def on_response_complete(self) -> None:
@@ -142,6 +164,12 @@ class Patient(H11Protocol):
         """Whether no request is being worked on: what comes now is a head, or nobody's body."""
         cycle: RequestResponseCycle | None = self.cycle  # whatever its own annotation says
         return cycle is None or cycle.response_complete
+
+    def _be_last(self) -> None:
+        """The request that is worked on is the last one here, and its answer says so."""
+        self.cycle.keep_alive = False
+        scope = self.cycle.scope
+        scope["headers"] = [*scope["headers"], CLOSE_HEADER]
 
     def _watch_head(self) -> None:
         if self._head_timer is None:
@@ -169,13 +197,16 @@ class Patient(H11Protocol):
         self.transport.close()
 
 
-def protocol_with(services: Services, refusals: Refusals) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1 protocol, with refusals, patience and bounds of ours."""
+def protocol_with(
+    services: Services, refusals: Refusals, draining: anyio.Event
+) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 protocol, with refusals, patience and bounds of ours. `draining`: it stops."""
     bounds = services.bounds
     ours = {
         "ids": services.ids,
         "timing": services.timing,
         "among": Connections(bounds.connections_max, bounds.caller_connections_max),
         "refusals": refusals,
+        "draining": draining,
     }
     return type("Protocol", (Patient,), ours)

@@ -100,7 +100,7 @@ async def serve(
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
-        http=protocol_with(services, shards.commons.refusals),
+        http=protocol_with(services, shards.commons.refusals, shards.commons.draining),
         ws="none",
         lifespan="off",
         log_config=None,

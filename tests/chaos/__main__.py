@@ -4,7 +4,8 @@
 --seed       draws faults, load and timing; the kernel's scheduling is not drawn, so a seed repeats a storm,
              not a run
 --on         what the storms are run on, separated by commas: always, everysec (one server with that
-             appendfsync), sentinels (a primary with replicas), cluster; all of them otherwise
+             appendfsync), full (one whose disk is full again and again), sentinels (a primary with
+             replicas), cluster; all of them otherwise
 --only       these faults alone, separated by commas
 --recovery   measures recovery also at the default lease of 15 s, ten minutes on top; with --minutes 0 it
              does nothing else
@@ -24,12 +25,11 @@ import anyio
 
 from orch.telemetry.logs import configure_logs
 from tests.chaos.nemesis import PER_MINUTE
-from tests.chaos.plan import SHARES, Plan, plan_of
+from tests.chaos.plan import SHARES, Plan, lacking, plan_of
 from tests.chaos.recovery import measure
 from tests.chaos.report import Tally, document, keep_evidence, write
 from tests.chaos.run import Run
 from tests.chaos.shape import Outcome
-from tests.chaos.under_sentinels import why_not
 
 _SHOWN = 20
 
@@ -106,8 +106,8 @@ def main() -> int:
         only=given.only,
         recovery=given.recovery,
     )
-    if "sentinels" in given.on and why_not():
-        say(f"skipped sentinels: {why_not()}")
+    for name, reason in lacking(given.on).items():
+        say(f"skipped {name}: {reason}")
     if not plan.storms and not plan.recoveries:
         say(f"nothing to run: on {', '.join(given.on)} in {given.minutes:g} minutes")
         return 1

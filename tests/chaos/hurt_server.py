@@ -1,5 +1,5 @@
-"""What can happen to the server: killed, frozen, out of memory, out of disk, its clock moved, its functions
-or connections gone, and with `everysec` its last second lost as in a power cut."""
+"""What can happen to the server: killed, frozen, out of memory, out of disk, its clock moved, its functions,
+readers or connections gone, and with `everysec` its last second lost as in a power cut."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ class ServerFaults:
             "server_kill": self.kill,
             "server_freeze": self.freeze,
             "server_oom": self.oom,
-            "disk_full": self.disk_full,
+            "file_limit": self.file_limit,
             "function_flush": self.function_flush,
+            "group_lost": self.group_lost,
             "client_kill": self.client_kill,
         }
+        if self._server.disk is not None:
+            acts["disk_full"] = self.disk_full
         if self._server.faketime is not None:
             acts["clock_jump"] = self.clock_jump
         if self._server.appendfsync == "everysec":
@@ -94,11 +97,11 @@ class ServerFaults:
                     await self._server.command("CONFIG", "SET", "maxmemory", 0)
         return True
 
-    async def disk_full(self, rng: Random) -> bool:
+    async def file_limit(self, rng: Random) -> bool:
         """The append-only file may not grow: with `always` the server ends, with `everysec` it refuses."""
         async with self._in_peace:
             await self._server.up.wait()
-            self._server.doomed = "disk_full"
+            self._server.doomed = "file_limit"
             down = self._server.down
             files = self._server.log_files()
             self._server.limit_files(
@@ -114,6 +117,33 @@ class ServerFaults:
                 return refused
             await self._server.up.wait()
         return True
+
+    async def disk_full(self, rng: Random) -> bool:
+        """No byte is left, up to two leases: the server ends at each write, however often it is started."""
+        disk = self._server.disk
+        assert disk is not None
+        async with self._in_peace:
+            await self._server.up.wait()
+            starts, self._server.doomed = self._server.starts, "disk_full"
+            disk.fill(leaving=rng.randrange(2) * 4_096)
+            try:
+                await anyio.sleep(self._lease_s * rng.uniform(0.5, 2.0))
+                refused = await self._refuses()
+            finally:
+                self._server.doomed = "disk_full"
+                disk.clear()
+            await self._survived()
+        return refused or self._server.starts > starts
+
+    async def _survived(self) -> None:
+        """It answers, so no write that failed before ends it any more."""
+        while True:
+            await self._server.up.wait()
+            with suppress(RedisError):
+                await self._server.command("PING")
+                self._server.doomed = ""
+                return
+            await anyio.sleep(0.01)
 
     async def _refuses(self) -> bool:
         try:
@@ -143,6 +173,20 @@ class ServerFaults:
     async def function_flush(self, rng: Random) -> bool:
         """All functions gone: whoever calls one loads the library again."""
         return await self._said("FUNCTION", "FLUSH", "SYNC")
+
+    async def group_lost(self, rng: Random) -> bool:
+        """The readers' group of a stream is gone, and what it knew of entries that were handed out."""
+        client = self._server.client
+        try:
+            streams = sorted([name async for name in client.scan_iter(_type="stream", count=1_000)])
+            groups = [
+                (name, about["name"])
+                for name in streams
+                for about in await client.xinfo_groups(name)
+            ]
+        except RedisError:
+            return False
+        return bool(groups) and await self._said("XGROUP", "DESTROY", *rng.choice(groups))
 
     async def client_kill(self, rng: Random) -> bool:
         """Every connection ended by the server."""

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
+from tests.chaos import disk, under_sentinels
 from tests.chaos.shape import Servers, Shape
-from tests.chaos.under_sentinels import why_not
 
 SHARES: Final[Mapping[str, float]] = {
-    "always": 0.62, "everysec": 0.2, "sentinels": 0.09, "cluster": 0.09
+    "always": 0.56, "everysec": 0.2, "full": 0.06, "sentinels": 0.09, "cluster": 0.09
 }  # fmt: skip
-"""What storms are run on, and how much of the time each has: one server with that `appendfsync`, a primary
-with replicas under sentinels, a Cluster."""
+"""What storms are run on, and how much of the time each has: one server with that `appendfsync`, one with
+`always` on a disk that is full again and again, a primary with replicas under sentinels, a Cluster."""
+_WHY_NOT: Final[Mapping[str, Callable[[], str]]] = {
+    "full": disk.why_not, "sentinels": under_sentinels.why_not
+}  # fmt: skip
 JOBS_PER_SECOND_MIN = 1.0
 """A run in which fewer jobs completed proves nothing: faults alone are no load."""
-FAILOVER_S_MIN = 20.0
+SECONDS_MIN: Final[Mapping[str, float]] = {"full": 8.0, "sentinels": 20.0, "cluster": 20.0}
 """An election takes two to five seconds, and the old primary as long to come back."""
-_SINGLE: Final = frozenset({"always", "everysec"})
 RECOVERY_S = 30.0
 RECOVERY_SHARE = 0.06
 """Of a long campaign: one kill takes two seconds, and a quantile wants many."""
@@ -84,12 +86,18 @@ def plan_of(
     left = minutes * 60 - sum(one.seconds for one in short)
     if left <= 0:
         return Plan((), measured)
-    able = [name for name in on if name != "sentinels" or not why_not()]
+    able = [name for name in on if name not in lacking(on)]
     seconds = _divided(left, able)
-    able = [name for name in able if name in _SINGLE or seconds[name] >= FAILOVER_S_MIN]
+    able = [name for name in able if seconds[name] >= SECONDS_MIN.get(name, 0)]
     seconds = _divided(left, able)
     storms = (_storm(name, engine, lease_ms, only, seconds[name]) for name in able)
     return Plan(tuple(storms), measured)
+
+
+def lacking(on: Sequence[str]) -> dict[str, str]:
+    """Which of these names of SHARES this machine cannot have, and why."""
+    reasons = {name: _WHY_NOT[name]() for name in on if name in _WHY_NOT}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _divided(seconds: float, names: Sequence[str]) -> dict[str, float]:
@@ -106,8 +114,10 @@ def _storm(name: str, engine: str, lease_ms: int, only: tuple[str, ...], seconds
         only=only,
         jobs_min=int(seconds * JOBS_PER_SECOND_MIN),
     )
-    if name in _SINGLE:
+    if name in {"always", "everysec"}:
         return replace(usual, appendfsync=name)
+    if name == "full":
+        return replace(usual, small_disk=True, jobs_min=usual.jobs_min // 2)
     servers: Servers = "cluster" if name == "cluster" else "sentinels"
     # Rarer faults: an election takes seconds, and without progress there is nothing to lose.
     return replace(usual, servers=servers, pace=0.5, jobs_min=usual.jobs_min // 2)

@@ -20,6 +20,7 @@ from contracts.states import STATE_CODES
 from orch.settings import Settings, settings_of
 from orch.store.keys import Keys
 from orch.system import monotonic_ms
+from tests.chaos.disk import SmallDisk
 from tests.chaos.house import Actor, House
 from tests.chaos.hurt_links import LinkFaults
 from tests.chaos.hurt_processes import ProcessFaults
@@ -315,7 +316,8 @@ def _server(shape: Shape, root: Path) -> Server | Replicated:
         return Trio(root, engine)
     if shape.servers == "cluster":
         return OnCluster(root, engine)
-    return Server(root, engine, appendfsync=shape.appendfsync)
+    disk = SmallDisk(root / "data") if shape.small_disk else None
+    return Server(root, engine, appendfsync=shape.appendfsync, disk=disk)
 
 
 def _lost_writes(port: int | None) -> float:

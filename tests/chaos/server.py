@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from orch.store.engine import Engine, engines
+from tests.chaos.disk import SmallDisk
 from tests.chaos.load import uptime_ms
 from tests.chaos.proxy import Target
 from tests.chaos.verdict import Silence
@@ -82,11 +83,16 @@ class Server:
 
     is_behind_links: ClassVar = True
 
-    def __init__(self, root: Path, engine: Engine, *, appendfsync: str) -> None:
+    def __init__(
+        self, root: Path, engine: Engine, *, appendfsync: str, disk: SmallDisk | None = None
+    ) -> None:
         self.engine = engine
         self.appendfsync = appendfsync
-        self.data = root / "data"
-        self.data.mkdir(parents=True)
+        self.disk = disk
+        """Its own, if it has one; otherwise its folder is in `root`."""
+        self._folder = root / "data" if disk is None else disk.folder
+        self.data = root / "data" if disk is None else disk.inside
+        self.data.mkdir(parents=True, exist_ok=disk is not None)
         self.socket = root / "server.sock"
         self.log = root / "server.log"
         self.clock_file = root / "faketime"
@@ -136,9 +142,10 @@ class Server:
         """Starts it; whether it answers, in the end (a full disk may not let it)."""
         self.set_clock(self.clock_s)
         self.socket.unlink(missing_ok=True)
+        before = () if self.disk is None else self.disk.enter
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork, milliseconds
-                [str(self.engine.path), *self._words()], cwd=self.data, env=self._environ(),
+                [*before, str(self.engine.path), *self._words()], cwd=self.data, env=self._environ(),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 # SIGXFSZ stays ignored, as Python has it: a full disk is then an error of write(2).
                 restore_signals=False,
@@ -150,7 +157,7 @@ class Server:
     def _words(self) -> list[str]:
         settings = {
             "port": str(self.port), "bind": "127.0.0.1",
-            "unixsocket": str(self.socket), "dir": str(self.data), "save": "",
+            "unixsocket": str(self.socket), "dir": str(self._folder), "save": "",
             "appendonly": "yes", "appendfsync": self.appendfsync, "maxmemory-policy": "noeviction",
             "no-appendfsync-on-rewrite": "no", "hash-max-listpack-value": "1024",
             "enable-debug-command": "no",
@@ -198,7 +205,7 @@ class Server:
             down_ms = uptime_ms() if self.up.is_set() else down_ms
             self.up = anyio.Event()
             self.down.set()
-            if not self.doomed:
+            if not self.doomed and not self.has_no_room:
                 self.broken.append(
                     f"the server ended by itself with {self.wait()}; see {self.log.name}"
                 )
@@ -246,6 +253,11 @@ class Server:
             key=lambda path: int(path.name.split(".")[-3]),
         )
 
+    @property
+    def has_no_room(self) -> bool:
+        """Whether its own disk is full."""
+        return self.disk is not None and self.disk.is_full
+
     def limit_files(self, bytes_max: int | None) -> None:
         """No file may grow above this: write(2) fails, as on a full disk. None lifts it."""
         soft = resource.RLIM_INFINITY if bytes_max is None else bytes_max
@@ -256,6 +268,8 @@ class Server:
         """No fault of clock, disk or schedule is left."""
         self.set_clock(self.clock_in_the_end_s)
         self.limit_files(None)
+        if self.disk is not None:
+            self.disk.clear()
         self.signal(signal.SIGCONT)
 
     async def aclose(self) -> None:
@@ -264,3 +278,5 @@ class Server:
         self.kill()
         if self._process is not None:
             self._process.wait()
+        if self.disk is not None:
+            self.disk.close()

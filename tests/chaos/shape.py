@@ -33,6 +33,8 @@ class Shape:
     pace: float = 1.0
     only: tuple[str, ...] = ()
     servers: Servers = "one"
+    small_disk: bool = False
+    """Its data are on a disk of their own, which is filled."""
     jobs_min: int = 1
     """A run in which fewer complete proves too little."""
     more: Mapping[str, object] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.chaos.disk import why_not
 from tests.chaos.plan import Measurement
 from tests.chaos.recovery import REAPERS_BACK_MS, measure
 from tests.chaos.run import Run
@@ -91,6 +92,23 @@ async def test_a_runner_that_dies_with_all_reapers_is_buried_by_one_that_comes_b
     assert figures["jobs"] + figures["struck_twice"] >= figures["kills"]
     # It begins to count when it is back: nobody told it what the others had seen.
     assert figures["min_ms"] >= REAPERS_BACK_MS + one.lease_ms
+
+
+@pytest.mark.req("SIM-2", "ADM-1")
+async def test_a_few_seconds_on_a_disk_that_is_full_again_and_again_lose_nothing() -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    shape = replace(SLICE, name="full", small_disk=True, only=("disk_full", "kill_runner"))
+    with TemporaryDirectory(prefix="orch-chaos-") as folder:
+        root = Path(folder) / "run"
+        outcome = await Run(shape, "full", root).whole()
+        logs = "\n".join(_last_words(path) for path in sorted(root.glob("*.log")))
+        assert outcome.violations == [], logs
+        assert outcome.invalid == []
+        assert outcome.nemesis is not None
+        assert outcome.nemesis.counts["disk_full"]
+        assert "AOF write error" in (root / "server.log").read_text(errors="replace")
+        assert any((root / "data").rglob("*.aof")), "they are kept as evidence"
 
 
 def _last_words(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +73,43 @@ async def test_a_request_that_outlasts_the_grace_is_told_to_come_again(
         house.stop.set()
         await wait_until(lambda: bool(answers))
     assert (answers[0].status_code, answers[0].json()["code"]) == (503, "UNAVAILABLE")
+
+
+@pytest.mark.req("API-5")
+@pytest.mark.parametrize("was_used", [False, True])
+async def test_a_request_on_its_way_when_the_gateway_stops_is_answered_and_the_last(
+    was_used: bool,
+) -> None:
+    async with (
+        running(grace_ms=5_000) as house,
+        await anyio.connect_tcp("127.0.0.1", house.port) as stream,
+    ):
+        request = f"GET /livez HTTP/1.1\r\nHost: localhost:{house.port}\r\n\r\n".encode()
+        if was_used:
+            await stream.send(request)
+            assert (await stream.receive()).startswith(b"HTTP/1.1 200")
+        for _ in range(20):  # more turns of the loop than it takes to be accepted
+            await anyio.lowlevel.checkpoint()
+        house.stop.set()
+        await wait_until(house.gateway.draining.is_set)
+        await stream.send(request)
+        said = b""
+        with anyio.fail_after(5), suppress(anyio.EndOfStream):
+            while True:
+                said += await stream.receive()
+    assert said.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in said.lower()
+
+
+@pytest.mark.req("API-5")
+async def test_a_connection_on_which_nothing_is_asked_does_not_hold_a_gateway_that_stops() -> None:
+    with anyio.fail_after(10):
+        async with running(grace_ms=60_000) as house:
+            silent = await anyio.connect_tcp("127.0.0.1", house.port)
+            house.stop.set()
+            with suppress(anyio.EndOfStream):
+                assert await silent.receive() == b""
+        await silent.aclose()
 
 
 @pytest.mark.req("API-5")
