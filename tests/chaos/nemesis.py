@@ -23,11 +23,11 @@ Act: TypeAlias = Callable[[Random], Awaitable[bool]]
 """Does a fault from beginning to end; whether it took effect."""
 
 PER_MINUTE: Final[Mapping[str, float]] = {
-    "kill_runner": 84, "kill_admission": 4, "kill_scheduler": 4, "kill_reaper": 4, "kill_fallback": 4,
+    "kill_runner": 92, "kill_admission": 4, "kill_scheduler": 4, "kill_reaper": 4, "kill_fallback": 4,
     "kill_gateway": 1, "kill_guard": 4,
     "freeze_runner": 30, "freeze_admission": 4, "freeze_scheduler": 4, "freeze_reaper": 4,
     "freeze_fallback": 4, "freeze_gateway": 1, "freeze_guard": 3,
-    "server_kill": 32, "server_freeze": 2, "server_oom": 2, "file_limit": 2, "disk_full": 12, "clock_jump": 2,
+    "server_kill": 32, "server_freeze": 2, "server_oom": 2, "file_limit": 2, "disk_full": 6, "clock_jump": 2,
     "function_flush": 4, "group_lost": 4, "client_kill": 4, "power_cut": 8, "failover": 24, "handover": 12,
     "reset_before": 12, "lost_reply": 12, "cut_request": 10, "cut_reply": 10, "reset_all": 5,
     "delay": 4, "hole_up": 3, "hole_down": 3, "hole_both": 3, "refuse": 4,

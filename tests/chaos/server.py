@@ -202,8 +202,8 @@ class Server:
                 self.doomed = ""
                 self.up.set()
             await self._ended()
-            down_ms = uptime_ms() if self.up.is_set() else down_ms
-            self.up = anyio.Event()
+            if self.up.is_set():  # who waits for a start that failed waits on
+                down_ms, self.up = uptime_ms(), anyio.Event()
             self.down.set()
             if not self.doomed and not self.has_no_room:
                 self.broken.append(
