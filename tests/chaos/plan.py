@@ -20,7 +20,8 @@ _WHY_NOT: Final[Mapping[str, Callable[[], str]]] = {
 JOBS_PER_SECOND_MIN = 1.0
 """A run in which fewer jobs completed proves nothing: faults alone are no load."""
 SECONDS_MIN: Final[Mapping[str, float]] = {"full": 8.0, "sentinels": 20.0, "cluster": 20.0}
-"""An election takes two to five seconds, and the old primary as long to come back."""
+"""A disk stays full for two leases. An election takes two to five seconds, and the old primary needs as long
+to come back."""
 RECOVERY_S = 30.0
 RECOVERY_SHARE = 0.06
 """Of a long campaign: one kill takes two seconds, and a quantile wants many."""
@@ -86,7 +87,8 @@ def plan_of(
     left = minutes * 60 - sum(one.seconds for one in short)
     if left <= 0:
         return Plan((), measured)
-    able = [name for name in on if name not in lacking(on)]
+    absent = lacking(on)
+    able = [name for name in on if name not in absent]
     seconds = _divided(left, able)
     able = [name for name in able if seconds[name] >= SECONDS_MIN.get(name, 0)]
     seconds = _divided(left, able)
