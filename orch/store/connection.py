@@ -26,6 +26,7 @@ from orch.store.failures import NEWER_SCHEMA, has_moved, is_missing_function, tr
 from orch.store.keys import Keys
 from orch.store.library import SCHEMA, library
 from orch.store.sockets import Client, Sockets
+from orch.store.whereabouts import doubt_place
 
 PAUSE_MS_FIRST = 20
 PAUSE_MS_MAX = 1_000
@@ -324,6 +325,7 @@ async def _said(client: Redis, *command: str | int | float) -> Any:
 async def _leave_old_place(client: Redis, error: RedisError) -> None:
     """After a failover the address leads to another server, but sockets that stand do not."""
     if has_moved(error) and client.connection_pool is not None:
+        doubt_place(client.connection_pool.connection_kwargs)
         await client.connection_pool.disconnect(inuse_connections=False)
 
 

@@ -18,6 +18,7 @@ from orch.store.failures import has_moved, is_missing_function
 from orch.store.keys import Keys
 from orch.store.library import library
 from orch.store.plain import client_to
+from orch.store.whereabouts import doubt_place
 from orch.system import monotonic_ms
 
 
@@ -85,6 +86,7 @@ class Keeper:
             if is_missing_function(error):
                 self._load()
             if has_moved(error):
+                doubt_place(self._client.connection_pool.connection_kwargs)
                 self._client.connection_pool.disconnect()
             return None
         except (RedisError, OSError):

@@ -21,7 +21,11 @@ class _Led:
     def _connect(self) -> Any:
         found = self._whereabouts.find_blocking()
         vars(self).update(host=found.host, port=found.port)
-        return super()._connect()  # type: ignore[misc]  # redis-py's, beside this class
+        try:
+            return super()._connect()  # type: ignore[misc]  # redis-py's, beside this class
+        except (OSError, redis.RedisError):
+            self._whereabouts.doubt()
+            raise
 
 
 class _Tcp(_Led, redis.Connection): ...

@@ -23,7 +23,7 @@ from redis.exceptions import DataError, RedisError
 from typing_extensions import override
 
 from orch.addresses import address_of
-from orch.store.whereabouts import Whereabouts
+from orch.store.whereabouts import Whereabouts, doubt_place
 from orch.store.wire import Wire
 
 
@@ -138,7 +138,9 @@ class Sockets(ConnectionPool):
         socket: _Prompt = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's pool is not typed
         try:
             await _be_ready(socket)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OSError | RedisError):
+                doubt_place(self.connection_kwargs)
             await socket.disconnect(nowait=True)
             self.give_back(socket)
             raise

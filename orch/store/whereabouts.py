@@ -2,11 +2,13 @@
 
 Sentinels are asked for the primary of a service, nodes of a Cluster for the one that serves our slot. All
 keys of a shard share a slot, so a shard lives on one server: once it is found, a Cluster is spoken to like
-any other. Each new socket asks again; nothing is remembered that could be stale.
+any other. Each new socket asks again; nothing is remembered that could be stale. And as who is asked may be
+cut off from the others and know no better, who named a server that does not serve us is asked last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import redis
@@ -42,6 +44,13 @@ def _text(value: Any) -> str:
     return str_if_bytes(value) if value else ""
 
 
+def doubt_place(options: Mapping[str, Any]) -> None:
+    """Of sockets made with these options: the server that they were led to is not ours any more."""
+    whereabouts = options.get("whereabouts")
+    if isinstance(whereabouts, Whereabouts):
+        whereabouts.doubt()
+
+
 class Whereabouts:
     """Finds the server of one shard, anew for every socket."""
 
@@ -49,6 +58,8 @@ class Whereabouts:
         self._address = address
         self._prefix = prefix
         self._seeds = list(address.seeds)
+        self._is_named = False
+        """Whether the first of them has named a server, which nobody has doubted since."""
         plain = parse_url(address.url)
         self._is_tls = "connection_class" in plain
         # Those who are asked speak TLS as the server does; the rest of the URL is about the server.
@@ -127,7 +138,14 @@ class Whereabouts:
         # Who knew it is asked first the next time.
         self._seeds.remove(seed)
         self._seeds.insert(0, seed)
+        self._is_named = True
         return found
+
+    def doubt(self) -> None:
+        """The server that was named last cannot be reached, or says that it is another one."""
+        if self._is_named:
+            self._is_named = False
+            self._seeds.append(self._seeds.pop(0))
 
     def _lost(self, failures: list[str]) -> RedisConnectionError:
         what = self._address.service or "the shard's slot"

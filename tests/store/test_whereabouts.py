@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import socketserver
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -21,7 +22,7 @@ from orch.store.engine import find_engine
 from orch.store.keeper import Keeper
 from orch.system import SystemClock
 from tests.store.certificates import guarded_server
-from tests.store.cluster import Cluster, Node, Watched, cluster, until, watched
+from tests.store.cluster import Cluster, Node, Watched, cluster, free_port, node, until, watched
 from tests.store.world import World, ending
 
 pytestmark = [
@@ -156,6 +157,55 @@ async def test_a_cluster_that_promotes_a_replica_is_followed_by_calls_and_beats(
     connection = Connection(house.url, SystemClock(), deadline_ms=FAILOVER_MS)
     await outlives(World(connection), house.serving(), house.replica)
     assert connection.watermark.restarts == 1
+
+
+class Sentinel(socketserver.BaseRequestHandler):
+    """Names the same primary for ever, as one does that is cut off from the others."""
+
+    named: ClassVar[int]
+
+    def handle(self) -> None:
+        port = str(self.named).encode()
+        while self.request.recv(4_096):
+            self.request.sendall(b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%s\r\n" % (len(port), port))
+
+
+@contextmanager
+def sentinel_naming(port: int) -> Iterator[int]:
+    """Where it listens."""
+    handler = type("Naming", (Sentinel,), {"named": port})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.req("DEP-2", "LSE-3")
+@pytest.mark.parametrize("old_is", ["gone", "a replica"])
+async def test_who_knows_no_better_than_the_old_primary_does_not_keep_others_from_being_asked(
+    tmp_path: Path, old_is: str
+) -> None:
+    with ExitStack() as stack:
+        primary = stack.enter_context(node(find_engine(), tmp_path))
+        old = free_port()
+        if old_is == "a replica":
+            words = ("--replicaof", f"127.0.0.1 {primary.port}")
+            stack.enter_context(node(find_engine(), tmp_path, *words, port=old))
+        ports = [stack.enter_context(sentinel_naming(port)) for port in (old, primary.port)]
+        url = "redis+sentinel://" + ",".join(f"127.0.0.1:{port}" for port in ports) + "/orch"
+        connection = Connection(url, SystemClock(), deadline_ms=10_000)
+        try:
+            assert await connection.execute("SET", "key", "value")
+            runner, beats = await World(connection).runner(), threading.Semaphore(0)
+            keeper = Keeper(url, runner.runner_id, hears(beats), shard=0, lease_ms=1_500)
+            keeper.start()
+            assert beats.acquire(timeout=10)
+            keeper.stop()
+        finally:
+            await connection.aclose()
 
 
 @pytest.mark.req("DEP-2")
